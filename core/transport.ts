@@ -1,0 +1,64 @@
+// What core knows of the network: a Transport makes Links, a Link carries whole frames between two processes.
+// Implementations live in transports/; core never names one. This file holds only what all of them can promise.
+
+/** The largest frame any link carries, header included. A larger one ends the link that brought it. */
+export const FRAME_LIMIT_BYTES = 16 * 1024 * 1024;
+
+/** What a link tells its owner. Set once, before the link delivers anything. */
+export interface LinkHandler {
+  /**
+   * One whole frame, in the order it was sent. The bytes belong to the link and are valid during the call only:
+   * keep a copy of what must outlive it.
+   */
+  frame(frame: Uint8Array): void;
+  /** The transport can take more after a `send` that returned false. */
+  drained(): void;
+  /** Called exactly once, last. Without `error` the other side ended the link on purpose. */
+  closed(error?: Error): void;
+}
+
+/**
+ * An ordered, whole-frame connection to one peer. Frames sent before the peer attached its handler wait for it.
+ * Everything sent before `close` arrives before the other side hears `closed`, unless an error breaks the link.
+ */
+export interface Link {
+  /** Where this link leads, for people: "unix:/run/…/2.sock". */
+  readonly label: string;
+  /** Starts delivery to `handler`. Called once. */
+  attach(handler: LinkHandler): void;
+  /**
+   * Takes the parts of one frame and sends them as one; the caller may reuse the bytes as soon as it returns.
+   * False asks the caller to wait for `drained`; the frame was taken all the same. On a closed link it does nothing
+   * and returns true. Throws FRAME_TOO_LARGE above FRAME_LIMIT_BYTES and an error on an empty frame.
+   */
+  send(head: Uint8Array, body?: Uint8Array): boolean;
+  /** Stops or resumes delivery; the peer's `send` returns false once what lies between is full. */
+  pause(): void;
+  resume(): void;
+  /** Sends what was taken, then ends the link. Safe to call again. */
+  close(): void;
+  /** Ends the link at once, dropping what was not sent; the own handler hears `closed(error)`. */
+  destroy(error: Error): void;
+}
+
+export interface Listener {
+  /** The address peers dial: the port or path that was really bound. */
+  readonly address: string;
+  /** Stops accepting and removes what `listen` created. Links made so far stay. */
+  close(): Promise<void>;
+}
+
+export interface DialOptions {
+  /** Gives up after this many milliseconds. Default 5,000. */
+  timeoutMs?: number;
+  signal?: AbortSignal;
+}
+
+export interface Transport {
+  /** The scheme of its addresses: "unix", "memory", "tcp". */
+  readonly name: string;
+  /** Accepts links at `address` until the listener is closed. Throws UNREACHABLE when the address cannot be had. */
+  listen(address: string, accept: (link: Link) => void): Promise<Listener>;
+  /** Throws UNREACHABLE when nothing accepts there, TIMEOUT or CANCELLED as asked for. */
+  dial(address: string, options?: DialOptions): Promise<Link>;
+}

@@ -1,0 +1,33 @@
+// What the codec asks of whoever knows the job's code: how functions and class instances travel.
+// core/job/registry.ts implements it; the codec knows nothing of bundles.
+
+/** A function as it travels: where its code stands in the bundle, and the values it needs from where it was made. */
+export interface FunctionDescription {
+  /** Stable id in the job's bundle, readable: "job.ts#helper" or "job.ts:12:30". */
+  id: string;
+  /** Values of the enclosing functions' variables, in the order the factory takes them. */
+  locals: unknown[];
+  /** Values of the script's top-level data it uses, itself or through what it calls, by variable name. */
+  env: Record<string, unknown>;
+}
+
+/** An instance of one of the job's own classes as it travels. */
+export interface InstanceDescription {
+  /** Stable id of its class in the bundle: "job.ts#Counter". */
+  id: string;
+  /** Own enumerable data properties. */
+  properties: Record<string, unknown>;
+  /** Values of `#private` instance fields, by class id and name, when its classes have any. */
+  privates?: Record<string, unknown>;
+  /** As in FunctionDescription, for methods that use the script's top-level data. */
+  env?: Record<string, unknown>;
+}
+
+export interface TravelRegistry {
+  /** Throws CANNOT_TRAVEL with the reason and the next step when `fn` is not known to the bundle. */
+  describeFunction(fn: (...args: never[]) => unknown): FunctionDescription;
+  reviveFunction(description: FunctionDescription): (...args: never[]) => unknown;
+  /** Undefined when the instance's class is not one of the job's own. */
+  describeInstance(instance: object): InstanceDescription | undefined;
+  reviveInstance(description: InstanceDescription): object;
+}
