@@ -35,6 +35,8 @@ export interface Link {
   /** Stops or resumes delivery; the peer's `send` returns false once what lies between is full. */
   pause(): void;
   resume(): void;
+  /** Whether this link, while open, keeps the process from ending by itself. True at first. */
+  setRef(keepsProcess: boolean): void;
   /** Sends what was taken, then ends the link. Safe to call again. */
   close(): void;
   /** Ends the link at once, dropping what was not sent; the own handler hears `closed(error)`. */

@@ -1,5 +1,9 @@
 // What the codec asks of whoever knows the job's code: how functions and class instances travel.
 // core/job/registry.ts implements it; the codec knows nothing of bundles.
+import { MeshError } from "../errors.ts";
+
+/** Any function, whatever it takes. */
+export type AnyFunction = (...args: never[]) => unknown;
 
 /** A function as it travels: where its code stands in the bundle, and the values it needs from where it was made. */
 export interface FunctionDescription {
@@ -25,9 +29,21 @@ export interface InstanceDescription {
 
 export interface TravelRegistry {
   /** Throws CANNOT_TRAVEL with the reason and the next step when `fn` is not known to the bundle. */
-  describeFunction(fn: (...args: never[]) => unknown): FunctionDescription;
-  reviveFunction(description: FunctionDescription): (...args: never[]) => unknown;
+  describeFunction(fn: AnyFunction): FunctionDescription;
+  reviveFunction(description: FunctionDescription): AnyFunction;
   /** Undefined when the instance's class is not one of the job's own. */
   describeInstance(instance: object): InstanceDescription | undefined;
   reviveInstance(description: InstanceDescription): object;
 }
+
+function unknownCode(what: string): never {
+  throw new MeshError("CANNOT_TRAVEL", `${what} cannot travel here: this process runs no job`);
+}
+
+/** Knows no job: functions and instances are refused. */
+export const emptyRegistry: TravelRegistry = {
+  describeFunction: (fn) => unknownCode(`the function ${fn.name || "without a name"}`),
+  reviveFunction: ({ id }) => unknownCode(`the function ${id}`),
+  describeInstance: () => undefined,
+  reviveInstance: ({ id }) => unknownCode(`an instance of ${id}`),
+};

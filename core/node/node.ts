@@ -1,0 +1,360 @@
+// One process in the mesh: its address, its links to others, and who here gets which message.
+// Forwards by header alone. Must not know transports, jobs or what payloads mean.
+import { MeshError } from "../errors.ts";
+import type { Link } from "../transport.ts";
+import type { Codec } from "../wire/codec.ts";
+import {
+  type Address,
+  emptyMessage,
+  FLAG_REQUEST,
+  HEADER_BYTES,
+  type Message,
+  readMessage,
+  writeHeader,
+} from "../wire/message.ts";
+import { MessageType, messageTypeName, PROTOCOL_VERSION } from "../wire/message-types.ts";
+import { Lane } from "./lane.ts";
+import { Reassembly } from "./reassembly.ts";
+
+/** Gets messages of one type or mailbox. The message object is reused: take what must outlive the call. */
+export type MessageHandler = (message: Message) => void;
+/** Answers a request; what it returns or throws travels back. */
+export type RequestHandler = (body: never, from: Address) => unknown;
+
+export interface RequestOptions {
+  /** Gives up after so many milliseconds with TIMEOUT. Default: no limit but the link's life. */
+  timeoutMs?: number;
+  /** Gives up with CANCELLED when aborted. */
+  signal?: AbortSignal;
+}
+
+interface Pending {
+  to: Address;
+  what: string;
+  resolve(value: unknown): void;
+  reject(error: unknown): void;
+}
+
+/** The first message on a link. */
+interface Hello {
+  protocol: number;
+}
+
+interface Peer {
+  address: Address;
+  lane: Lane;
+}
+
+const NOTHING = new Uint8Array(0);
+const HELLO_TIMEOUT_MS = 5_000;
+
+function keyOf(address: Address): number {
+  return address.node * 0x10000 + address.slot;
+}
+
+export class Node {
+  readonly address: Address;
+  readonly codec: Codec;
+  /** Called when the link to a peer ended; `error` is missing when the other side ended it on purpose. */
+  onPeerLost: (peer: Address, error?: Error) => void = () => {};
+  /** Called when a peer, whose link was full, can take more. */
+  onDrained: (peer: Address) => void = () => {};
+  /** Called with what went wrong while a message was handled and nobody waits for an answer. */
+  onProblem: (error: unknown) => void = () => {};
+
+  readonly #peers = new Map<number, Peer>();
+  readonly #links = new Set<Link>();
+  readonly #handlers: (MessageHandler | undefined)[] = [];
+  readonly #mailboxes = new Map<number, MessageHandler>();
+  readonly #pending = new Map<number, Pending>();
+  readonly #reassembly = new Reassembly();
+  readonly #header = new Uint8Array(HEADER_BYTES);
+  readonly #headerView = new DataView(this.#header.buffer);
+  readonly #message = emptyMessage();
+  #defaultRoute: Peer | undefined;
+  #nextCorrelation = 1;
+  #nextMailbox = 1;
+  #holds = 0;
+
+  constructor(address: Address, codec: Codec) {
+    this.address = address;
+    this.codec = codec;
+  }
+
+  /** Takes a link this process dialed to the process `address`; with `isDefault` also for all it has no link to. */
+  join(link: Link, address: Address, isDefault = false): void {
+    const peer = this.#addPeer(link, address);
+    if (isDefault) this.#defaultRoute = peer;
+    link.attach({
+      frame: (frame) => this.#receive(frame, peer),
+      drained: () => this.#drained(peer),
+      closed: (error) => this.#lost(peer, error),
+    });
+    const hello: Hello = { protocol: PROTOCOL_VERSION };
+    this.send(address, MessageType.hello, 0, 0, this.codec.encode(hello));
+  }
+
+  /** Takes a link that somebody else dialed; they must say hello within 5 s. Calls `joined` when they did. */
+  accept(link: Link, joined: (peer: Address) => void = () => {}): void {
+    let peer: Peer | undefined;
+    this.#links.add(link);
+    const timer = setTimeout(() => {
+      link.destroy(new MeshError("TIMEOUT", `${link.label}: no hello within ${HELLO_TIMEOUT_MS} ms`));
+    }, HELLO_TIMEOUT_MS);
+    link.attach({
+      frame: (frame) => {
+        if (peer) return this.#receive(frame, peer);
+        clearTimeout(timer);
+        peer = this.#readHello(frame, link);
+        if (peer) joined(peer.address);
+      },
+      drained: () => peer && this.#drained(peer),
+      closed: (error) => {
+        clearTimeout(timer);
+        this.#links.delete(link);
+        if (peer) this.#lost(peer, error);
+      },
+    });
+  }
+
+  /** Calls `handler` for messages of `type` to this process itself. */
+  handle(type: number, handler: MessageHandler): void {
+    this.#handlers[type] = handler;
+  }
+
+  /** Answers requests of `type` with what `handler` returns, or with the error it throws. */
+  handleRequest(type: number, handler: RequestHandler): void {
+    this.handle(type, (message) => {
+      const from = { node: message.fromNode, slot: message.fromSlot };
+      const { correlation, flags } = message;
+      const answered = flags & FLAG_REQUEST ? correlation : 0;
+      const body = this.codec.decode(message.payload) as never;
+      void this.#answer(from, answered, () => handler(body, from));
+    });
+  }
+
+  /** Opens an object of this process that others can write to; returns its number. */
+  openMailbox(handler: MessageHandler): number {
+    const id = this.#nextMailbox++;
+    this.#mailboxes.set(id, handler);
+    return id;
+  }
+
+  closeMailbox(id: number): void {
+    this.#mailboxes.delete(id);
+  }
+
+  /**
+   * Sends bytes. False asks to wait for `onDrained`; the message was taken all the same. The payload must not change
+   * afterwards. A message to a process that is gone is dropped: who must know asks with `request`.
+   */
+  send(to: Address, type: number, mailbox: number, correlation: number, payload: Uint8Array = NOTHING): boolean {
+    return this.#sendFlagged(to, type, 0, mailbox, correlation, payload);
+  }
+
+  /** Sends a value, without an answer. */
+  notify(to: Address, type: number, body: unknown, mailbox = 0): boolean {
+    return this.send(to, type, mailbox, 0, this.codec.encode(body));
+  }
+
+  /** Sends a value and waits for the answer. Rejects with the other side's error, LINK_CLOSED, TIMEOUT or CANCELLED. */
+  request(to: Address, type: number, body: unknown, options: RequestOptions = {}): Promise<unknown> {
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    const correlation = this.#nextCorrelation;
+    this.#nextCorrelation = correlation === 0xffffffff ? 1 : correlation + 1;
+    const what = messageTypeName(type);
+    const payload = this.codec.encode(body);
+    if (!this.#peerFor(to)) {
+      reject(new MeshError("LINK_CLOSED", `cannot ask ${to.node}/${to.slot} for ${what}: there is no link to it`));
+      return promise;
+    }
+    this.#pending.set(correlation, { to, what, resolve, reject });
+    this.hold();
+    this.#sendFlagged(to, type, FLAG_REQUEST, 0, correlation, payload);
+    return this.#limited(promise, correlation, what, options);
+  }
+
+  /** Keeps the process from ending while something is under way; each hold needs one release. */
+  hold(): void {
+    if (this.#holds++ === 0) this.#setRef(true);
+  }
+
+  release(): void {
+    if (--this.#holds === 0) this.#setRef(false);
+  }
+
+  /** Whether there is a direct link to `address`. */
+  hasPeer(address: Address): boolean {
+    return this.#peers.has(keyOf(address));
+  }
+
+  /** Ends the link to one peer. */
+  drop(address: Address): void {
+    this.#peers.get(keyOf(address))?.lane.link.close();
+  }
+
+  /** Ends all links after sending what was taken. */
+  close(): void {
+    for (const link of this.#links) link.close();
+  }
+
+  #setRef(keepsProcess: boolean): void {
+    for (const link of this.#links) link.setRef(keepsProcess);
+  }
+
+  #addPeer(link: Link, address: Address): Peer {
+    const key = keyOf(address);
+    if (this.#peers.has(key)) throw new MeshError("PROTOCOL", `${address.node}/${address.slot} has a link already`);
+    const peer = { address, lane: new Lane(link) };
+    this.#peers.set(key, peer);
+    this.#links.add(link);
+    link.setRef(this.#holds > 0);
+    return peer;
+  }
+
+  #readHello(frame: Uint8Array, link: Link): Peer | undefined {
+    const message = emptyMessage();
+    try {
+      readMessage(frame, message);
+      if (message.type !== MessageType.hello) throw new MeshError("PROTOCOL", "its first message is no hello");
+      const { protocol } = this.codec.decodeControl(message.payload) as Hello;
+      if (protocol !== PROTOCOL_VERSION) {
+        throw new MeshError("PROTOCOL", `it speaks protocol ${protocol}, this build ${PROTOCOL_VERSION}`);
+      }
+      return this.#addPeer(link, { node: message.fromNode, slot: message.fromSlot });
+    } catch (error) {
+      link.destroy(new MeshError("PROTOCOL", `${link.label}: ${(error as Error).message}`, { cause: error }));
+      return undefined;
+    }
+  }
+
+  #peerFor(to: Address): Peer | undefined {
+    return this.#peers.get(keyOf(to)) ?? this.#defaultRoute;
+  }
+
+  #sendFlagged(
+    to: Address,
+    type: number,
+    flags: number,
+    mailbox: number,
+    correlation: number,
+    payload: Uint8Array,
+  ): boolean {
+    const peer = this.#peerFor(to);
+    if (!peer) return true;
+    writeHeader(this.#headerView, type, flags, to, this.address, mailbox, correlation);
+    return peer.lane.send(this.#header, payload);
+  }
+
+  async #answer(to: Address, correlation: number, compute: () => unknown): Promise<void> {
+    try {
+      const value = await compute();
+      if (correlation) this.send(to, MessageType.reply, 0, correlation, this.codec.encode(value, "the answer"));
+    } catch (error) {
+      if (correlation) this.send(to, MessageType.failure, 0, correlation, this.codec.encode(error));
+      else this.onProblem(error);
+    }
+  }
+
+  async #limited(
+    promise: Promise<unknown>,
+    correlation: number,
+    what: string,
+    { timeoutMs, signal }: RequestOptions,
+  ): Promise<unknown> {
+    const give = (error: MeshError) => this.#pending.get(correlation)?.reject(error);
+    const timer =
+      timeoutMs === undefined
+        ? undefined
+        : setTimeout(() => give(new MeshError("TIMEOUT", `no answer to ${what} within ${timeoutMs} ms`)), timeoutMs);
+    const abort = () => give(new MeshError("CANCELLED", `${what} was cancelled`, { cause: signal?.reason }));
+    if (signal?.aborted) abort();
+    signal?.addEventListener("abort", abort, { once: true });
+    try {
+      return await promise;
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+      this.#pending.delete(correlation);
+      this.release();
+    }
+  }
+
+  #receive(frame: Uint8Array, from: Peer): void {
+    const message = this.#message;
+    try {
+      readMessage(frame, message);
+    } catch (error) {
+      from.lane.link.destroy(error as Error);
+      return;
+    }
+    if (message.toNode !== this.address.node || message.toSlot !== this.address.slot) {
+      this.#forward(message, frame, from);
+      return;
+    }
+    try {
+      if (this.#reassembly.add(message)) this.#dispatch(message);
+    } catch (error) {
+      this.#handlerFailed(message, error);
+    }
+  }
+
+  #dispatch(message: Message): void {
+    if (message.mailbox !== 0) this.#mailboxes.get(message.mailbox)?.(message);
+    else if (message.type === MessageType.reply || message.type === MessageType.failure) this.#settle(message);
+    else {
+      const handler = this.#handlers[message.type];
+      if (!handler) throw new MeshError("PROTOCOL", `this process takes no ${messageTypeName(message.type)}`);
+      handler(message);
+    }
+  }
+
+  #settle(message: Message): void {
+    const pending = this.#pending.get(message.correlation);
+    if (!pending) return;
+    this.#pending.delete(message.correlation);
+    const value = this.codec.decode(message.payload);
+    if (message.type === MessageType.reply) pending.resolve(value);
+    else pending.reject(value);
+  }
+
+  #handlerFailed(message: Message, error: unknown): void {
+    const to = { node: message.fromNode, slot: message.fromSlot };
+    if (message.flags & FLAG_REQUEST) {
+      this.send(to, MessageType.failure, 0, message.correlation, this.codec.encode(error));
+    } else {
+      this.onProblem(error);
+    }
+  }
+
+  #forward(message: Message, frame: Uint8Array, from: Peer): void {
+    const to = { node: message.toNode, slot: message.toSlot };
+    const peer = this.#peerFor(to);
+    if (peer && peer !== from) {
+      peer.lane.forward(frame);
+      return;
+    }
+    if (!(message.flags & FLAG_REQUEST)) return;
+    const error = new MeshError("UNREACHABLE", `there is no way to process ${to.node}/${to.slot}`);
+    this.send(from.address, MessageType.failure, 0, message.correlation, this.codec.encode(error));
+  }
+
+  #drained(peer: Peer): void {
+    if (peer.lane.drained()) this.onDrained(peer.address);
+  }
+
+  #lost(peer: Peer, error?: Error): void {
+    const { node, slot } = peer.address;
+    this.#links.delete(peer.lane.link);
+    if (this.#peers.get(keyOf(peer.address)) === peer) this.#peers.delete(keyOf(peer.address));
+    this.#reassembly.forget(node, slot);
+    const viaDefault = this.#defaultRoute === peer;
+    if (viaDefault) this.#defaultRoute = undefined;
+    for (const pending of this.#pending.values()) {
+      if (this.#peerFor(pending.to)) continue;
+      const message = `process ${node}/${slot} is gone while it was asked for ${pending.what}`;
+      pending.reject(new MeshError("LINK_CLOSED", message, error && { cause: error }));
+    }
+    this.onPeerLost(peer.address, error);
+  }
+}

@@ -1,0 +1,402 @@
+// Values to bytes and back: CBOR by cbor-x, plus what it would lose without a word (errors, URLs, functions, the
+// job's own classes), and a refusal that names the path for what cannot travel.
+import { Decoder } from "cbor-x/decode";
+import { addExtension, Encoder } from "cbor-x/encode";
+import { MeshError } from "../errors.ts";
+import { checkCbor } from "./cbor-check.ts";
+import { type AnyFunction, emptyRegistry, type TravelRegistry } from "./travel.ts";
+
+/** Tags of mesh's own forms; append only. Unassigned at IANA, and read by mesh alone. */
+const TAG_INSTANCE = 19781;
+const TAG_ERROR = 19782;
+const TAG_FUNCTION = 19783;
+const TAG_URL = 19784;
+const TAG_VIEW = 19785;
+
+const OPTIONS = {
+  structuredClone: true, // cycles and shared references
+  useRecords: false,
+  variableMapSize: true, // otherwise an object of over 65,535 keys is cut in silence
+  tagUint8Array: true,
+  mapsAsObjects: true,
+  copyBuffers: true, // a value outlives the frame it came in
+} as unknown as ConstructorParameters<typeof Encoder>[0];
+
+/** Built-in classes that cbor-x brings back as what they were. */
+const CARRIED = new Set<unknown>([
+  ...[Date, Set, Map, RegExp, Uint8Array, Uint8ClampedArray, Uint16Array, Uint32Array, BigUint64Array, Int8Array],
+  ...[Int16Array, Int32Array, BigInt64Array, Float32Array, Float64Array, Buffer],
+]);
+
+/** Errors of the language, by name: what a class that is not the job's own becomes on the other side. */
+const ERRORS: Record<string, ErrorConstructor> = {
+  ...{ Error, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError },
+};
+
+// The codec in use by the call under way: cbor-x's extensions are global, calls are not nested.
+let registry: TravelRegistry = emptyRegistry;
+
+/** Encodes and decodes values. One per process and job; cheap to make. */
+export class Codec {
+  readonly #encoder = new Encoder(OPTIONS);
+  readonly #decoder = new Decoder(OPTIONS);
+  readonly #registry: TravelRegistry;
+
+  constructor(travel: TravelRegistry = emptyRegistry) {
+    this.#registry = travel;
+  }
+
+  /**
+   * Bytes of `value`, new ones each time.
+   * Throws CANNOT_TRAVEL naming the path from `what` ("args[0].socket") to what cannot be sent.
+   */
+  encode(value: unknown, what = "value"): Uint8Array {
+    const before = registry;
+    registry = this.#registry;
+    try {
+      return this.#encoder.encode(value);
+    } catch (error) {
+      return this.#encodeSlowly(value, what, error);
+    } finally {
+      registry = before;
+    }
+  }
+
+  /** The value of bytes from a process of the same job. Throws PROTOCOL when they are no CBOR. */
+  decode(bytes: Uint8Array): unknown {
+    const before = registry;
+    registry = this.#registry;
+    try {
+      return this.#decoder.decode(bytes);
+    } catch (error) {
+      if (error instanceof MeshError) throw error;
+      throw new MeshError("PROTOCOL", `a peer sent bytes that are no value: ${(error as Error).message}`, {
+        cause: error,
+      });
+    } finally {
+      registry = before;
+    }
+  }
+
+  /** As decode, for bytes from somebody who is not trusted: checked against CONTROL_LIMITS first. */
+  decodeControl(bytes: Uint8Array): unknown {
+    checkCbor(bytes);
+    return this.decode(bytes);
+  }
+
+  // cbor-x has no hook for functions: they are boxed in a copy, only when there are any. The walk also finds the
+  // path of what cannot travel.
+  #encodeSlowly(value: unknown, what: string, error: unknown): Uint8Array {
+    if (error instanceof RangeError && /call stack/i.test(error.message)) {
+      throw new MeshError("CANNOT_TRAVEL", `${what} is nested too deeply to be sent`, { cause: error });
+    }
+    const boxed = new Boxer(this.#registry).box(value, what);
+    try {
+      return this.#encoder.encode(boxed);
+    } catch (again) {
+      if (again instanceof MeshError) throw again;
+      throw new MeshError("CANNOT_TRAVEL", `${what} cannot be sent: ${(again as Error).message}`, { cause: again });
+    }
+  }
+}
+
+class FunctionBox {
+  readonly fn: AnyFunction;
+  constructor(fn: AnyFunction) {
+    this.fn = fn;
+  }
+}
+
+const NATIVE_VIEWS: Record<string, (buffer: ArrayBuffer) => unknown> = {
+  ArrayBuffer: (buffer) => buffer,
+  SharedArrayBuffer: (buffer) => buffer,
+  DataView: (buffer) => new DataView(buffer),
+  Float16Array: (buffer) => new Float16Array(buffer),
+};
+
+/** Why an object of this constructor cannot travel, in words for its sender. */
+function refusal(value: object): string {
+  const name = value.constructor?.name || "object of an unknown class";
+  const article = /^[AEIOU]/.test(name) ? "an" : "a";
+  const hint =
+    value instanceof Promise
+      ? "await it first"
+      : "send plain data, or declare its class at the top level of your own files";
+  return `${article} ${name} cannot travel: ${hint}`;
+}
+
+/** Replaces functions by boxes in a copy, and throws CANNOT_TRAVEL with the path of what cannot be sent. */
+class Boxer {
+  readonly #registry: TravelRegistry;
+  readonly #copies = new Map<object, unknown>();
+
+  constructor(travel: TravelRegistry) {
+    this.#registry = travel;
+  }
+
+  box(value: unknown, path: string): unknown {
+    if (typeof value === "function") return this.#boxFunction(value as AnyFunction, path);
+    if (typeof value === "symbol") {
+      throw new MeshError("CANNOT_TRAVEL", `${path}: a symbol cannot travel: ${String(value)}`);
+    }
+    if (typeof value !== "object" || value === null) return value;
+    const known = this.#copies.get(value);
+    if (known !== undefined) return known;
+    return this.#boxObject(value, path);
+  }
+
+  #boxFunction(fn: AnyFunction, path: string): unknown {
+    const known = this.#copies.get(fn);
+    if (known) return known;
+    const box = new FunctionBox(fn);
+    this.#copies.set(fn, box);
+    const { locals, env } = at(path, () => this.#registry.describeFunction(fn));
+    locals.forEach((local, i) => void this.box(local, `${path} (captured value ${i + 1})`));
+    for (const [name, captured] of Object.entries(env)) this.box(captured, `${path} (captured ${name})`);
+    return box;
+  }
+
+  #boxObject(value: object, path: string): unknown {
+    if (Array.isArray(value)) {
+      const copy: unknown[] = [];
+      this.#copies.set(value, copy);
+      for (let i = 0; i < value.length; i++) copy.push(this.box(value[i], `${path}[${i}]`));
+      return copy;
+    }
+    if (value instanceof Map && value.constructor === Map) {
+      const copy = new Map();
+      this.#copies.set(value, copy);
+      for (const [key, entry] of value) {
+        copy.set(this.box(key, `${path}, key ${String(key)}`), this.box(entry, `${path}.get(${String(key)})`));
+      }
+      return copy;
+    }
+    if (value instanceof Set && value.constructor === Set) {
+      const copy = new Set();
+      this.#copies.set(value, copy);
+      for (const entry of value) copy.add(this.box(entry, `${path}, an element`));
+      return copy;
+    }
+    if (value.constructor === Object || value.constructor === undefined) return this.#boxFields(value, {}, path);
+    if (value instanceof FunctionBox || CARRIED.has(value.constructor) || value.constructor.name in NATIVE_VIEWS) {
+      return value;
+    }
+    if (value instanceof URL) return value;
+    if (value instanceof Error) {
+      this.#copies.set(value, value);
+      this.box(value.cause, `${path}.cause`);
+      this.#checkFields(value, path);
+      return value;
+    }
+    const description = this.#registry.describeInstance(value);
+    if (!description) throw new MeshError("CANNOT_TRAVEL", `${path}: ${refusal(value)}`);
+    this.#copies.set(value, value);
+    this.#checkFields({ ...description.properties, ...description.privates }, path);
+    for (const [name, captured] of Object.entries(description.env ?? {}))
+      this.box(captured, `${path} (captured ${name})`);
+    return value;
+  }
+
+  #boxFields(value: object, copy: Record<string, unknown>, path: string): unknown {
+    this.#copies.set(value, copy);
+    for (const [key, field] of Object.entries(value)) copy[key] = this.box(field, `${path}.${key}`);
+    return copy;
+  }
+
+  #checkFields(value: object, path: string): void {
+    for (const [key, field] of Object.entries(value)) this.box(field, `${path}.${key}`);
+  }
+}
+
+/** Runs `describe`, putting the path before the message of what it throws. */
+function at<T>(path: string, describe: () => T): T {
+  try {
+    return describe();
+  } catch (error) {
+    if (!(error instanceof MeshError)) throw error;
+    throw new MeshError(error.code, `${path}: ${error.message}`, { cause: error });
+  }
+}
+
+/** Replaces functions inside the fields of an instance or error, whose object itself must not be copied. */
+function boxFields(fields: Record<string, unknown>): Record<string, unknown> {
+  return new Boxer(registry).box(fields, "value") as Record<string, unknown>;
+}
+
+/** True for values that take the extension whose check this is. cbor-x asks by `instanceof`. */
+function extension<Input, Wire>(
+  tag: number,
+  handles: (value: object) => boolean,
+  toWire: (value: Input) => Wire,
+  fromWire: (wire: Wire) => unknown,
+): void {
+  addExtension({
+    Class: { [Symbol.hasInstance]: handles } as unknown as new () => Input,
+    tag,
+    encode: (value: Input, encode: (wire: Wire) => unknown) => void encode(toWire(value)),
+    decode: fromWire as (wire: unknown) => unknown,
+  } as never);
+}
+
+function handlesAsInstance(value: object): boolean {
+  if (value.constructor === undefined || CARRIED.has(value.constructor)) return false;
+  return !(value instanceof Error || value instanceof URL || value instanceof FunctionBox || isView(value));
+}
+
+function isView(value: object): boolean {
+  return (
+    value.constructor !== undefined && Object.hasOwn(NATIVE_VIEWS, value.constructor.name) && "byteLength" in value
+  );
+}
+
+type InstanceWire = [string, Record<string, unknown>, Record<string, unknown>?, Record<string, unknown>?];
+
+extension<object, InstanceWire>(
+  TAG_INSTANCE,
+  handlesAsInstance,
+  (value) => {
+    const description = registry.describeInstance(value);
+    if (!description) throw new MeshError("CANNOT_TRAVEL", refusal(value));
+    const { id, properties, privates, env } = description;
+    const wire: InstanceWire = [id, hasFunctions(properties) ? boxFields(properties) : properties];
+    if (privates || env) wire.push(privates && (hasFunctions(privates) ? boxFields(privates) : privates));
+    if (env) wire.push(boxFields(env));
+    return wire;
+  },
+  ([id, properties, privates, env]) =>
+    registry.reviveInstance({ id, properties, ...(privates && { privates }), ...(env && { env }) }),
+);
+
+function hasFunctions(fields: Record<string, unknown>): boolean {
+  return Object.values(fields).some((field) => typeof field === "function");
+}
+
+interface ErrorWire {
+  /** Class id in the bundle, for errors of the job's own classes. */
+  id?: string;
+  /** Name of the built-in class it is, or is closest to. */
+  base: string;
+  name: string;
+  message: string;
+  stack: string;
+  cause?: [unknown];
+  errors?: unknown[];
+  fields: Record<string, unknown>;
+  privates?: Record<string, unknown>;
+}
+
+// Set by the engine on every error ("line", "column", …): not the user's, and wrong on the other side.
+const ENGINE_FIELDS = new Set(["line", "column", "sourceURL", "originalLine", "originalColumn", "stack", "message"]);
+
+extension<Error, ErrorWire>(TAG_ERROR, (value) => value instanceof Error, describeError, reviveError);
+
+function describeError(error: Error): ErrorWire {
+  const own = registry.describeInstance(error);
+  const fields: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(own?.properties ?? error)) {
+    if (!ENGINE_FIELDS.has(key) && key !== "cause" && key !== "errors") fields[key] = travelsOrText(value);
+  }
+  return {
+    ...(own && { id: own.id, ...(own.privates && { privates: own.privates }) }),
+    base: builtInBase(error),
+    name: String(error.name),
+    message: String(error.message),
+    stack: String(error.stack ?? ""),
+    ...("cause" in error && { cause: [travelsOrText(error.cause)] as [unknown] }),
+    ...(error instanceof AggregateError && { errors: error.errors.map(travelsOrText) }),
+    fields,
+  };
+}
+
+/** An error must always arrive: what hangs on it and cannot travel comes as text. */
+function travelsOrText(value: unknown): unknown {
+  if (value === null || (typeof value !== "object" && typeof value !== "function" && typeof value !== "symbol")) {
+    return value;
+  }
+  try {
+    return new Boxer(registry).box(value, "value");
+  } catch {
+    return String(value);
+  }
+}
+
+function builtInBase(error: Error): string {
+  if (error instanceof AggregateError) return "AggregateError";
+  if (error instanceof DOMException) return "DOMException";
+  if (error instanceof MeshError) return "MeshError";
+  for (let at = Object.getPrototypeOf(error); at; at = Object.getPrototypeOf(at)) {
+    const name = at.constructor?.name;
+    if (name && ERRORS[name]?.prototype === at) return name;
+  }
+  return "Error";
+}
+
+function reviveError(wire: ErrorWire): Error {
+  const error = bareError(wire);
+  const cause = wire.cause;
+  if (cause) define(error, "cause", cause[0]);
+  define(error, "stack", printableStack(wire.stack));
+  if (!wire.id && error.name !== wire.name) define(error, "name", wire.name);
+  if (error.message !== wire.message && wire.base !== "DOMException") define(error, "message", wire.message);
+  for (const [key, value] of Object.entries(wire.fields)) {
+    if (key === "name" && wire.base === "MeshError") continue;
+    Object.defineProperty(error, key, { value, writable: true, enumerable: true, configurable: true });
+  }
+  return error;
+}
+
+/** Bun prints an error by its `stack` only when every frame has a name: otherwise it shows where it was revived. */
+function printableStack(stack: string): string {
+  return stack.replace(/^(\s+at (?:async )?)((?:\/|\w+:)[^()\n]*:\d+:\d+)$/gm, "$1<anonymous> ($2)");
+}
+
+function bareError(wire: ErrorWire): Error {
+  if (wire.id) {
+    const { id, fields, privates } = wire;
+    return registry.reviveInstance({ id, properties: fields, ...(privates && { privates }) }) as Error;
+  }
+  if (wire.base === "AggregateError") return new AggregateError(wire.errors ?? [], wire.message);
+  if (wire.base === "DOMException") return new DOMException(wire.message, wire.name);
+  if (wire.base === "MeshError") return new MeshError(wire.fields.code as never, wire.message);
+  return new (ERRORS[wire.base] ?? Error)(wire.message);
+}
+
+function define(error: Error, key: string, value: unknown): void {
+  Object.defineProperty(error, key, { value, writable: true, enumerable: false, configurable: true });
+}
+
+extension<FunctionBox, unknown>(
+  TAG_FUNCTION,
+  (value) => value instanceof FunctionBox,
+  ({ fn }) => {
+    const { id, locals, env } = registry.describeFunction(fn);
+    const boxer = new Boxer(registry);
+    return [id, boxer.box(locals, "captured values"), boxer.box(env, "captured values")];
+  },
+  (wire) => {
+    const [id, locals, env] = wire as [string, unknown[], Record<string, unknown>];
+    return registry.reviveFunction({ id, locals, env });
+  },
+);
+
+extension<URL, string>(
+  TAG_URL,
+  (value) => value instanceof URL,
+  (url) => url.href,
+  (href) => new URL(href),
+);
+
+extension<ArrayBufferView | ArrayBuffer, [string, Uint8Array]>(
+  TAG_VIEW,
+  isView,
+  (view) => {
+    const bytes = ArrayBuffer.isView(view)
+      ? new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
+      : new Uint8Array(view);
+    return [view.constructor.name, bytes];
+  },
+  ([name, bytes]) => {
+    const buffer = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer;
+    return NATIVE_VIEWS[name]?.(buffer) ?? bytes;
+  },
+);

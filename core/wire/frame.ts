@@ -1,0 +1,105 @@
+// Frames on a byte stream: how TCP and Unix-socket links find where one frame ends and the next begins.
+//
+//   0                    4
+//   +--------------------+---------------------------+
+//   | length (u32, BE)   | that many bytes           |
+//   +--------------------+---------------------------+
+//
+// length counts the bytes after itself: 1 to FRAME_LIMIT_BYTES. Anything else ends the link.
+import { MeshError } from "../errors.ts";
+import { FRAME_LIMIT_BYTES } from "../transport.ts";
+
+export const FRAME_HEAD_BYTES = 4;
+
+/** Writes the length of a frame of `sizeBytes`, checked before, at `offset`. */
+export function writeFrameHead(target: Uint8Array, offset: number, sizeBytes: number): void {
+  target[offset] = sizeBytes >>> 24;
+  target[offset + 1] = sizeBytes >>> 16;
+  target[offset + 2] = sizeBytes >>> 8;
+  target[offset + 3] = sizeBytes;
+}
+
+/** Throws unless a frame of this size may be sent. */
+export function checkFrameSize(sizeBytes: number): void {
+  if (sizeBytes === 0) throw new Error("a frame has at least one byte");
+  if (sizeBytes > FRAME_LIMIT_BYTES) {
+    throw new MeshError("FRAME_TOO_LARGE", `a frame of ${sizeBytes} bytes is over the limit of ${FRAME_LIMIT_BYTES}`);
+  }
+}
+
+function readLength(bytes: Uint8Array, offset: number): number {
+  const length =
+    bytes[offset]! * 0x1000000 + ((bytes[offset + 1]! << 16) | (bytes[offset + 2]! << 8) | bytes[offset + 3]!);
+  if (length >= 1 && length <= FRAME_LIMIT_BYTES) return length;
+  throw new MeshError("PROTOCOL", `a peer announced a frame of ${length} bytes; allowed are 1 to ${FRAME_LIMIT_BYTES}`);
+}
+
+/**
+ * Cuts a stream of bytes into frames. Frames that lie whole in one chunk are handed on without a copy.
+ * Memory stays under one frame plus one chunk, and grows with the bytes that came, not with the length announced.
+ */
+export class FrameReader {
+  #held = new Uint8Array(0);
+  #heldBytes = 0;
+
+  /** Calls `frame` for each whole frame; the bytes are valid during that call. Throws PROTOCOL on a bad length. */
+  push(chunk: Uint8Array, frame: (frame: Uint8Array) => void): void {
+    let offset = 0;
+    if (this.#heldBytes > 0) {
+      offset = this.#completeHeld(chunk, frame);
+      if (offset < 0) return;
+    }
+    offset = cutFrames(chunk, offset, frame);
+    if (offset < chunk.length) this.#hold(chunk.subarray(offset));
+  }
+
+  /** Bytes of a frame that has not come whole. */
+  get pendingBytes(): number {
+    return this.#heldBytes;
+  }
+
+  /** Finishes the held frame from the chunk; returns how much of it that took, or -1 when it is not whole yet. */
+  #completeHeld(chunk: Uint8Array, frame: (frame: Uint8Array) => void): number {
+    let taken = 0;
+    if (this.#heldBytes < FRAME_HEAD_BYTES) {
+      taken = Math.min(FRAME_HEAD_BYTES - this.#heldBytes, chunk.length);
+      this.#hold(chunk.subarray(0, taken));
+      if (this.#heldBytes < FRAME_HEAD_BYTES) return -1;
+    }
+    const wanted = FRAME_HEAD_BYTES + readLength(this.#held, 0) - this.#heldBytes;
+    const part = chunk.subarray(taken, taken + wanted);
+    this.#hold(part);
+    if (part.length < wanted) return -1;
+    const whole = this.#held.subarray(FRAME_HEAD_BYTES, this.#heldBytes);
+    this.#heldBytes = 0;
+    if (this.#held.length > KEEP_BYTES) this.#held = new Uint8Array(0);
+    frame(whole);
+    return taken + wanted;
+  }
+
+  #hold(bytes: Uint8Array): void {
+    const size = this.#heldBytes + bytes.length;
+    if (this.#held.length < size) {
+      const grown = new Uint8Array(Math.max(size, Math.min(2 * size, FRAME_LIMIT_BYTES + FRAME_HEAD_BYTES)));
+      grown.set(this.#held.subarray(0, this.#heldBytes));
+      this.#held = grown;
+    }
+    this.#held.set(bytes, this.#heldBytes);
+    this.#heldBytes = size;
+  }
+}
+
+// A buffer up to this size is kept between frames; a larger one is given back at once.
+const KEEP_BYTES = 1024 * 1024;
+
+/** Hands on every whole frame from `offset`; returns where the first incomplete one begins. */
+function cutFrames(chunk: Uint8Array, offset: number, frame: (frame: Uint8Array) => void): number {
+  let start = offset;
+  while (chunk.length - start >= FRAME_HEAD_BYTES) {
+    const end = start + FRAME_HEAD_BYTES + readLength(chunk, start);
+    if (end > chunk.length) break;
+    frame(chunk.subarray(start + FRAME_HEAD_BYTES, end));
+    start = end;
+  }
+  return start;
+}

@@ -1,0 +1,59 @@
+// Every type of message there is, and the version of the protocol. Append only: a number is never given twice.
+
+/** Version 1: one machine (agent, slots, head over Unix sockets). */
+export const PROTOCOL_VERSION = 1;
+
+/** "payload" below is CBOR of the shape given, unless the line says bytes. */
+export const MessageType = {
+  /** First message on a link, from who dialed: {protocol, build, secret}; its source is the sender's address. */
+  hello: 1,
+  /** Answer to a request: any value. */
+  reply: 2,
+  /** Answer to a request that failed: an Error. */
+  failure: 3,
+
+  /** head -> agent, request: {job, driver, worker, cwd, args, env, slots, slotMemoryBytes?, stdin, tty}; starts it. */
+  startJob: 16,
+  /** head -> agent, request: {reason}; ends the job: the driver first, then its slots. */
+  stopJob: 17,
+  /** agent -> head: {code, signal?, death}; the driver is gone and so is all it started. */
+  jobEnded: 18,
+  /** agent -> head, request (its reply is the credit for more): {source: "driver" or seat, stream: 1 or 2, bytes}. */
+  output: 19,
+  /** agent -> head: {text}; something the user should know: a slot died, was replaced, cannot start. */
+  notice: 20,
+  /** driver -> agent -> head: {label, done, total?, running, failed?, ratePerS} or null; draws the progress bar. */
+  progress: 21,
+
+  /** agent -> slot, request: {kind: "driver" or "worker", bundle, seat, ...}; the slot loads the job's code. */
+  load: 32,
+  /** slot -> agent, request: {count}; wants so many slots to run tasks on; reply: SlotInfo[]. */
+  acquireSlots: 33,
+  /** agent -> slot that acquired: SlotInfo; one more is ready. */
+  slotUp: 34,
+  /** agent -> slot that acquired: {slot, seat, death, running}; one died, and what it was doing. */
+  slotDown: 35,
+  /** slot -> agent: {count}; wants only so many from now on; the rest ends. */
+  releaseSlots: 36,
+  /** slot -> agent: {slot, run?, reason}; end that slot, when run is given only if it still works on that run. */
+  killSlot: 37,
+  /** slot -> agent: {}; its tasks have time limits: watch its status page. */
+  watchTimeouts: 38,
+  /** driver -> agent: {error?}; the script ended; error is the text to print. */
+  driverDone: 39,
+
+  /** Task protocol, between slots; see core/api/task-wire.ts. Payloads in bytes. */
+  define: 48,
+  run: 49,
+  result: 50,
+  cancel: 51,
+} as const;
+
+export type MessageTypeName = keyof typeof MessageType;
+
+const names = new Map<number, string>(Object.entries(MessageType).map(([name, type]) => [type, name]));
+
+/** The name of a message type, for errors and logs. */
+export function messageTypeName(type: number): string {
+  return names.get(type) ?? `type ${type}`;
+}

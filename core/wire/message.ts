@@ -1,0 +1,103 @@
+// A message: what processes of a mesh send each other, one per frame. The header tells where it goes and what it is
+// about; whoever forwards it reads these 24 bytes and nothing else. All numbers are big-endian.
+//
+//    0        1        2                  4
+//   +--------+--------+------------------+------------------------------------+
+//   | type   | flags  | to slot (u16)    | to node (u32)                      |
+//   +--------+--------+------------------+------------------------------------+
+//   8                                   12                 14
+//   +------------------------------------+------------------+-----------------+
+//   | from node (u32)                    | from slot (u16)  | zero (u16)      |
+//   +------------------------------------+------------------+-----------------+
+//   16                                  20                                    24
+//   +------------------------------------+------------------------------------+
+//   | mailbox (u32)                      | correlation (u32)                  |
+//   +------------------------------------+------------------------------------+
+//   24: payload, to the end of the frame; its form depends on type.
+import { MeshError } from "../errors.ts";
+
+export const HEADER_BYTES = 24;
+
+/** The message goes on in the next one with the same source, mailbox, correlation and type. */
+export const FLAG_MORE = 1;
+/** The sender waits for a reply or failure with this correlation. */
+export const FLAG_REQUEST = 2;
+const KNOWN_FLAGS = FLAG_MORE | FLAG_REQUEST;
+
+/** One process of a mesh: a node, and which of its slots; slot 0 is the node itself. */
+export interface Address {
+  /** 0 to 2^32 - 1, unique in a mesh. */
+  readonly node: number;
+  /** 0 to 65,535, never used again by the same node while it lives. */
+  readonly slot: number;
+}
+
+/** A message as it arrives. `payload` lies in the frame: valid during the handler's call only. */
+export interface Message {
+  type: number;
+  flags: number;
+  toNode: number;
+  toSlot: number;
+  fromNode: number;
+  fromSlot: number;
+  /** Which object of the destination it is for; 0 is the process itself. */
+  mailbox: number;
+  /** Ties an answer to its question; chosen by who asked. */
+  correlation: number;
+  payload: Uint8Array;
+}
+
+/** Writes the header into the first HEADER_BYTES of `target`. */
+export function writeHeader(
+  target: DataView,
+  type: number,
+  flags: number,
+  to: Address,
+  from: Address,
+  mailbox: number,
+  correlation: number,
+): void {
+  target.setUint8(0, type);
+  target.setUint8(1, flags);
+  target.setUint16(2, to.slot);
+  target.setUint32(4, to.node);
+  target.setUint32(8, from.node);
+  target.setUint16(12, from.slot);
+  target.setUint16(14, 0);
+  target.setUint32(16, mailbox);
+  target.setUint32(20, correlation);
+}
+
+/**
+ * Reads a frame into `message` (reused between frames, so that a frame costs no object).
+ * Throws PROTOCOL when it is no message: too short, an unknown flag, or a byte that must be zero is not.
+ */
+export function readMessage(frame: Uint8Array, message: Message): void {
+  if (frame.length < HEADER_BYTES) {
+    throw new MeshError("PROTOCOL", `a message has at least ${HEADER_BYTES} bytes, this one ${frame.length}`);
+  }
+  message.type = frame[0]!;
+  message.flags = frame[1]!;
+  message.toSlot = u16(frame, 2);
+  message.toNode = u32(frame, 4);
+  message.fromNode = u32(frame, 8);
+  message.fromSlot = u16(frame, 12);
+  message.mailbox = u32(frame, 16);
+  message.correlation = u32(frame, 20);
+  message.payload = frame.subarray(HEADER_BYTES);
+  if (message.flags & ~KNOWN_FLAGS) throw new MeshError("PROTOCOL", `a message has unknown flags ${message.flags}`);
+  if (u16(frame, 14) !== 0) throw new MeshError("PROTOCOL", "a message has something where zero must be");
+}
+
+export function emptyMessage(): Message {
+  const none = { type: 0, flags: 0, toNode: 0, toSlot: 0, fromNode: 0, fromSlot: 0, mailbox: 0, correlation: 0 };
+  return { ...none, payload: new Uint8Array(0) };
+}
+
+function u16(bytes: Uint8Array, offset: number): number {
+  return (bytes[offset]! << 8) | bytes[offset + 1]!;
+}
+
+function u32(bytes: Uint8Array, offset: number): number {
+  return u16(bytes, offset) * 0x10000 + u16(bytes, offset + 2);
+}
