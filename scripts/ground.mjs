@@ -19,6 +19,9 @@ export function run(command, args, options = {}) {
   return result;
 }
 
+// Its words to standard error: the last line of standard output belongs to the script that called.
+const npmOptions = { shell: process.platform === "win32", stdio: ["ignore", 2, 2] };
+
 /** Installs the pinned dependencies unless the ones of this very lock file are there already. */
 export function install() {
   const lock = createHash("sha256")
@@ -26,8 +29,10 @@ export function install() {
     .digest("hex");
   const mark = join(root, "node_modules", ".installed");
   if (existsSync(mark) && readFileSync(mark, "utf8") === lock && findBun()) return;
-  if (process.versions.bun) run(process.execPath, ["install"]);
-  else run("npm", ["ci", "--no-audit", "--no-fund"], { shell: process.platform === "win32" });
+  // Not `npm ci`: it refuses a lock file that lacks optional packages of other platforms, and a registry mirror that
+  // does not carry them writes just such a lock file. `npm install` takes the same versions and hashes from it.
+  if (process.versions.bun) run(process.execPath, ["install", "--no-save"], { stdio: ["ignore", 2, 2] });
+  else run("npm", ["install", "--no-save", "--no-audit", "--no-fund"], npmOptions);
   writeFileSync(mark, lock);
 }
 

@@ -1,0 +1,7 @@
+import { Command } from "@commander-js/extra-typings";
+export function command() {
+  return new Command("completion");
+}
+export async function main(_args: string[]): Promise<number> {
+  return 0;
+}

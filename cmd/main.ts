@@ -1,0 +1,112 @@
+// The composition root: the table of subcommands, each loaded only when it is asked for, and the way out of the process.
+// The command line parser is loaded only for what needs it: `mesh version`, slots and workers start without.
+import type { Command } from "commander";
+import { versionLine } from "./version.ts";
+
+/** What a subcommand may ask of the program it belongs to. */
+export interface ProgramContext {
+  /** The program with every subcommand loaded, so with all options and arguments: for help and completions. */
+  loadAll(): Promise<Command>;
+}
+
+/** A subcommand in the parser's words. Its action resolves when the process should end, with `process.exitCode` set. */
+interface CommandModule {
+  // The typed Command of extra-typings differs for each subcommand; the parser's own is what they share.
+  command(context: ProgramContext): unknown | Promise<unknown>;
+}
+
+/** A role that hosts start by the thousand: no parser, no help. Resolves with its exit status when the process should end. */
+interface RoleModule {
+  main(args: string[]): Promise<number>;
+}
+
+interface Row<Module> {
+  name: string;
+  summary: string;
+  load(): Promise<Module>;
+}
+
+// The paths are literals because the compiler bundles only what it can read.
+const COMMANDS: Row<CommandModule>[] = [
+  { name: "run", summary: "run a script across the mesh", load: () => import("./run.ts") },
+  { name: "init", summary: "set this folder up for job scripts", load: () => import("./init.ts") },
+  { name: "config", summary: "check mesh.toml, print its schema", load: () => import("./config.ts") },
+  { name: "completion", summary: "print the completion script of a shell", load: () => import("./completion.ts") },
+  { name: "version", summary: "print version, commit and platform", load: () => import("./version.ts") },
+  { name: "help", summary: "explain a subcommand or a topic", load: () => import("./help.ts") },
+];
+
+const ROLES: Row<RoleModule>[] = [
+  { name: "slot", summary: "run job code for a node", load: () => import("./slot.ts") },
+  { name: "worker", summary: "run the agent of a host", load: () => import("./worker.ts") },
+  { name: "complete", summary: "answer a shell that completes a line", load: () => import("./completion.ts") },
+];
+
+/**
+ * What the runtime, or a library in it, obeys from the environment and mesh does not want to. Removed before anything
+ * is loaded, so that neither TLS in this process nor a child sees it. Pass `env: process.env` to children:
+ * Bun.spawn without `env` gives them the environment this process was started with.
+ */
+const UNWANTED_ENVIRONMENT = /^(BUN_(?!INSTALL)|NODE_TLS_REJECT_UNAUTHORIZED$)/;
+
+function cleanEnvironment(): void {
+  for (const name of Object.keys(process.env)) if (UNWANTED_ENVIRONMENT.test(name)) delete process.env[name];
+}
+
+/** Builds the program with one subcommand loaded and the others known by name, or with all of them loaded. */
+async function build(wanted: string | undefined): Promise<Command> {
+  const { createProgram, mount } = await import("./program.ts");
+  const program = createProgram();
+  const context = { loadAll: () => build("*") };
+  for (const row of COMMANDS) {
+    const chosen = wanted === row.name || wanted === "*";
+    mount(program, row, chosen ? await (await row.load()).command(context) : undefined);
+  }
+  return program;
+}
+
+/** Prints the version if that is all that was asked for; returns whether it was. */
+function answerVersion([name, ...args]: string[]): boolean {
+  const plain = name === "version" && args.length === 0;
+  const json = name === "version" && args.length === 1 && args[0] === "--json";
+  if (!plain && !json && name !== "--version" && name !== "-V") return false;
+  console.log(versionLine(json));
+  return true;
+}
+
+/** Runs the command line and returns its exit status. */
+async function main(args: string[]): Promise<number> {
+  try {
+    const role = ROLES.find((row) => row.name === args[0]);
+    if (role) return await (await role.load()).main(args.slice(1));
+    endQuietlyWithoutReader();
+    const { parse } = await import("./program.ts");
+    return await parse(build, args);
+  } catch (error) {
+    const { exitStatusOf, printError } = await import("./exit.ts");
+    printError(error);
+    return exitStatusOf(error);
+  }
+}
+
+/** When the reader of a pipe goes away (`mesh logs | head`) nobody is left to write for. Bun raises no SIGPIPE. */
+function endQuietlyWithoutReader(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code === "EPIPE") process.exit(0);
+      throw error;
+    });
+  }
+}
+
+/** Ends the process once what was written has left it: `process.exit` alone loses what a pipe has not taken yet. */
+async function leave(status: number): Promise<never> {
+  for (const stream of [process.stdout, process.stderr]) {
+    if (stream.writableLength > 0) await new Promise((done) => stream.write("", done));
+  }
+  process.exit(status);
+}
+
+cleanEnvironment();
+const args = process.argv.slice(2);
+if (!answerVersion(args)) await leave(await main(args));

@@ -1,0 +1,35 @@
+// mesh version: what this binary is. Kept free of the command line parser, because hosts ask it often.
+import pkg from "../package.json" with { type: "json" };
+
+/** Put in by scripts/build.mjs; not there when the sources run without it. */
+declare const MESH_BUILD: { version: string; commit: string } | undefined;
+
+export interface Version {
+  version: string;
+  /** The short commit it was built from, with "-dirty" when files differed; "unknown" without git. */
+  commit: string;
+  bun: string;
+  /** Operating system and processor: "linux-x64". */
+  platform: string;
+}
+
+/** Tells what this binary is. */
+export function version(): Version {
+  const built = typeof MESH_BUILD === "undefined" ? { version: pkg.version, commit: "source" } : MESH_BUILD;
+  return { ...built, bun: Bun.version, platform: `${process.platform}-${process.arch}` };
+}
+
+/** The answer of `mesh version`, as a line for people or as JSON. */
+export function versionLine(json: boolean): string {
+  const own = version();
+  return json ? JSON.stringify(own) : `mesh ${own.version} (${own.commit}, bun ${own.bun}, ${own.platform})`;
+}
+
+/** `mesh version`, for the parser's help; main.ts answers the plain forms without it. */
+export async function command() {
+  const { Command } = await import("@commander-js/extra-typings");
+  return new Command("version")
+    .description("Print version, commit, Bun's version and platform.")
+    .option("--json", "print as JSON")
+    .action((options) => console.log(versionLine(options.json === true)));
+}
