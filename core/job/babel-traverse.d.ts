@@ -1,0 +1,26 @@
+// @babel/traverse ships no types; this is the part that core/job/module.ts uses.
+declare module "@babel/traverse" {
+  export interface BabelPath {
+    node: unknown;
+    skip(): void;
+    getAssignmentIdentifiers(): Record<string, unknown>;
+  }
+  export interface BabelBinding {
+    identifier: unknown;
+    kind: string;
+    scope: BabelScope;
+    path: BabelPath;
+    referencePaths: BabelPath[];
+    constantViolations: BabelPath[];
+  }
+  export interface BabelScope {
+    block: unknown;
+    bindings: Record<string, BabelBinding>;
+  }
+  interface Traverse {
+    (ast: unknown, visitor: Record<string, (path: BabelPath) => void>): void;
+    cache: { scope: WeakMap<object, BabelScope> };
+  }
+  const traverse: Traverse & { default?: Traverse };
+  export default traverse;
+}
