@@ -1,0 +1,169 @@
+// What no single value of mesh.toml shows: names that must exist, ranges that must fit each other, times in order.
+// Looks at the file as parsed, so that these problems are told together with those of the shape.
+import { isMeshError } from "../errors.ts";
+import { nearest } from "./nearest.ts";
+import type { Problem } from "./problems.ts";
+import { expandRanges, hasRange, RANGE_LIMIT } from "./ranges.ts";
+import { BUILTIN_PROVIDERS, BUILTIN_TRANSPORTS } from "./schema.ts";
+import { parseDuration } from "./units.ts";
+
+type Table = Record<string, unknown>;
+
+// "local" is this machine; the other would vanish, being no ordinary key of an object.
+const RESERVED_NAMES = ["local", "__proto__"];
+const HOST_NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,62}$/;
+
+/** Finds the problems that lie between the values of a file. Values of a wrong type are left to the schema. */
+export function crossCheck(file: unknown): Problem[] {
+  const top = tableOf(file);
+  const problems: Problem[] = [];
+  const names = checkHosts(tableOf(top.hosts), problems);
+  checkCoordinator(tableOf(top.coordinator), names, problems);
+  checkPluginNames(top, problems);
+  checkTimes(tableOf(top.mesh), problems);
+  return problems;
+}
+
+/** Checks names, ranges and providers of the hosts; returns all names they stand for. */
+function checkHosts(hosts: Table, problems: Problem[]): Set<string> {
+  const owner = new Map<string, string>();
+  for (const [pattern, value] of Object.entries(hosts)) {
+    const path = ["hosts", pattern];
+    const names = expand(pattern, path, "key", problems);
+    const wrong = names?.find((name) => !HOST_NAME.test(name) || RESERVED_NAMES.includes(name));
+    if (wrong !== undefined) problems.push({ path, at: "key", message: nameProblem(wrong) });
+    for (const name of names ?? []) {
+      const other = owner.get(name);
+      if (other !== undefined) {
+        problems.push({
+          path,
+          at: "key",
+          message: `stands for ${name}, which [hosts.${quoteKey(other)}] names already`,
+        });
+        break;
+      }
+      owner.set(name, pattern);
+    }
+    if (owner.size > RANGE_LIMIT) {
+      problems.push({ path, at: "key", message: `brings the hosts to more than ${RANGE_LIMIT}` });
+      break;
+    }
+    checkSsh(tableOf(value), names, path, problems);
+  }
+  return new Set(owner.keys());
+}
+
+function nameProblem(name: string): string {
+  if (name === "local") return 'a host cannot be named "local", the word for this machine: use another name';
+  if (name === "__proto__") return "a host cannot have this name: use another";
+  return `${JSON.stringify(name)} cannot be a host's name: letters, digits, ".", "_" and "-", at most 63`;
+}
+
+function checkSsh(host: Table, names: string[] | undefined, path: string[], problems: Problem[]): void {
+  if (typeof host.ssh !== "string") return;
+  const at = [...path, "ssh"];
+  if (host.provider === "local") {
+    problems.push({ path: at, at: "key", message: 'does not go with provider = "local": remove one of them' });
+    return;
+  }
+  const targets = expand(host.ssh, at, "value", problems);
+  if (!targets || !names || targets.length === names.length) return;
+  const message = hasRange(host.ssh)
+    ? `stands for ${targets.length} logins, its hosts' name for ${names.length}`
+    : `is one login for ${names.length} hosts: give it the same range, as in "${path[1]}.lan"`;
+  problems.push({ path: at, at: "value", message });
+}
+
+function checkCoordinator(coordinator: Table, names: Set<string>, problems: Problem[]): void {
+  const { host } = coordinator;
+  if (typeof host !== "string" || host === "local" || names.has(host)) return;
+  const message = `no host is named ${JSON.stringify(host)}${didYouMean(host, ["local", ...names])}`;
+  problems.push({ path: ["coordinator", "host"], at: "value", message });
+}
+
+/** Names of transports and providers can be checked only while no plugin brings others. */
+function checkPluginNames(top: Table, problems: Problem[]): void {
+  const plugins = tableOf(top.plugins);
+  if (!hasEntries(plugins.transports)) {
+    const used = tableOf(top.mesh).transports;
+    for (const [index, name] of (Array.isArray(used) ? used : []).entries()) {
+      mustBeOne("transport", name, BUILTIN_TRANSPORTS, ["mesh", "transports", index], "value", problems);
+    }
+    for (const name of Object.keys(tableOf(top.transport))) {
+      mustBeOne("transport", name, BUILTIN_TRANSPORTS, ["transport", name], "key", problems);
+    }
+  }
+  for (const name of BUILTIN_TRANSPORTS) {
+    for (const key of Object.keys(tableOf(tableOf(top.transport)[name]))) {
+      const message = `unknown key: the transport ${name} has no settings`;
+      problems.push({ path: ["transport", name, key], at: "key", message });
+    }
+  }
+  if (hasEntries(plugins.providers)) return;
+  for (const [host, value] of Object.entries(tableOf(top.hosts))) {
+    const { provider } = tableOf(value);
+    mustBeOne("provider", provider, BUILTIN_PROVIDERS, ["hosts", host, "provider"], "value", problems);
+  }
+}
+
+function mustBeOne(
+  what: string,
+  name: unknown,
+  known: readonly string[],
+  path: (string | number)[],
+  at: Problem["at"],
+  problems: Problem[],
+): void {
+  if (typeof name !== "string" || known.includes(name)) return;
+  const advice = didYouMean(name, known) || `: there are ${known.join(", ")}; others come with [plugins]`;
+  problems.push({ path, at, message: `no ${what} is named ${JSON.stringify(name)}${advice}` });
+}
+
+function checkTimes(mesh: Table, problems: Problem[]): void {
+  const order = ["heartbeat", "suspectAfter", "downAfter"] as const;
+  const defaults = ["1s", "3s", "10s"];
+  const times = order.map((key, index) => readDuration(mesh[key] ?? defaults[index]));
+  for (const [index, key] of order.entries()) {
+    const before = times[index - 1];
+    const own = times[index];
+    if (before === undefined || own === undefined || own > before) continue;
+    const at = key in mesh ? key : order[index - 1]!;
+    const message = `${key} (${own} ms) must be longer than ${order[index - 1]} (${before} ms)`;
+    problems.push({ path: ["mesh", at], at: "value", message });
+  }
+}
+
+function readDuration(value: unknown): number | undefined {
+  try {
+    return typeof value === "string" ? parseDuration(value) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function expand(pattern: string, path: string[], at: Problem["at"], problems: Problem[]): string[] | undefined {
+  try {
+    return expandRanges(pattern);
+  } catch (error) {
+    if (!isMeshError(error)) throw error;
+    problems.push({ path, at, message: error.message });
+    return undefined;
+  }
+}
+
+function didYouMean(name: string, known: Iterable<string>): string {
+  const near = nearest(name, known);
+  return near === undefined ? "" : `: did you mean ${JSON.stringify(near)}?`;
+}
+
+function quoteKey(key: string): string {
+  return /^[A-Za-z0-9_-]+$/.test(key) ? key : JSON.stringify(key);
+}
+
+function hasEntries(value: unknown): boolean {
+  return Array.isArray(value) && value.length > 0;
+}
+
+function tableOf(value: unknown): Table {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Table) : {};
+}
