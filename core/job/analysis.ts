@@ -5,7 +5,7 @@ import { type Captures, capturesOf, type Violation } from "./captures.ts";
 import { type BrokenCode, brokenDeclarations } from "./declarations.ts";
 import type { Diagnostic } from "./diagnostics.ts";
 import { apiName, type Site, shippingSites } from "./handles.ts";
-import { type Binding, importOf, initialiser, type Module, memberRoot } from "./module.ts";
+import { type Binding, importOf, initialiser, type Module, memberRoot, visibleAt } from "./module.ts";
 import { isCall, isFunction, isMember, isShippable, type Node, propertyName, unwrap, within } from "./syntax.ts";
 import { codeExpression, codeOf, topLevelKind } from "./top-level.ts";
 
@@ -16,6 +16,8 @@ export interface Shipment {
   /** The variable that always holds it, when there is one. */
   readonly binding: Binding | undefined;
   readonly captures: Captures;
+  /** Captured variables that another variable of the same name hides where the function stands. */
+  readonly hidden: ReadonlySet<Binding>;
 }
 
 /** A module-level function or class, registered under its name. */
@@ -137,7 +139,11 @@ class Analyser {
     const binding = this.#owners.get(code);
     const captures = capturesOf(this.#module, code, this.#broken);
     const id = `${this.#idAt(code)}${binding ? `#${binding.name}` : ""}`;
-    this.#shipments.set(code, { code, id, binding, captures });
+    const hidden = [...captures.locals].filter((local) => visibleAt(this.#module, local.name, code) !== local);
+    this.#shipments.set(code, { code, id, binding, captures, hidden: new Set(hidden) });
+    for (const local of hidden) {
+      if (accessorPlace(local) === undefined) this.#report(hiddenVariable(local, code), site);
+    }
     this.#checkCaptures(captures, site);
   }
 
@@ -231,6 +237,24 @@ class Analyser {
 
 function place(node: Node): { line: number; column: number } {
   return { line: node.loc.start.line, column: node.loc.start.column + 1 };
+}
+
+/**
+ * Where a function that reads a hidden variable can be declared: at the start of the block its scope covers. Undefined
+ * where there is no block.
+ */
+export function accessorPlace({ scope }: Binding): number | undefined {
+  const body = scope.type === "BlockStatement" ? scope : (scope.body as Node | undefined);
+  return body?.type === "BlockStatement" ? (body.directives?.at(-1)?.end ?? body.start + 1) : undefined;
+}
+
+function hiddenVariable(local: Binding, code: Node): Violation {
+  return {
+    node: code,
+    variable: local.name,
+    problem: `two variables called \`${local.name}\` are used by a function here`,
+    advice: "rename one of them",
+  };
 }
 
 function defaultExport(module: Module): Node | undefined {

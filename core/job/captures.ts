@@ -107,7 +107,7 @@ function noteUse(module: Module, { node, binding, write }: Reference, captures: 
       variable: binding.name,
       problem: `\`${binding.name}\` is assigned here`,
       advice:
-        "that process has only a copy of the variable, so the assignment would be lost; return the value instead, " +
+        "another process has only a copy of the variable, so the assignment would be lost; return the value instead, " +
         "or declare the variable inside the function",
     });
     return;

@@ -8,9 +8,9 @@ import { identifierName, type Node, unwrap } from "./syntax.ts";
 export function classEdits(edits: Edits, registry: string, code: Node, id: string): void {
   const body = code.body as Node;
   const members = body.body as Node[];
-  const constructor = members.find((member) => member.type === "ClassMethod" && member.kind === "constructor");
-  if (constructor) {
-    edits.insert((constructor.body as Node).start + 1, guard(registry, id, Boolean(code.superClass)));
+  const builder = members.find((member) => member.type === "ClassMethod" && member.kind === "constructor");
+  if (builder) {
+    edits.insert((builder.body as Node).start + 1, guard(registry, id, Boolean(code.superClass)));
   }
   const slots = slotsText(members);
   if (slots) edits.insert(body.end - 1, ` static { ${registry}.slots(this, ${slots}); } `);

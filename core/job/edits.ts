@@ -53,18 +53,23 @@ export class Edits {
     return this;
   }
 
-  /** The edited text of a range. `bare` leaves out a wrap around exactly that range, if there is one. */
+  /** The edited text of a range. `bare` leaves out what was added around exactly that range or right after it. */
   piece(range: Range, bare = false): MagicString {
     const text = new MagicString(this.#source, { filename: this.#file });
     for (const edit of this.#edits) {
       if (edit.start < range.start || edit.end > range.end) continue;
-      if (bare && edit.kind === "wrap" && edit.start === range.start && edit.end === range.end) continue;
+      if (bare && isAround(edit, range)) continue;
       apply(text, edit);
     }
     if (range.start > 0) text.remove(0, range.start);
     if (range.end < this.#source.length) text.remove(range.end, this.#source.length);
     return text;
   }
+}
+
+function isAround(edit: Edit, range: Range): boolean {
+  if (edit.kind === "wrap") return edit.start === range.start && edit.end === range.end;
+  return edit.kind === "insert" && edit.start === range.end;
 }
 
 function apply(text: MagicString, edit: Edit): void {

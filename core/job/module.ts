@@ -2,7 +2,16 @@
 // Everything after it works with these flat lists and source ranges and needs no Babel.
 
 import babelTraverse, { type BabelBinding } from "@babel/traverse";
-import { children, identifierName, isFunction, isMember, type Node, patternIdentifiers, unwrap } from "./syntax.ts";
+import {
+  children,
+  identifierName,
+  isFunction,
+  isMember,
+  type Node,
+  patternIdentifiers,
+  unwrap,
+  within,
+} from "./syntax.ts";
 
 /** A variable: one declaration, whatever its name. */
 export interface Binding {
@@ -174,12 +183,26 @@ function thisName(node: Node, parent: Node | undefined): string | undefined {
   return identifierName(node) === "arguments" && !isName ? "arguments" : undefined;
 }
 
+/** Tells whether a name comes from an import, of a type or a value. */
+export function isImported(binding: Binding): boolean {
+  return binding.declaration.type.startsWith("Import");
+}
+
+/** The variable that `name` means at a place. */
+export function visibleAt(module: Module, name: string, place: Node): Binding | undefined {
+  let found: Binding | undefined;
+  for (const binding of module.bindings) {
+    if (binding.name !== name || !within(place, binding.scope)) continue;
+    if (!found || within(binding.scope, found.scope)) found = binding;
+  }
+  return found;
+}
+
 /** The import that brought a name, undefined for names of the module itself. */
 export function importOf(
   module: Module,
   binding: Binding,
 ): { from: string; name: string; typeOnly: boolean } | undefined {
-  if (binding.kind !== "module") return undefined;
   const specifier = binding.declaration;
   const declaration = module.parents.get(specifier);
   if (declaration?.type !== "ImportDeclaration") return undefined;

@@ -3,12 +3,11 @@
 
 import { dirname } from "node:path";
 import { pathToFileURL } from "node:url";
-import type { Analysis, Shipment, TopLevelCode } from "./analysis.ts";
+import { type Analysis, accessorPlace, type Shipment, type TopLevelCode } from "./analysis.ts";
 import { classEdits } from "./classes.ts";
 import { Edits, join, type Rendered } from "./edits.ts";
 import type { Binding, Module } from "./module.ts";
 import { identifierName, isClass, isMember, type Node, propertyName, unwrap } from "./syntax.ts";
-import { topLevelKind } from "./top-level.ts";
 
 export type Role = "driver" | "worker";
 
@@ -27,6 +26,8 @@ export interface Rewriting {
   readonly edits: Edits;
   /** Registrations that follow a module-level statement. */
   readonly after: Map<Node, string>;
+  /** Functions that read a variable where another of its name hides it. */
+  readonly accessors: Map<Binding, string>;
 }
 
 /** Prepares all edits of a file. */
@@ -39,7 +40,9 @@ export function startRewriting(analysis: Analysis, role: Role): Rewriting {
     registry: unusedName(module.source),
     edits: new Edits(module.file, module.source),
     after: new Map(),
+    accessors: new Map(),
   };
+  addAccessors(rewriting);
   for (const shipment of analysis.shipments) editShipment(rewriting, shipment);
   for (const { node, id } of analysis.expressions) {
     rewriting.edits.wrap(node, `${rewriting.registry}.ref(`, `, ${quote(id)})`);
@@ -48,6 +51,19 @@ export function startRewriting(analysis: Analysis, role: Role): Rewriting {
   editFileNames(rewriting);
   rewriting.edits.seal();
   return rewriting;
+}
+
+function addAccessors({ analysis, accessors, edits, registry }: Rewriting): void {
+  const hidden = new Set(analysis.shipments.flatMap((shipment) => [...shipment.hidden]));
+  for (const binding of hidden) {
+    const name = `${registry}_a${accessors.size}`;
+    accessors.set(binding, name);
+    edits.insert(accessorPlace(binding) ?? 0, accessor(name, binding));
+  }
+}
+
+function accessor(name: string, binding: Binding): string {
+  return ` const ${name} = () => ${binding.name};`;
 }
 
 /** The text of an own file as it stands, with registrations; undefined when nothing in it needs any. */
@@ -187,7 +203,7 @@ function editShipment(rewriting: Rewriting, shipment: Shipment): void {
   const { code, binding } = shipment;
   if (!code.type.endsWith("Declaration")) {
     const [before, after] = named(module, code, binding?.name ?? "");
-    edits.wrap(code, `${registry}.fn(${before}`, `${after}${shipmentArguments(shipment)})`);
+    edits.wrap(code, `${registry}.fn(${before}`, `${after}${shipmentArguments(rewriting, shipment)})`);
   } else if (isClass(code)) {
     edits.insert(code.end, ` ${registration(rewriting, shipment)}`);
   } else {
@@ -195,12 +211,14 @@ function editShipment(rewriting: Rewriting, shipment: Shipment): void {
   }
 }
 
-function registration({ registry }: Rewriting, shipment: Shipment): string {
-  return `${registry}.fn(${shipment.binding!.name}${shipmentArguments(shipment)});`;
+function registration(rewriting: Rewriting, shipment: Shipment): string {
+  return `${rewriting.registry}.fn(${shipment.binding!.name}${shipmentArguments(rewriting, shipment)});`;
 }
 
-function shipmentArguments({ id, captures }: Shipment): string {
-  const locals = orderedLocals(captures.locals).map(({ name }) => name);
+function shipmentArguments(rewriting: Rewriting, { id, captures, hidden }: Shipment): string {
+  const locals = orderedLocals(captures.locals).map((local) =>
+    hidden.has(local) ? `${rewriting.accessors.get(local)}()` : local.name,
+  );
   return argumentsText(id, locals.length === 0 ? "0" : `() => [${locals.join(", ")}]`, nameList(captures.data));
 }
 
@@ -241,7 +259,9 @@ function factoryPieces(rewriting: Rewriting, shipment: Shipment, name: string): 
   for (const scope of scopes) {
     pieces.push(" {");
     locals.forEach((local, index) => {
-      if (local.scope === scope) pieces.push(` const ${local.name} = ${parameter(index)};`);
+      if (local.scope !== scope) return;
+      const reader = rewriting.accessors.get(local);
+      pieces.push(` const ${local.name} = ${parameter(index)};`, reader ? accessor(reader, local) : "");
     });
     for (const helper of helpersOf(captures.helpers, scope)) pieces.push(" ", ...helperPieces(rewriting, helper));
   }
@@ -317,10 +337,4 @@ function isFreeFileName(module: Module, node: Node): boolean {
 
 function isShorthand(parent: Node | undefined): boolean {
   return parent?.type === "ObjectProperty" && (parent as { shorthand?: boolean }).shorthand === true;
-}
-
-/** Whether a module-level name exists in workers as it is written. */
-export function staysInWorker(module: Module, binding: Binding): boolean {
-  const kind = topLevelKind(module, binding);
-  return kind === "kept" || kind === "code" || kind === "constant";
 }

@@ -2,7 +2,7 @@
 // Pure. Only the script has data that is captured; imported modules are evaluated whole in every process.
 
 import { apiName } from "./handles.ts";
-import { type Binding, initialiser, type Module } from "./module.ts";
+import { type Binding, initialiser, isImported, type Module } from "./module.ts";
 import { MARKER } from "./shipping.ts";
 import { isCall, isPrimitiveLiteral, isPureLiteral, isShippable, type Node, unwrap } from "./syntax.ts";
 
@@ -14,7 +14,7 @@ import { isCall, isPrimitiveLiteral, isPureLiteral, isShippable, type Node, unwr
 export type TopLevelKind = "kept" | "code" | "constant" | "literal" | "data";
 
 export function topLevelKind(module: Module, binding: Binding): TopLevelKind {
-  if (binding.kind === "module" || binding.declaration.type.startsWith("TS")) return "kept";
+  if (isImported(binding) || binding.declaration.type.startsWith("TS")) return "kept";
   if (codeOf(module, binding)) return "code";
   if (!module.isScript) return "kept";
   return dataKind(module, binding);

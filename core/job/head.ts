@@ -1,0 +1,183 @@
+// The head of a job: starts the agent of this machine, prepares the script's code meanwhile, shows what comes back, and
+// passes signals on. It runs no user code, so it always answers.
+import { writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { MeshError } from "../errors.ts";
+import { Node } from "../node/node.ts";
+import type { Transport } from "../transport.ts";
+import { Codec } from "../wire/codec.ts";
+import { MessageType } from "../wire/message-types.ts";
+import {
+  AGENT,
+  HEAD,
+  HEAD_SOCKET,
+  type JobEnded,
+  type Output,
+  type Progress,
+  type StartJob,
+  type StopJob,
+} from "../worker/control.ts";
+import { causeOf, describeDeath } from "../worker/death.ts";
+import { becomeSubreaper } from "../worker/libc.ts";
+import { sweepStrays } from "../worker/process-tree.ts";
+import { makeRunFolder, removeRunFolder } from "../worker/run-folder.ts";
+
+/** Where a job's output goes. */
+export interface JobTerminal {
+  /** The script's own output, byte by byte. Resolves when it is really out. */
+  driver(stream: "stdout" | "stderr", bytes: Uint8Array): Promise<void>;
+  /** Whole lines of a slot. */
+  slot(stream: "stdout" | "stderr", label: string, lines: Uint8Array): Promise<void>;
+  notice(text: string): void;
+  progress(state: Progress | undefined): void;
+}
+
+export interface JobOptions {
+  script: string;
+  args: string[];
+  transport: Transport;
+  terminal: JobTerminal;
+  /** Slots that tasks get by default. */
+  slots: number;
+  slotMemoryBytes?: number;
+  /** Whether progress of long calls is worth telling. */
+  showsProgress: boolean;
+  /** The command that makes a process an agent; folder and our process id are added. */
+  agentCommand: readonly string[];
+  /** Names that "mesh" exports. */
+  apiExports: readonly string[];
+}
+
+const AGENT_START_LIMIT_MS = 10_000;
+const STOP_LIMIT_MS = 3_000;
+
+/** A job that runs. End it by `dispose` in every case: that leaves no process and no file. */
+export class Head {
+  readonly #options: JobOptions;
+  readonly #folder: string;
+  readonly #node = new Node(HEAD, new Codec());
+  readonly #ended = Promise.withResolvers<JobEnded>();
+  readonly #joined = Promise.withResolvers<void>();
+  #agent: Bun.Subprocess | undefined;
+  #stopping = 0;
+  #output = Promise.resolve();
+
+  constructor(options: JobOptions) {
+    this.#options = options;
+    this.#folder = makeRunFolder();
+    this.#joined.promise.catch(() => {});
+    this.#ended.promise.catch(() => {});
+    becomeSubreaper();
+  }
+
+  /**
+   * Runs the script to its end. Throws SCRIPT or CANNOT_TRAVEL when it cannot be prepared, LINK_CLOSED when the agent
+   * dies, CANCELLED when it was stopped before it began.
+   */
+  async run(): Promise<JobEnded> {
+    await this.#listen();
+    this.#startAgent();
+    const job = await this.#prepare();
+    await Promise.race([this.#joined.promise, this.#ended.promise]);
+    if (this.#stopping === 0) await this.#node.request(AGENT, MessageType.startJob, job);
+    const ended = await this.#ended.promise;
+    await this.#output;
+    return ended;
+  }
+
+  /** First call: the script gets the signal and 1.5 s. Second call: everything ends at once. */
+  stop(signal: NodeJS.Signals): void {
+    const now = ++this.#stopping > 1;
+    const stop: StopJob = { signal, now };
+    if (!this.#node.hasPeer(AGENT)) {
+      this.#ended.reject(new MeshError("CANCELLED", `stopped by ${signal} before the script began`));
+      return;
+    }
+    this.#node.request(AGENT, MessageType.stopJob, stop, { timeoutMs: STOP_LIMIT_MS }).catch(() => this.#kill());
+  }
+
+  /** Ends what is left and removes the folder. */
+  async dispose(): Promise<void> {
+    if (this.#agent && this.#agent.exitCode === null && this.#agent.signalCode === null) {
+      this.#node.close();
+      await Promise.race([this.#agent.exited, Bun.sleep(STOP_LIMIT_MS)]);
+      this.#kill();
+      await this.#agent.exited;
+    }
+    await sweepStrays(new Set());
+    removeRunFolder(this.#folder);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  #kill(): void {
+    this.#agent?.kill("SIGKILL");
+  }
+
+  async #listen(): Promise<void> {
+    const node = this.#node;
+    const { terminal } = this.#options;
+    node.handleRequest(MessageType.output, (output: Output) => this.#show(output));
+    node.handle(MessageType.notice, ({ payload }) =>
+      terminal.notice((node.codec.decode(payload) as { text: string }).text),
+    );
+    node.handle(MessageType.progress, ({ payload }) =>
+      terminal.progress((node.codec.decode(payload) as Progress | null) ?? undefined),
+    );
+    node.handle(MessageType.jobEnded, ({ payload }) => this.#ended.resolve(node.codec.decode(payload) as JobEnded));
+    await this.#options.transport.listen(join(this.#folder, HEAD_SOCKET), (link) =>
+      node.accept(link, () => this.#joined.resolve()),
+    );
+  }
+
+  #startAgent(): void {
+    const agent = Bun.spawn([...this.#options.agentCommand, this.#folder, String(process.pid)], {
+      env: process.env,
+      detached: true, // the terminal's signals come to us alone
+      stdio: ["inherit", "inherit", "inherit"],
+    });
+    this.#agent = agent;
+    const late = new MeshError("TIMEOUT", `the agent of this machine did not start within ${AGENT_START_LIMIT_MS} ms`);
+    const timer = setTimeout(() => this.#ended.reject(late), AGENT_START_LIMIT_MS);
+    void this.#joined.promise.finally(() => clearTimeout(timer));
+    void agent.exited.then(() => {
+      clearTimeout(timer);
+      const { exitCode } = agent;
+      const cause = describeDeath(causeOf({ exitCode, signalCode: agent.signalCode as string | null }));
+      this.#ended.reject(new MeshError("LINK_CLOSED", `the agent of this machine ${cause}; the job ended with it`));
+    });
+  }
+
+  /** Builds the bundles and lays them where slots find them. */
+  async #prepare(): Promise<StartJob> {
+    const { script, args, slots, slotMemoryBytes, showsProgress, apiExports } = this.#options;
+    const { buildJob } = await import("./build.ts");
+    const bundle = await buildJob({ script, apiExports });
+    const driver = join(this.#folder, "driver.js");
+    const worker = join(this.#folder, "worker.js");
+    writeFileSync(driver, bundle.driver, { mode: 0o600 });
+    writeFileSync(worker, bundle.worker, { mode: 0o600 });
+    return {
+      driver,
+      worker,
+      script: resolve(script),
+      args,
+      slots,
+      ...(slotMemoryBytes !== undefined && { slotMemoryBytes }),
+      eager: bundle.usesMesh,
+      showsProgress,
+    };
+  }
+
+  /** Shows output in the order it came; its sender may send more when that resolves. */
+  #show({ seat, host, stream, bytes }: Output): Promise<void> {
+    const { terminal } = this.#options;
+    const shown = this.#output.then(() =>
+      seat === 0 ? terminal.driver(stream, bytes) : terminal.slot(stream, `${host}/${seat}`, bytes),
+    );
+    this.#output = shown.catch(() => {});
+    return shown;
+  }
+}
