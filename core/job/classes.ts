@@ -12,7 +12,7 @@ export function classEdits(edits: Edits, registry: string, code: Node, id: strin
   if (builder) {
     edits.insert((builder.body as Node).start + 1, guard(registry, id, Boolean(code.superClass)));
   }
-  const slots = slotsText(members);
+  const slots = slotsText(members, Boolean(code.superClass && builder));
   if (slots) edits.insert(body.end - 1, ` static { ${registry}.slots(this, ${slots}); } `);
 }
 
@@ -21,7 +21,7 @@ function guard(registry: string, id: string, isDerived: boolean): string {
   return isDerived ? ` ${test} { super(...${registry}.blanks(${JSON.stringify(id)})); return; }` : ` ${test} return;`;
 }
 
-function slotsText(members: Node[]): string | undefined {
+function slotsText(members: Node[], hasDerivedConstructor: boolean): string | undefined {
   const instance = members.filter((member) => !member.static);
   const hidden = instance.filter((member) => hiddenName(member) !== undefined && !holdsFunction(member));
   const own = instance.filter((member) => member.type === "ClassProperty" && !member.computed && holdsFunction(member));
@@ -34,7 +34,10 @@ function slotsText(members: Node[]): string | undefined {
     .map((name) => `if (${JSON.stringify(name)} in v) o.${name} = v[${JSON.stringify(name)}];`)
     .join(" ");
   const ownNames = own.map((member) => JSON.stringify(identifierName(member.key) ?? member.key!.value)).join(", ");
-  return `{ read: (o) => ({ ${read} }), write: (o, v) => { ${write} }, own: [${ownNames}] }`;
+  // Bun lowers accessors to code after the constructor's own super(), which the guard returns before.
+  const isLowered = hasDerivedConstructor && instance.some((member) => member.type === "ClassAccessorProperty");
+  const refused = isLowered ? ', refused: "it has an `accessor` field and a constructor that calls super()"' : "";
+  return `{ read: (o) => ({ ${read} }), write: (o, v) => { ${write} }, own: [${ownNames}]${refused} }`;
 }
 
 /** The name of a `#private` field or an auto-accessor, whose value is no property of the object. */

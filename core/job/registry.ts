@@ -20,6 +20,8 @@ interface Slots {
   write(instance: object, values: Record<string, unknown>): void;
   /** Public fields whose initialiser is a function: the initialiser makes them again, they do not travel. */
   own: readonly string[];
+  /** Why instances cannot be made again, if so. */
+  refused?: string;
 }
 
 interface FunctionRecord {
@@ -230,6 +232,7 @@ export class JobRegistry implements TravelRegistry {
     let privates: Record<string, unknown> | undefined;
     for (const [id, slots] of this.#chain(type)) {
       if (!slots) continue;
+      if (slots.refused) throw new MeshError("CANNOT_TRAVEL", `a ${id} cannot travel: ${slots.refused}`);
       for (const [name, value] of Object.entries(slots.read(instance))) {
         privates ??= {};
         privates[`${id}.${name}`] = value;

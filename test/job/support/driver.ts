@@ -20,9 +20,14 @@ const child = Bun.spawn([process.execPath, `${import.meta.dir}/worker.ts`, worke
   stdio: ["ignore", "inherit", "inherit"],
   serialization: "advanced",
   ipc({ ready: isReady, id, value, error }: Answer) {
-    if (isReady) ready.resolve();
-    else if (error !== undefined) pending.get(id)!.reject(decode(registry, error));
-    else pending.get(id)!.resolve(decode(registry, value));
+    if (isReady) return ready.resolve();
+    const { resolve, reject } = pending.get(id)!;
+    try {
+      if (error !== undefined) reject(decode(registry, error));
+      else resolve(decode(registry, value));
+    } catch (undecodable) {
+      reject(undecodable);
+    }
   },
   onExit: (_child, code) => ready.reject(new Error(`the worker ended with ${code}`)),
 });

@@ -75,7 +75,7 @@ interface EncodedError {
 function decodeError(registry: JobRegistry, { id, name, message, stack, own }: EncodedError): Error {
   const error = new Error(message);
   if (id) Object.setPrototypeOf(error, registry.classById(id).prototype);
-  Object.defineProperty(error, "name", { value: name, configurable: true });
+  Object.defineProperty(error, "name", { value: name, configurable: true, writable: true });
   Object.defineProperty(error, "stack", { value: stack, configurable: true });
   return Object.assign(error, own);
 }
