@@ -15,9 +15,12 @@ interface CommandModule {
   command(context: ProgramContext): unknown | Promise<unknown>;
 }
 
-/** A role that hosts start by the thousand: no parser, no help. Resolves with its exit status when the process should end. */
+/**
+ * A role that hosts start by the thousand: no parser, no help. Resolves with its exit status when the process should end,
+ * or with undefined when it will end by itself once nothing is left to do.
+ */
 interface RoleModule {
-  main(args: string[]): Promise<number>;
+  main(args: string[]): Promise<number | undefined>;
 }
 
 interface Row<Module> {
@@ -75,7 +78,7 @@ function answerVersion([name, ...args]: string[]): boolean {
 }
 
 /** Runs the command line and returns its exit status. */
-async function main(args: string[]): Promise<number> {
+async function main(args: string[]): Promise<number | undefined> {
   try {
     const role = ROLES.find((row) => row.name === args[0]);
     if (role) return await (await role.load()).main(args.slice(1));
@@ -100,7 +103,8 @@ function endQuietlyWithoutReader(): void {
 }
 
 /** Ends the process once what was written has left it: `process.exit` alone loses what a pipe has not taken yet. */
-async function leave(status: number): Promise<never> {
+async function leave(status: number | undefined): Promise<void> {
+  if (status === undefined) return;
   for (const stream of [process.stdout, process.stderr]) {
     if (stream.writableLength > 0) await new Promise((done) => stream.write("", done));
   }

@@ -1,15 +1,118 @@
-// Placeholder until `mesh run` is written.
-import { Command } from "@commander-js/extra-typings";
-import { MeshError } from "../core/errors.ts";
+// `mesh run`: runs a script with a mesh of this machine around it, and takes that down again.
+import { availableParallelism } from "node:os";
+import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import { parseDuration, parseSize } from "../core/config/units.ts";
+import { Head, type JobTerminal } from "../core/job/head.ts";
+import * as api from "../core/mod.ts";
+import { UnixTransport } from "../transports/unix/unix-transport.ts";
+import { EXIT } from "./exit.ts";
+import { ownCommand } from "./own-command.ts";
+import { openTerminal } from "./run-terminal.ts";
+
+const SLOTS_LIMIT = 4_096;
+
+interface RunOptions {
+  slots?: number | undefined;
+  slotMemory?: number | undefined;
+  timeout?: number | undefined;
+}
 
 export function command() {
   return new Command("run")
-    .description("Run a script across the mesh.")
-    .argument("<script>", "the TypeScript file to run")
-    .argument("[args...]", "arguments of the script")
-    .option("--slots <count>", "how many slots to use")
+    .description("Run a TypeScript script; its functions handed to the mesh run on every core of this machine.")
+    .argument("<script>", "the TypeScript or JavaScript file to run")
+    .argument("[args...]", "the script's own arguments; options after the script are the script's too")
+    .addOption(new Option("--slots <count>", "processes for tasks (default: one for each core)").argParser(parseSlots))
+    .addOption(
+      new Option("--slot-memory <size>", 'memory each of them may use, such as "512M"').argParser(parsed(parseSize)),
+    )
+    .addOption(
+      new Option("--timeout <time>", 'ends the run after this time, such as "10m", with status 124').argParser(
+        parsed(parseDuration),
+      ),
+    )
     .passThroughOptions()
-    .action(() => {
-      throw new MeshError("USAGE", "mesh run is not there yet");
+    .action(async (script, args, options) => {
+      process.exitCode = await run(script, args, options);
     });
+}
+
+function parseSlots(text: string): number {
+  const count = Number(text);
+  if (Number.isInteger(count) && count >= 1 && count <= SLOTS_LIMIT) return count;
+  throw new InvalidArgumentError(`It is a whole number of 1 to ${SLOTS_LIMIT}.`);
+}
+
+function parsed(parse: (text: string) => number): (text: string) => number {
+  return (text) => {
+    try {
+      return parse(text);
+    } catch (error) {
+      throw new InvalidArgumentError((error as Error).message);
+    }
+  };
+}
+
+/** Runs a job and returns the exit status of this process. */
+async function run(script: string, args: string[], options: RunOptions): Promise<number> {
+  const { terminal, showsProgress, end } = openTerminal();
+  const head = new Head({
+    script,
+    args,
+    transport: new UnixTransport(),
+    terminal,
+    slots: options.slots ?? availableParallelism(),
+    ...(options.slotMemory !== undefined && { slotMemoryBytes: options.slotMemory }),
+    showsProgress,
+    agentCommand: ownCommand("worker"),
+    apiExports: Object.keys(api),
+  });
+  const limits = watch(head, terminal, options.timeout);
+  try {
+    const ended = await head.run();
+    if (ended.cause && !limits.stoppedBy) terminal.notice(`the script ${ended.cause}`);
+    return statusOf(limits.stoppedBy) ?? ended.exitCode;
+  } catch (error) {
+    const status = statusOf(limits.stoppedBy);
+    if (status === undefined) throw error;
+    return status;
+  } finally {
+    limits.stop();
+    await head.dispose();
+    await end();
+  }
+}
+
+type StoppedBy = NodeJS.Signals | "timeout";
+
+/** Stops the job at a signal or when its time is over. */
+function watch(head: Head, terminal: JobTerminal, timeoutMs: number | undefined) {
+  const limits = { stoppedBy: undefined as StoppedBy | undefined, stop: () => {} };
+  const stop = (by: StoppedBy) => {
+    limits.stoppedBy ??= by;
+    head.stop(by === "timeout" ? "SIGTERM" : by);
+  };
+  const signals = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((signal) => {
+    const listener = () => stop(signal);
+    process.on(signal, listener);
+    return () => process.off(signal, listener);
+  });
+  const timer =
+    timeoutMs === undefined
+      ? undefined
+      : setTimeout(() => {
+          terminal.notice(`the run took longer than its limit of ${timeoutMs / 1000} s: it is stopped`);
+          stop("timeout");
+        }, timeoutMs);
+  limits.stop = () => {
+    clearTimeout(timer);
+    for (const off of signals) off();
+  };
+  return limits;
+}
+
+function statusOf(stoppedBy: StoppedBy | undefined): number | undefined {
+  if (stoppedBy === undefined) return undefined;
+  const statuses = { timeout: EXIT.timeout, SIGINT: EXIT.interrupted, SIGTERM: EXIT.terminated, SIGHUP: 129 };
+  return statuses[stoppedBy as keyof typeof statuses];
 }

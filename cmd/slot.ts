@@ -1,6 +1,15 @@
-// Placeholder until the slot is written.
-import { MeshError } from "../core/errors.ts";
+// `mesh slot`: a process that runs job code for the agent that started it. Not for people.
 
-export function main(_args: string[]): Promise<number> {
-  throw new MeshError("USAGE", "mesh slot is not there yet");
+import { becomeSubreaper, dieWithParent, preferForOom } from "../core/worker/libc.ts";
+import { startSlot } from "../core/worker/slot.ts";
+import { UnixTransport } from "../transports/unix/unix-transport.ts";
+
+/** Serves until the script is over or the agent is gone; the process then ends by itself. */
+export async function main([folder, slot, agentPid]: string[]): Promise<number | undefined> {
+  if (!folder || !slot || !agentPid) return 2;
+  dieWithParent(Number(agentPid));
+  becomeSubreaper();
+  preferForOom();
+  await startSlot({ folder, slot: Number(slot), transport: new UnixTransport() });
+  return undefined;
 }

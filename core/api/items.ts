@@ -1,0 +1,136 @@
+// Where the items of a call come from: a list, an iterable or an async iterable, read only as fast as they are used.
+
+/** What pool methods take items from. */
+export type Items<T> = Iterable<T> | AsyncIterable<T>;
+
+export interface ItemSource {
+  /** Items in all, when that is known. */
+  readonly total: number | undefined;
+  /** Nothing is left, and nothing more will come. */
+  readonly ended: boolean;
+  /** Up to `max` items that are there now; an async source asks for more. Throws what the iterable throws. */
+  take(max: number): unknown[];
+  /** Tells the iterable that no more is wanted. */
+  close(): void;
+}
+
+/** `arrived` is called when an async source has more, has ended or failed; a failure is thrown by the next `take`. */
+export function itemSource(items: Items<unknown>, arrived: () => void): ItemSource {
+  if (Array.isArray(items)) return new ListSource(items.slice());
+  if (typeof (items as AsyncIterable<unknown>)[Symbol.asyncIterator] === "function") {
+    return new AsyncSource((items as AsyncIterable<unknown>)[Symbol.asyncIterator](), arrived);
+  }
+  return new SyncSource((items as Iterable<unknown>)[Symbol.iterator]());
+}
+
+class ListSource implements ItemSource {
+  readonly #list: unknown[];
+  #at = 0;
+
+  constructor(list: unknown[]) {
+    this.#list = list;
+  }
+
+  get total(): number {
+    return this.#list.length;
+  }
+
+  get ended(): boolean {
+    return this.#at >= this.#list.length;
+  }
+
+  take(max: number): unknown[] {
+    const taken = this.#list.slice(this.#at, this.#at + max);
+    this.#at += taken.length;
+    return taken;
+  }
+
+  close(): void {
+    this.#at = this.#list.length;
+  }
+}
+
+class SyncSource implements ItemSource {
+  readonly total = undefined;
+  readonly #iterator: Iterator<unknown>;
+  ended = false;
+
+  constructor(iterator: Iterator<unknown>) {
+    this.#iterator = iterator;
+  }
+
+  take(max: number): unknown[] {
+    const taken: unknown[] = [];
+    while (!this.ended && taken.length < max) {
+      const next = this.#iterator.next();
+      if (next.done) this.ended = true;
+      else taken.push(next.value);
+    }
+    return taken;
+  }
+
+  close(): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.#iterator.return?.();
+  }
+}
+
+class AsyncSource implements ItemSource {
+  readonly total = undefined;
+  readonly #iterator: AsyncIterator<unknown>;
+  readonly #arrived: () => void;
+  #ready: unknown[] = [];
+  #failure: { error: unknown } | undefined;
+  #wanted = 0;
+  #reading = false;
+  #over = false;
+
+  constructor(iterator: AsyncIterator<unknown>, arrived: () => void) {
+    this.#iterator = iterator;
+    this.#arrived = arrived;
+  }
+
+  get ended(): boolean {
+    return this.#over && this.#ready.length === 0 && !this.#failure;
+  }
+
+  take(max: number): unknown[] {
+    const taken = this.#ready.splice(0, max);
+    if (taken.length === 0 && this.#failure) {
+      const { error } = this.#failure;
+      this.#failure = undefined;
+      throw error;
+    }
+    this.#wanted = max;
+    if (!this.#reading && !this.#over) void this.#read();
+    return taken;
+  }
+
+  close(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#ready = [];
+    // A source stuck in `next` answers `return` only after that: nobody waits for it.
+    Promise.resolve(this.#iterator.return?.()).catch(() => {});
+  }
+
+  async #read(): Promise<void> {
+    this.#reading = true;
+    try {
+      while (!this.#over && this.#ready.length < this.#wanted) {
+        const next = await this.#iterator.next();
+        if (this.#over) return;
+        if (next.done) this.#over = true;
+        else this.#ready.push(next.value);
+        this.#arrived();
+      }
+    } catch (error) {
+      this.#over = true;
+      this.#failure = { error };
+      this.#arrived();
+    } finally {
+      this.#reading = false;
+    }
+  }
+}

@@ -1,0 +1,399 @@
+// pool(): functions over many items on many slots, with the shape of a local array's methods.
+import { MeshError } from "../errors.ts";
+import type { AnyFunction } from "../wire/travel.ts";
+import { jobContext } from "./context.ts";
+import { type Items, itemSource } from "./items.ts";
+import { Run, type Sink } from "./run.ts";
+import type { Scheduler } from "./scheduler.ts";
+import type { Definition } from "./task-wire.ts";
+
+/** What a task's result is at the caller: promises are awaited, a generator's values come as a list. */
+export type TaskResult<R> = R extends Generator<infer Y> | AsyncGenerator<infer Y> ? Y[] : Awaited<R>;
+
+/** An item's outcome with `settled: true`, as of Promise.allSettled. */
+export type Settled<R> = PromiseSettledResult<R>;
+
+export interface PoolOptions {
+  /**
+   * How many slots to use, 1 to 4,096. Default: all the job has, one for each core. More than that are started when
+   * asked for. Pools share slots; `await using` or `close` ends those that no other pool uses.
+   */
+  slots?: number;
+}
+
+export interface MapOptions<A extends unknown[] = unknown[]> {
+  /** Arguments of the function after the item; sent to each slot once. */
+  args?: A;
+  /** Items for each message. Default: as many as last some milliseconds, measured while it runs. */
+  chunkSize?: number;
+  /**
+   * How often an item is tried again, elsewhere. Default: 3 times when its slot died, never when it threw or ran out of
+   * time. A number holds for all three.
+   */
+  retries?: number;
+  /** Milliseconds one item may take. The slot of one that takes longer is ended and replaced. */
+  timeoutMs?: number;
+  /** Ends the call with CANCELLED; work under way is stopped, if need be by ending its slot. */
+  signal?: AbortSignal;
+}
+
+/** `args` must be given exactly when the function takes more than the item. */
+type Options<A extends unknown[], Extra = unknown> = [] extends A
+  ? [options?: MapOptions<A> & Extra]
+  : [options: MapOptions<A> & { args: A } & Extra];
+
+type SettledOptions<A extends unknown[]> = [
+  options: MapOptions<A> & { settled: true } & ([] extends A ? unknown : { args: A }),
+];
+
+/** Slots to run functions on. Every method rejects with the error the function threw, or with a MeshError. */
+export interface Pool extends AsyncDisposable {
+  /** Calls `fn` with each item; the results in the order of the items. With `settled: true` failures are results too. */
+  map<T, A extends unknown[], R>(
+    fn: (item: T, ...args: A) => R,
+    items: Items<T>,
+    ...options: SettledOptions<A>
+  ): Promise<Settled<TaskResult<R>>[]>;
+  map<T, A extends unknown[], R>(
+    fn: (item: T, ...args: A) => R,
+    items: Items<T>,
+    ...options: Options<A, { settled?: false }>
+  ): Promise<TaskResult<R>[]>;
+  /** Like `map`, but each item is a list of arguments. */
+  starmap<P extends unknown[], R>(
+    fn: (...args: P) => R,
+    items: Items<P>,
+    options?: Omit<MapOptions, "args"> & { settled?: false },
+  ): Promise<TaskResult<R>[]>;
+  starmap<P extends unknown[], R>(
+    fn: (...args: P) => R,
+    items: Items<P>,
+    options: Omit<MapOptions, "args"> & { settled: true },
+  ): Promise<Settled<TaskResult<R>>[]>;
+  /** Like `map`, but yields results as they come, in order; reads items only as fast as results are taken. */
+  imap<T, A extends unknown[], R>(
+    fn: (item: T, ...args: A) => R,
+    items: Items<T>,
+    ...options: Options<A>
+  ): AsyncGenerator<TaskResult<R>, void, void>;
+  /** Like `imap`, but yields each result as soon as it is there. */
+  imapUnordered<T, A extends unknown[], R>(
+    fn: (item: T, ...args: A) => R,
+    items: Items<T>,
+    ...options: Options<A>
+  ): AsyncGenerator<TaskResult<R>, void, void>;
+  /** Calls `fn` once with `args` on whatever slot is free first. */
+  submit<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): Promise<TaskResult<R>>;
+  /** Calls `fn` once on every slot; the results in the order of the slots. */
+  apply<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): Promise<TaskResult<R>[]>;
+  /** Ends what this pool has under way with CANCELLED, and its slots unless another pool uses them. */
+  close(): Promise<void>;
+}
+
+const DEFAULT_RETRIES = 3;
+const SLOTS_LIMIT = 4_096;
+
+/**
+ * Slots of the mesh to run functions on. Cheap: slots start with the first call that needs them and are shared.
+ * Throws USAGE for options out of range.
+ */
+export function pool(options: PoolOptions = {}): Pool {
+  checkKeys("pool", options, ["slots"]);
+  checkWhole("pool: slots", options.slots, 1, SLOTS_LIMIT);
+  return new MeshPool(options) as unknown as Pool; // its methods are typed for callers, not for what they do inside
+}
+
+/** Marks a function as one that travels, where mesh cannot see that it does: `return task((x) => x + n)`. */
+export function task<F extends AnyFunction>(fn: F): F {
+  if (typeof fn !== "function") throw new MeshError("USAGE", `task takes a function, not ${describe(fn)}`);
+  return fn;
+}
+
+interface Call {
+  label: string;
+  fn: AnyFunction;
+  items: Items<unknown> | undefined;
+  spread: boolean;
+  options: MapOptions & { settled?: boolean };
+}
+
+class MeshPool implements AsyncDisposable {
+  readonly #options: PoolOptions;
+  readonly #scheduler: Scheduler = jobContext().scheduler;
+  readonly #runs = new Set<Run>();
+  #seats: Set<number> | undefined;
+  #closed = false;
+
+  constructor(options: PoolOptions) {
+    this.#options = options;
+  }
+
+  map(fn: AnyFunction, items: Items<never>, options: MapOptions & { settled?: boolean } = {}): Promise<never> {
+    return this.#collect({ label: "pool.map", fn, items, spread: false, options });
+  }
+
+  starmap(fn: AnyFunction, items: Items<never>, options: MapOptions & { settled?: boolean } = {}): Promise<never> {
+    return this.#collect({ label: "pool.starmap", fn, items, spread: true, options });
+  }
+
+  imap(fn: AnyFunction, items: Items<never>, options: MapOptions = {}): AsyncGenerator<never, void, void> {
+    return this.#stream({ label: "pool.imap", fn, items, spread: false, options }, true);
+  }
+
+  imapUnordered(fn: AnyFunction, items: Items<never>, options: MapOptions = {}): AsyncGenerator<never, void, void> {
+    return this.#stream({ label: "pool.imapUnordered", fn, items, spread: false, options }, false);
+  }
+
+  async submit(fn: AnyFunction, ...args: never[]): Promise<never> {
+    const call = { label: "pool.submit", fn, items: undefined, spread: false, options: { args } };
+    const [value] = (await this.#collect(call)) as never[];
+    return value as never;
+  }
+
+  async apply(fn: AnyFunction, ...args: never[]): Promise<never> {
+    const seats = [...this.#takenSeats()].sort((a, b) => a - b);
+    const call = { label: "pool.apply", fn, items: undefined, spread: false, options: { args } };
+    const values = await Promise.all(seats.map((seat) => this.#collect(call, new Set([seat]))));
+    return values.flat() as never;
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const run of [...this.#runs]) this.#scheduler.stop(run, new MeshError("CANCELLED", "the pool was closed"));
+    if (this.#seats) this.#scheduler.releaseSeats(this.#seats);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #takenSeats(): Set<number> {
+    if (this.#closed) throw new MeshError("USAGE", "this pool is closed: make another with pool()");
+    this.#seats ??= this.#scheduler.takeSeats(this.#options.slots);
+    return this.#seats;
+  }
+
+  async #collect(call: Call, seats?: Set<number>): Promise<never> {
+    const { promise, resolve, reject } = Promise.withResolvers<unknown[]>();
+    const settled = call.options.settled === true;
+    const values: unknown[] = [];
+    this.#begin(call, seats, {
+      value: (index, value) => {
+        values[index] = settled ? { status: "fulfilled", value } : value;
+      },
+      failure: (index, reason) => {
+        if (settled) values[index] = { status: "rejected", reason };
+        return settled;
+      },
+      finished: (...error) => (error.length > 0 ? reject(error[0]) : resolve(values)),
+    });
+    return (await promise) as never;
+  }
+
+  async *#stream(call: Call, ordered: boolean): AsyncGenerator<never, void, void> {
+    const results = new ResultQueue(ordered);
+    const run = this.#begin(call, undefined, results);
+    results.ahead = () => aheadOf(run);
+    try {
+      for (;;) {
+        const batch = await results.next();
+        if (!batch) return;
+        for (const value of batch) {
+          yield value as never;
+          results.taken();
+          if (results.isThirsty) this.#scheduler.pump();
+        }
+      }
+    } finally {
+      this.#scheduler.stop(run, new MeshError("CANCELLED", "nobody reads the results any more"));
+    }
+  }
+
+  #begin(call: Call, seats: Set<number> | undefined, sink: Sink): Run {
+    const context = jobContext();
+    const { label, options } = call;
+    checkCall(call);
+    const fn = describeTask(call);
+    const id = this.#scheduler.nextRunId();
+    const definition: Definition = {
+      run: id,
+      fn,
+      args: options.args ?? [],
+      spread: call.spread,
+      settled: options.settled === true,
+      depth: context.callDepth(),
+      timeoutMs: options.timeoutMs ?? 0,
+    };
+    const run = new Run({
+      id,
+      label,
+      source: call.items && itemSource(call.items, () => this.#scheduler.pump()),
+      sink,
+      estimate: this.#scheduler.estimateOf(fn.id),
+      definition: encodeDefinition(definition, label),
+      seats: seats ?? this.#takenSeats(),
+      chunkSize: options.chunkSize,
+      retries: options.retries ?? DEFAULT_RETRIES,
+      retryFailures: options.retries !== undefined,
+    });
+    this.#track(run, options.signal);
+    return run;
+  }
+
+  #track(run: Run, signal: AbortSignal | undefined): void {
+    const cancelled = () =>
+      new MeshError("CANCELLED", `${run.label} was cancelled by its signal`, { cause: signal?.reason });
+    const abort = () => this.#scheduler.stop(run, cancelled());
+    this.#runs.add(run);
+    this.#scheduler.start(run, () => {
+      this.#runs.delete(run);
+      signal?.removeEventListener("abort", abort);
+    });
+    if (signal?.aborted) abort();
+    else if (!run.over) signal?.addEventListener("abort", abort, { once: true });
+  }
+}
+
+/** Results between the slots that make them and the loop that reads them. */
+class ResultQueue implements Sink {
+  /** How many results may wait or be under way. */
+  ahead: () => number = () => 1;
+  readonly #ordered: boolean;
+  #ready: unknown[] = [];
+  #early = new Map<number, unknown>();
+  #nextIndex = 0;
+  #begun = 0;
+  #consumed = 0;
+  #end: { error?: unknown; failed: boolean } | undefined;
+  #wake: (() => void) | undefined;
+
+  constructor(ordered: boolean) {
+    this.#ordered = ordered;
+  }
+
+  value(index: number, value: unknown): void {
+    if (!this.#ordered) this.#ready.push(value);
+    else {
+      this.#early.set(index, value);
+      while (this.#early.has(this.#nextIndex)) {
+        this.#ready.push(this.#early.get(this.#nextIndex));
+        this.#early.delete(this.#nextIndex++);
+      }
+    }
+    if (this.#ready.length > 0) this.#wake?.();
+  }
+
+  failure(): boolean {
+    return false;
+  }
+
+  finished(...error: [unknown?]): void {
+    this.#end = { error: error[0], failed: error.length > 0 };
+    this.#wake?.();
+  }
+
+  room(): number {
+    return this.ahead() - (this.#begun - this.#consumed);
+  }
+
+  began(count: number): void {
+    this.#begun += count;
+  }
+
+  taken(): void {
+    this.#consumed++;
+  }
+
+  /** Enough was read that more should be begun. */
+  get isThirsty(): boolean {
+    return this.room() * 2 >= this.ahead();
+  }
+
+  /** The results that are there, or undefined at the end. Throws what ended the run. */
+  async next(): Promise<unknown[] | undefined> {
+    while (this.#ready.length === 0) {
+      if (this.#end?.failed) throw this.#end.error;
+      if (this.#end) return undefined;
+      await new Promise<void>((wake) => {
+        this.#wake = wake;
+      });
+      this.#wake = undefined;
+    }
+    return this.#ready.splice(0);
+  }
+}
+
+/** Results worth 50 ms of work may wait, at least two for each slot, at most 4,096 or 64 MB of items. */
+function aheadOf(run: Run): number {
+  const least = 2 * run.seats.size;
+  const { itemMs, itemBytes } = run.estimate;
+  if (itemMs === undefined) return least;
+  return Math.max(least, Math.min(4_096, (50 * run.seats.size) / Math.max(itemMs, 1e-6), (64 << 20) / itemBytes));
+}
+
+function describeTask({ fn, label }: Call) {
+  try {
+    return jobContext().describeFunction(fn);
+  } catch (error) {
+    if (error instanceof MeshError)
+      throw new MeshError(error.code, `${label}: ${error.message}`, { cause: error.cause });
+    throw error;
+  }
+}
+
+/** Encodes captured values and extra arguments, naming the one that cannot travel. */
+function encodeDefinition(definition: Definition, label: string): Uint8Array {
+  const { codec } = jobContext().node;
+  try {
+    return codec.encode(definition);
+  } catch (error) {
+    for (const [i, arg] of definition.args.entries()) codec.encode(arg, `${label}: args[${i}]`);
+    for (const [name, value] of Object.entries(definition.fn.env)) codec.encode(value, `${label}: captured ${name}`);
+    for (const [i, value] of definition.fn.locals.entries()) {
+      codec.encode(value, `${label}: captured value ${i + 1} of ${definition.fn.id}`);
+    }
+    throw error;
+  }
+}
+
+const OPTION_KEYS = ["args", "chunkSize", "retries", "timeoutMs", "signal", "settled"];
+
+function checkCall({ label, fn, items, options }: Call): void {
+  if (typeof fn !== "function") throw new MeshError("USAGE", `${label} takes a function first, not ${describe(fn)}`);
+  if (label !== "pool.submit" && label !== "pool.apply") checkItems(label, items);
+  checkKeys(label, options, OPTION_KEYS);
+  checkWhole(`${label}: chunkSize`, options.chunkSize, 1, 10_000_000);
+  checkWhole(`${label}: retries`, options.retries, 0, 1_000);
+  checkWhole(`${label}: timeoutMs`, options.timeoutMs, 1, 0x7fffffff);
+  if (options.args !== undefined && !Array.isArray(options.args)) {
+    throw new MeshError("USAGE", `${label}: args is a list of extra arguments, not ${describe(options.args)}`);
+  }
+}
+
+function checkItems(label: string, items: Items<unknown> | undefined): void {
+  const known = items as Partial<AsyncIterable<unknown> & Iterable<unknown>> | undefined | null;
+  if (typeof items === "string" || (!known?.[Symbol.iterator] && !known?.[Symbol.asyncIterator])) {
+    throw new MeshError("USAGE", `${label} takes a list or (async) iterable of items second, not ${describe(items)}`);
+  }
+}
+
+function checkKeys(label: string, options: object, known: string[]): void {
+  if (typeof options !== "object" || options === null) {
+    throw new MeshError("USAGE", `${label}: options are an object, not ${describe(options)}`);
+  }
+  for (const key of Object.keys(options)) {
+    if (!known.includes(key)) throw new MeshError("USAGE", `${label} has no option ${key}; it has ${known.join(", ")}`);
+  }
+}
+
+function checkWhole(what: string, value: number | undefined, least: number, most: number): void {
+  if (value === undefined || (Number.isInteger(value) && value >= least && value <= most)) return;
+  throw new MeshError("USAGE", `${what} is a whole number of ${least} to ${most}, not ${describe(value)}`);
+}
+
+function describe(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
+  if (typeof value === "object" && value !== null) return `a ${value.constructor?.name || "object"}`;
+  return String(value);
+}

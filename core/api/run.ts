@@ -1,0 +1,246 @@
+// One call of map, imap, submit or apply: which items are still to be done, which are under way, and what failed.
+// Knows nothing of links; the scheduler takes chunks from it and brings back what became of them.
+import { MeshError } from "../errors.ts";
+import type { ItemSource } from "./items.ts";
+import { noteTask } from "./task-error.ts";
+import type { Outcomes } from "./task-wire.ts";
+
+/** Where the results of a run go. */
+export interface Sink {
+  value(index: number, value: unknown): void;
+  /** An item failed for good. Returns whether the others go on. */
+  failure(index: number, error: unknown): boolean;
+  /** The run is over; `error` when it ended before all its items did. Called once. */
+  finished(...error: [unknown?]): void;
+  /** How many more items may be begun now, for results that wait to be read. */
+  room?(): number;
+  /** So many were begun. */
+  began?(count: number): void;
+}
+
+/** What the runs of one function taught about it. */
+export interface Estimate {
+  /** Milliseconds of one item; undefined before the first result. */
+  itemMs: number | undefined;
+  /** Bytes of one item on the wire. */
+  itemBytes: number;
+}
+
+export interface RunOptions {
+  id: number;
+  /** For people: "pool.map". */
+  label: string;
+  /** Undefined: the function is called once, without an item. */
+  source: ItemSource | undefined;
+  sink: Sink;
+  estimate: Estimate;
+  /** The definition, encoded: captured values are those of the time of the call. */
+  definition: Uint8Array;
+  /** Seats that may be used. */
+  seats: ReadonlySet<number>;
+  chunkSize: number | undefined;
+  /** How often an item is tried again after its slot died. */
+  retries: number;
+  /** Whether an item that threw or ran out of time is tried again as well. */
+  retryFailures: boolean;
+}
+
+/** Items on their way to or in a slot. */
+export interface Chunk {
+  run: Run;
+  first: number;
+  /** Undefined for a call without items. */
+  items: unknown[] | undefined;
+  /** Tries so far, this one included. */
+  attempt: number;
+}
+
+/** Where a chunk ran, for messages. */
+export interface Place {
+  host: string;
+  seat: number;
+}
+
+export class Run {
+  readonly id: number;
+  readonly label: string;
+  readonly definition: Uint8Array;
+  readonly seats: ReadonlySet<number>;
+  readonly estimate: Estimate;
+  readonly chunkSize: number | undefined;
+  /** Items in all, when known. */
+  readonly total: number | undefined;
+  doneCount = 0;
+  failedCount = 0;
+  /** Milliseconds of work that slots reported. */
+  workMs = 0;
+  lastChunkItems = 0;
+  over = false;
+  /** Called once, when the run is over. */
+  onOver: () => void = () => {};
+
+  readonly #source: ItemSource | undefined;
+  readonly #sink: Sink;
+  readonly #retries: number;
+  readonly #retryFailures: boolean;
+  #again: Chunk[] = [];
+  #next = 0;
+  #underWay = 0;
+  #callPending: boolean;
+
+  constructor(options: RunOptions) {
+    this.id = options.id;
+    this.label = options.label;
+    this.definition = options.definition;
+    this.seats = options.seats;
+    this.estimate = options.estimate;
+    this.chunkSize = options.chunkSize;
+    this.#source = options.source;
+    this.#sink = options.sink;
+    this.#retries = options.retries;
+    this.#retryFailures = options.retryFailures;
+    this.#callPending = !options.source;
+    this.total = options.source ? options.source.total : 1;
+  }
+
+  /** Items not begun yet, when that is known. */
+  get remaining(): number | undefined {
+    return this.total === undefined ? undefined : this.total - this.#next;
+  }
+
+  get underWay(): number {
+    return this.#underWay;
+  }
+
+  /** The next items to do, at most `max` of them; undefined when there are none now. */
+  take(max: number): Chunk | undefined {
+    if (this.over) return undefined;
+    const again = this.#again.shift();
+    const chunk = again ?? this.#fresh(max);
+    if (chunk) this.#underWay += 1;
+    return chunk;
+  }
+
+  #fresh(max: number): Chunk | undefined {
+    if (this.#callPending) {
+      this.#callPending = false;
+      return { run: this, first: 0, items: undefined, attempt: 1 };
+    }
+    const room = Math.min(max, this.#sink.room?.() ?? max);
+    if (!this.#source || room <= 0) return undefined;
+    try {
+      const items = this.#source.take(room);
+      if (items.length > 0) {
+        const first = this.#next;
+        this.#next += items.length;
+        this.#sink.began?.(items.length);
+        return { run: this, first, items, attempt: 1 };
+      }
+    } catch (error) {
+      this.end(error);
+      return undefined;
+    }
+    this.#checkOver();
+    return undefined;
+  }
+
+  /** All values of a chunk came. */
+  done(chunk: Chunk, values: unknown[], elapsedMs: number): void {
+    this.#underWay--;
+    if (this.over) return;
+    const count = chunk.items ? chunk.items.length : 1;
+    if (values.length !== count) {
+      this.end(new MeshError("PROTOCOL", `a slot answered ${count} items with ${values.length} values`));
+      return;
+    }
+    this.#learn(count, elapsedMs);
+    for (let i = 0; i < count && !this.over; i++) this.#sink.value(chunk.first + i, values[i]);
+    this.doneCount += count;
+    this.#checkOver();
+  }
+
+  /** Some items of a chunk failed; those after a failure that ended it were not run. */
+  failed(chunk: Chunk, { values, errors }: Outcomes, elapsedMs: number, place: Place): void {
+    this.#underWay--;
+    if (this.over) return;
+    this.#learn(values.length, elapsedMs);
+    const failures = new Map(errors);
+    for (let i = 0; i < values.length && !this.over; i++) {
+      if (failures.has(i)) this.#itemFailed(chunk, i, failures.get(i), this.#retryFailures, place);
+      else {
+        this.doneCount++;
+        this.#sink.value(chunk.first + i, values[i]);
+      }
+    }
+    this.#requeue(chunk, values.length, Number.POSITIVE_INFINITY, chunk.attempt);
+    this.#checkOver();
+  }
+
+  /** A chunk came back undone. */
+  returned(chunk: Chunk): void {
+    this.#underWay--;
+    if (!this.over) this.#again.push(chunk);
+  }
+
+  /**
+   * The slot that had this chunk is gone. `place` is the item it was at, if it was at this chunk: that one counts as
+   * tried; the others are done again without counting, as their results are lost.
+   */
+  lost(chunk: Chunk, place: number | undefined, error: MeshError, where: Place): void {
+    this.#underWay--;
+    if (this.over) return;
+    if (place === undefined) {
+      this.#again.push(chunk);
+      return;
+    }
+    this.#requeue(chunk, 0, place, chunk.attempt);
+    this.#requeue(chunk, place + 1, Number.POSITIVE_INFINITY, chunk.attempt);
+    this.#itemFailed(chunk, place, error, error.code !== "TIMEOUT" || this.#retryFailures, where);
+    this.#checkOver();
+  }
+
+  /** Ends the run before its time: nothing more is begun or reported. */
+  end(error: unknown): void {
+    if (this.over) return;
+    this.over = true;
+    this.#again = [];
+    this.#source?.close();
+    this.#sink.finished(error);
+    this.onOver();
+  }
+
+  #requeue(chunk: Chunk, from: number, to: number, attempt: number): void {
+    if (!chunk.items) return;
+    const items = chunk.items.slice(from, to);
+    if (items.length > 0) this.#again.push({ run: this, first: chunk.first + from, items, attempt });
+  }
+
+  #itemFailed(chunk: Chunk, at: number, error: unknown, mayRetry: boolean, place: Place): void {
+    if (mayRetry && chunk.attempt <= this.#retries) {
+      const items = chunk.items && [chunk.items[at]];
+      this.#again.push({ run: this, first: chunk.first + at, items, attempt: chunk.attempt + 1 });
+      return;
+    }
+    const index = chunk.first + at;
+    noteTask(error, { ...place, label: this.label, item: chunk.items ? index : undefined, attempt: chunk.attempt });
+    this.failedCount++;
+    if (!this.#sink.failure(index, error)) this.end(error);
+  }
+
+  #learn(count: number, elapsedMs: number): void {
+    this.workMs += elapsedMs;
+    if (count === 0) return;
+    const itemMs = elapsedMs / count;
+    const { estimate } = this;
+    // A chunk of many items says more than one of a few; the newest counts most, as code gets faster when it is hot.
+    estimate.itemMs = estimate.itemMs === undefined ? itemMs : 0.3 * estimate.itemMs + 0.7 * itemMs;
+  }
+
+  #checkOver(): void {
+    if (this.over || this.#underWay > 0 || this.#again.length > 0 || this.#callPending) return;
+    if (this.#source && !this.#source.ended) return;
+    this.over = true;
+    this.#sink.finished();
+    this.onOver();
+  }
+}

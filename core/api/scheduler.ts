@@ -1,0 +1,402 @@
+// Gives the items of runs to slots: how many at once, how far ahead, and to whom again when a slot dies.
+// One per process that calls the pool API. Slots are reached directly; their agent starts and ends them.
+import { MeshError } from "../errors.ts";
+import type { Node } from "../node/node.ts";
+import type { Link } from "../transport.ts";
+import type { Address, Message } from "../wire/message.ts";
+import { MessageType } from "../wire/message-types.ts";
+import type { Chunk, Estimate, Place, Run } from "./run.ts";
+import { type Outcomes, packRun, Status, unpackResult } from "./task-wire.ts";
+
+/** A slot as its agent describes it. */
+export interface SlotInfo {
+  slot: number;
+  /** Place it takes on its host, from 1; its replacement takes the same. */
+  seat: number;
+  host: string;
+  /** Where it listens. */
+  address: string;
+}
+
+/** What became of a slot, as its agent tells. */
+export interface SlotDown {
+  slot: number;
+  seat: number;
+  /** "ran out of memory: …" */
+  cause: string;
+  /** Milliseconds, when it was ended because an item took longer. */
+  timedOutMs?: number;
+  /** What it was running for this process. */
+  running: { run: number; chunk: number; place: number }[];
+  /** No replacement will come: the seat cannot be filled. */
+  final: boolean;
+}
+
+interface Sent extends Chunk {
+  id: number;
+  slot: Slot;
+  expectedMs: number;
+  bytes: number;
+}
+
+interface Slot {
+  info: SlotInfo;
+  address: Address;
+  sent: Map<number, Sent>;
+  loadMs: number;
+  loadBytes: number;
+  defined: Set<number>;
+  /** Speed relative to the average slot. */
+  speed: number;
+  /** The link asked to wait. */
+  full: boolean;
+  linkOpen: boolean;
+  down: SlotDown | undefined;
+}
+
+/** Work that is sent ahead of a slot's results, so that it never waits for the way there and back (some 0.1 ms). */
+const AHEAD_MS = 4;
+const AHEAD_CHUNKS = 512;
+const AHEAD_BYTES = 8 * 1024 * 1024;
+/** A chunk is made to last this long: short enough to balance, long enough that messages cost nothing beside it. */
+const CHUNK_MS = 4;
+const LEAST_CHUNK_MS = 0.25;
+const CHUNK_BYTES = 1024 * 1024;
+const CHUNK_ITEMS = 100_000;
+/** A function is hardly known after its first item: chunks grow by this factor at most. */
+const GROWTH = 32;
+
+export interface SchedulerOptions {
+  node: Node;
+  agent: Address;
+  /** Slots used when nobody asks for a number. */
+  defaultSlots: number;
+  /** A seat this process itself sits on: its own tasks do not go there. */
+  ownSeat: number | undefined;
+  dial(address: string): Promise<Link>;
+}
+
+export class Scheduler {
+  readonly #node: Node;
+  readonly #agent: Address;
+  readonly #dial: (address: string) => Promise<Link>;
+  readonly #defaultSlots: number;
+  readonly #ownSeat: number | undefined;
+  readonly #slots = new Map<number, Slot>();
+  readonly #sent = new Map<number, Sent>();
+  readonly #runs: Run[] = [];
+  /** How many pools use a seat. */
+  readonly #users = new Map<number, number>();
+  readonly #failedSeats = new Map<number, string>();
+  readonly #estimates = new Map<string, Estimate>();
+  #nextChunk = 1;
+  #nextRun = 1;
+
+  constructor(options: SchedulerOptions) {
+    this.#node = options.node;
+    this.#agent = options.agent;
+    this.#dial = options.dial;
+    this.#defaultSlots = options.defaultSlots;
+    this.#ownSeat = options.ownSeat;
+    const { node } = options;
+    node.handle(MessageType.result, (message) => this.#result(message));
+    node.handle(MessageType.slotUp, (message) => void this.#slotUp(node.codec.decode(message.payload) as SlotInfo));
+    node.handle(MessageType.slotDown, (message) => this.#slotDown(node.codec.decode(message.payload) as SlotDown));
+  }
+
+  /** Runs that are not over. */
+  get runs(): readonly Run[] {
+    return this.#runs;
+  }
+
+  /** Slots that can take work now. */
+  get readySlots(): SlotInfo[] {
+    return [...this.#slots.values()].map((slot) => slot.info);
+  }
+
+  nextRunId(): number {
+    return this.#nextRun++;
+  }
+
+  /** What is known of a function by its id in the bundle. */
+  estimateOf(functionId: string): Estimate {
+    const known = this.#estimates.get(functionId);
+    if (known) return known;
+    const estimate = { itemMs: undefined, itemBytes: 64 };
+    this.#estimates.set(functionId, estimate);
+    return estimate;
+  }
+
+  /** Takes `count` seats for a pool, those the fewest pools use, and has them filled. */
+  takeSeats(count = this.#defaultSlots): Set<number> {
+    const candidates: number[] = [];
+    for (let seat = 1; candidates.length < Math.max(count, this.#defaultSlots); seat++) {
+      if (seat !== this.#ownSeat) candidates.push(seat);
+    }
+    const uses = (seat: number) => this.#users.get(seat) ?? 0;
+    const seats = candidates.sort((a, b) => uses(a) - uses(b) || a - b).slice(0, count);
+    for (const seat of seats) this.#users.set(seat, uses(seat) + 1);
+    for (const seat of seats) this.#failedSeats.delete(seat);
+    this.#node.notify(this.#agent, MessageType.acquireSlots, { seats });
+    return new Set(seats);
+  }
+
+  /** Gives seats back; those that no other pool uses are emptied. */
+  releaseSeats(seats: ReadonlySet<number>): void {
+    const unused: number[] = [];
+    for (const seat of seats) {
+      const uses = (this.#users.get(seat) ?? 1) - 1;
+      this.#users.set(seat, uses);
+      if (uses === 0) unused.push(seat);
+    }
+    if (unused.length > 0) this.#node.notify(this.#agent, MessageType.releaseSlots, { seats: unused });
+  }
+
+  /** Begins a run; it reports to its sink. Calls `over` when it ends, however it does. */
+  start(run: Run, over: () => void): void {
+    this.#runs.push(run);
+    this.#node.hold();
+    run.onOver = () => {
+      this.#over(run);
+      over();
+    };
+    const failed = [...run.seats].map((seat) => this.#failedSeats.get(seat));
+    if (failed.every((cause) => cause !== undefined)) run.end(cannotStart(failed[0]!));
+    else this.pump();
+  }
+
+  /** Stops a run's work for real: a slot that goes on with it after `graceMs` is ended. */
+  stop(run: Run, error: MeshError, graceMs = 100): void {
+    if (run.over) return;
+    const busy = this.#slotsOf(run);
+    run.end(error);
+    for (const slot of busy) {
+      this.#node.notify(this.#agent, MessageType.killSlot, {
+        slot: slot.info.slot,
+        run: run.id,
+        graceMs,
+        reason: `its work was cancelled: ${error.message}`,
+      });
+    }
+  }
+
+  /** Hands out what can be handed out now, one chunk to each slot in turn. */
+  pump(): void {
+    let busy = true;
+    while (busy) {
+      busy = false;
+      for (const slot of this.#slots.values()) if (this.#feed(slot)) busy = true;
+    }
+  }
+
+  #over(run: Run): void {
+    const index = this.#runs.indexOf(run);
+    if (index < 0) return;
+    this.#runs.splice(index, 1);
+    const number = this.#node.codec.encode(run.id);
+    for (const slot of this.#slots.values()) {
+      if (slot.defined.delete(run.id)) this.#node.send(slot.address, MessageType.cancel, 0, 0, number);
+    }
+    this.#node.release();
+  }
+
+  #slotsOf(run: Run): Slot[] {
+    return [...this.#slots.values()].filter((slot) => [...slot.sent.values()].some((sent) => sent.run === run));
+  }
+
+  /** Sends one chunk to a slot if there is one for it and it has room. */
+  #feed(slot: Slot): boolean {
+    if (slot.full || !slot.linkOpen || slot.down) return false;
+    for (let i = 0; i < this.#runs.length; i++) {
+      const run = this.#runs[i]!;
+      if (!run.seats.has(slot.info.seat) || !hasRoom(slot, run)) continue;
+      const chunk = run.take(this.#chunkItems(run, slot));
+      if (!chunk) {
+        if (run.over) i--;
+        continue;
+      }
+      if (this.#runs.length > 1) this.#runs.push(...this.#runs.splice(i, 1)); // the next chunk is another run's
+      return this.#send(slot, chunk);
+    }
+    return false;
+  }
+
+  #chunkItems(run: Run, slot: Slot): number {
+    if (run.chunkSize !== undefined) return run.chunkSize;
+    const { itemMs, itemBytes } = run.estimate;
+    if (itemMs === undefined) return 1;
+    const least = LEAST_CHUNK_MS / itemMs;
+    let items = Math.min((CHUNK_MS / itemMs) * slot.speed, CHUNK_BYTES / itemBytes, CHUNK_ITEMS);
+    items = Math.min(items, Math.max(run.lastChunkItems, 1) * GROWTH);
+    if (run.remaining !== undefined) items = Math.min(items, Math.max(run.remaining / (2 * run.seats.size), least));
+    return Math.max(1, Math.floor(items));
+  }
+
+  #send(slot: Slot, chunk: Chunk): boolean {
+    const { run, items } = chunk;
+    const id = this.#nextChunk;
+    this.#nextChunk = id === 0xffffffff ? 1 : id + 1;
+    let payload: Uint8Array;
+    try {
+      payload = packRun(run.id, items, this.#node.codec);
+    } catch (error) {
+      run.returned(chunk);
+      run.end(itemError(error, chunk, this.#node));
+      return true;
+    }
+    const count = items?.length ?? 1;
+    if (items) run.estimate.itemBytes = payload.length / count;
+    run.lastChunkItems = count;
+    const sent = { ...chunk, id, slot, expectedMs: (run.estimate.itemMs ?? AHEAD_MS) * count, bytes: payload.length };
+    this.#sent.set(id, sent);
+    slot.sent.set(id, sent);
+    slot.loadMs += sent.expectedMs;
+    slot.loadBytes += sent.bytes;
+    if (!slot.defined.has(run.id)) {
+      slot.defined.add(run.id);
+      this.#node.send(slot.address, MessageType.define, 0, 0, run.definition);
+    }
+    if (!this.#node.send(slot.address, MessageType.run, 0, id, payload)) slot.full = true;
+    return true;
+  }
+
+  #settle(sent: Sent): void {
+    const { slot } = sent;
+    this.#sent.delete(sent.id);
+    slot.sent.delete(sent.id);
+    slot.loadMs = slot.sent.size === 0 ? 0 : slot.loadMs - sent.expectedMs;
+    slot.loadBytes -= sent.bytes;
+  }
+
+  #result(message: Message): void {
+    const sent = this.#sent.get(message.correlation);
+    // An answer from somebody else than whom the chunk was given to is late: the chunk was given away again.
+    if (!sent || sent.slot.info.slot !== message.fromSlot) return;
+    const { run, slot } = sent;
+    this.#settle(sent);
+    try {
+      const { status, elapsedMs, values } = unpackResult(message.payload, this.#node.codec);
+      if (status === Status.dropped) run.returned(sent);
+      else {
+        this.#measure(slot, run, elapsedMs / (sent.items?.length ?? 1));
+        if (status === Status.done) run.done(sent, values as unknown[], elapsedMs);
+        else run.failed(sent, values as Outcomes, elapsedMs, placeOf(slot));
+      }
+    } catch (error) {
+      run.returned(sent);
+      run.end(error);
+    }
+    if (this.#runs.length > 0) while (this.#feed(slot));
+  }
+
+  #measure(slot: Slot, run: Run, itemMs: number): void {
+    const average = run.estimate.itemMs;
+    if (!average || itemMs <= 0) return;
+    const relative = Math.min(8, Math.max(1 / 8, average / itemMs));
+    slot.speed = 0.8 * slot.speed + 0.2 * relative;
+  }
+
+  async #slotUp(info: SlotInfo): Promise<void> {
+    const address = { node: this.#agent.node, slot: info.slot };
+    const slot: Slot = {
+      info,
+      address,
+      sent: new Map(),
+      loadMs: 0,
+      loadBytes: 0,
+      defined: new Set(),
+      speed: 1,
+      full: false,
+      linkOpen: true,
+      down: undefined,
+    };
+    try {
+      const link = await this.#dial(info.address);
+      this.#node.join(link, address);
+    } catch {
+      return; // it died meanwhile; its agent tells
+    }
+    this.#failedSeats.delete(info.seat);
+    this.#slots.set(info.slot, slot);
+    this.pump();
+  }
+
+  /** The link to a slot ended: nothing more comes from it. Its agent says why, and is asked to make sure. */
+  peerLost(peer: Address): void {
+    const slot = this.#slots.get(peer.slot);
+    if (!slot || peer.node !== slot.address.node) return;
+    slot.linkOpen = false;
+    if (slot.down) this.#buried(slot, slot.down);
+    else {
+      const reason = "its link to the process it worked for broke";
+      this.#node.notify(this.#agent, MessageType.killSlot, { slot: slot.info.slot, reason });
+    }
+  }
+
+  peerDrained(peer: Address): void {
+    const slot = this.#slots.get(peer.slot);
+    if (!slot) return;
+    slot.full = false;
+    while (this.#feed(slot));
+  }
+
+  // Results may still lie in the link when the agent tells of the death: both must be over before work is given away.
+  #slotDown(down: SlotDown): void {
+    const slot = this.#slots.get(down.slot);
+    if (slot) {
+      slot.down = down;
+      if (!slot.linkOpen) this.#buried(slot, down);
+    }
+    if (!down.final) return;
+    this.#failedSeats.set(down.seat, down.cause);
+    for (const run of [...this.#runs]) {
+      if ([...run.seats].every((seat) => this.#failedSeats.has(seat))) run.end(cannotStart(down.cause));
+    }
+  }
+
+  #buried(slot: Slot, down: SlotDown): void {
+    this.#slots.delete(down.slot);
+    for (const sent of [...slot.sent.values()]) {
+      this.#settle(sent);
+      const running = down.running.find((item) => item.chunk === sent.id && item.run === sent.run.id);
+      sent.run.lost(sent, running?.place, lossError(sent, running?.place ?? 0, down, slot), placeOf(slot));
+    }
+    this.pump();
+  }
+}
+
+function hasRoom(slot: Slot, run: Run): boolean {
+  if (slot.sent.size === 0) return true;
+  if (run.estimate.itemMs === undefined) return false;
+  return slot.sent.size < AHEAD_CHUNKS && slot.loadMs < AHEAD_MS && slot.loadBytes < AHEAD_BYTES;
+}
+
+function placeOf(slot: Slot): Place {
+  return { host: slot.info.host, seat: slot.info.seat };
+}
+
+function lossError(sent: Sent, place: number, down: SlotDown, slot: Slot): MeshError {
+  const item = sent.items ? `item ${sent.first + place}` : "the call";
+  const where = `${sent.run.label}: ${item}`;
+  const attempt = `(attempt ${sent.attempt}, on ${slot.info.host}/${slot.info.seat})`;
+  if (down.timedOutMs !== undefined) {
+    return new MeshError("TIMEOUT", `${where} took longer than its limit of ${down.timedOutMs} ms ${attempt}`);
+  }
+  return new MeshError("SLOT_LOST", `${where}: the slot that ran it ${down.cause} ${attempt}`);
+}
+
+function cannotStart(cause: string): MeshError {
+  return new MeshError("SLOT_LOST", `no slot can be started: ${cause}`);
+}
+
+/** Names the item that cannot be sent, in a chunk that was refused as a whole. */
+function itemError(error: unknown, chunk: Chunk, node: Node): unknown {
+  for (const [i, item] of (chunk.items ?? []).entries()) {
+    try {
+      node.codec.encode(item, `${chunk.run.label}: item ${chunk.first + i}`);
+    } catch (precise) {
+      return precise;
+    }
+  }
+  return error;
+}

@@ -1,0 +1,46 @@
+// Tells the head how long calls go on, for the bar on its terminal.
+import type { Run } from "../api/run.ts";
+import type { Scheduler } from "../api/scheduler.ts";
+import type { Node } from "../node/node.ts";
+import { MessageType } from "../wire/message-types.ts";
+import { HEAD, type Progress } from "./control.ts";
+
+const EVERY_MS = 200;
+/** Shorter calls show no bar. */
+const SHOWN_AFTER_MS = 600;
+
+export class ProgressReport {
+  readonly #node: Node;
+  readonly #scheduler: Scheduler;
+  readonly #begun = new WeakMap<Run, number>();
+  #shown = false;
+
+  constructor(node: Node, scheduler: Scheduler) {
+    this.#node = node;
+    this.#scheduler = scheduler;
+    setInterval(() => this.#look(performance.now()), EVERY_MS).unref();
+  }
+
+  #look(now: number): void {
+    const run = this.#scheduler.runs.find((each) => this.#age(each, now) >= SHOWN_AFTER_MS);
+    if (!run && !this.#shown) return;
+    this.#shown = run !== undefined;
+    this.#node.notify(HEAD, MessageType.progress, run ? progressOf(run) : null);
+  }
+
+  #age(run: Run, now: number): number {
+    const begun = this.#begun.get(run) ?? now;
+    this.#begun.set(run, begun);
+    return now - begun;
+  }
+}
+
+function progressOf(run: Run): Progress {
+  return {
+    label: run.label,
+    done: run.doneCount + run.failedCount,
+    ...(run.total !== undefined && { total: run.total }),
+    running: run.underWay,
+    ...(run.failedCount > 0 && { failed: run.failedCount }),
+  };
+}

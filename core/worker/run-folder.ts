@@ -1,0 +1,73 @@
+// The folder of one run: sockets, status pages and bundles, readable by their user alone, gone when the run is over.
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { tmpdir, userInfo } from "node:os";
+import { join } from "node:path";
+import { MeshError } from "../errors.ts";
+
+/** Room for "/65535.sock" behind the folder in the 107 bytes a socket's path may have. */
+const FOLDER_LIMIT_BYTES = 95;
+
+/**
+ * Makes the folder of a run of this process, and removes those of runs that were killed together with their agents.
+ * Throws UNREACHABLE when no place will do.
+ */
+export function makeRunFolder(): string {
+  const tried: string[] = [];
+  for (const base of bases()) {
+    try {
+      const parent = ownFolder(join(base, `mesh-${userInfo().uid}`));
+      removeDead(parent);
+      const folder = mkdtempSync(join(parent, `${process.pid}-${startOf(process.pid)}-`));
+      if (Buffer.byteLength(folder) <= FOLDER_LIMIT_BYTES) return folder;
+      rmSync(folder, { recursive: true });
+      tried.push(`${folder}: its path is longer than ${FOLDER_LIMIT_BYTES} bytes`);
+    } catch (error) {
+      tried.push(`${base}: ${(error as Error).message}`);
+    }
+  }
+  throw new MeshError("UNREACHABLE", `no folder for the sockets of this run can be made; tried ${tried.join("; ")}`);
+}
+
+export function removeRunFolder(folder: string): void {
+  rmSync(folder, { recursive: true, force: true });
+}
+
+function bases(): string[] {
+  const runtime = process.env.XDG_RUNTIME_DIR;
+  return [...(runtime ? [runtime] : []), tmpdir(), "/tmp"];
+}
+
+/** A folder that belongs to this user and to nobody else; one that others prepared is refused. */
+function ownFolder(path: string): string {
+  mkdirSync(path, { recursive: true, mode: 0o700 });
+  const { uid } = statSync(path);
+  if (uid !== userInfo().uid) throw new Error(`${path} belongs to user ${uid}`);
+  chmodSync(path, 0o700);
+  return path;
+}
+
+function removeDead(parent: string): void {
+  for (const name of readdirSync(parent)) {
+    const [pid, start] = name.split("-");
+    if (pid && start && startOf(Number(pid)) !== start) removeRunFolder(join(parent, name));
+  }
+}
+
+/** When a process started, in ticks since boot: tells it from a later one of the same id. "0" when it is gone. */
+function startOf(pid: number): string {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "0";
+  } catch {
+    return process.platform === "linux" ? "0" : String(isAlive(pid) ? 1 : 0);
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}

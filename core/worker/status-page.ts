@@ -1,0 +1,83 @@
+// What a slot is doing, in memory it shares with its agent: readable while user code blocks the slot's loop, and after
+// the slot died. So the agent can enforce limits and name the item a slot died in.
+//
+// A page has one row per nesting depth, of 8 words (u32, this machine's byte order):
+//   0 sequence: odd while an item runs   1 slot that asked   2 run   3 chunk   4 place in the chunk   5 limit in ms
+// Only the slot writes; a reader that sees the same sequence before and after has read one moment.
+import { closeSync, ftruncateSync, openSync } from "node:fs";
+
+const ROWS = 8;
+const WORDS = 8;
+const PAGE_BYTES = 4096; // what mmap hands out at least
+
+/** The item a slot works on, or worked on when it died. */
+export interface RunningItem {
+  /** Slot, of the same node, that asked for it. */
+  owner: number;
+  run: number;
+  chunk: number;
+  place: number;
+  depth: number;
+  timeoutMs: number;
+  /** Grows with every item of this depth. */
+  sequence: number;
+}
+
+export class StatusPage {
+  readonly #words: Uint32Array;
+
+  private constructor(words: Uint32Array) {
+    this.#words = words;
+  }
+
+  /** Makes the file and maps it. Throws the system's error when the folder is full or gone. */
+  static create(path: string): StatusPage {
+    const fd = openSync(path, "wx+", 0o600);
+    ftruncateSync(fd, PAGE_BYTES);
+    closeSync(fd);
+    return StatusPage.open(path);
+  }
+
+  static open(path: string): StatusPage {
+    const bytes = Bun.mmap(path, { shared: true });
+    return new StatusPage(new Uint32Array(bytes.buffer, bytes.byteOffset, PAGE_BYTES / 4));
+  }
+
+  /** Notes that an item begins. Rows beyond the last depth share it. */
+  begin(depth: number, owner: number, run: number, chunk: number, place: number, timeoutMs: number): void {
+    const words = this.#words;
+    const row = Math.min(depth, ROWS - 1) * WORDS;
+    words[row + 1] = owner;
+    words[row + 2] = run;
+    words[row + 3] = chunk;
+    words[row + 4] = place;
+    words[row + 5] = timeoutMs;
+    words[row] = words[row]! | 1;
+  }
+
+  /** Notes that the item of this depth is over. */
+  end(depth: number): void {
+    const row = Math.min(depth, ROWS - 1) * WORDS;
+    this.#words[row] = (this.#words[row]! | 1) + 1;
+  }
+
+  /** Whether an item ever began. */
+  get wasUsed(): boolean {
+    return this.#words[0] !== 0;
+  }
+
+  /** What runs now, the outermost first. */
+  read(): RunningItem[] {
+    const running: RunningItem[] = [];
+    const words = this.#words;
+    for (let depth = 0; depth < ROWS; depth++) {
+      const row = depth * WORDS;
+      const sequence = words[row]!;
+      if ((sequence & 1) === 0) continue;
+      const [owner, run, chunk, place, timeoutMs] = words.subarray(row + 1, row + 6) as unknown as number[];
+      if (words[row] !== sequence) continue;
+      running.push({ owner, run, chunk, place, timeoutMs, depth, sequence } as RunningItem);
+    }
+    return running;
+  }
+}

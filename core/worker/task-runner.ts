@@ -1,0 +1,278 @@
+// Runs items in a slot: one at a time for each nesting depth, in the order they came. Sends results back.
+// A task that waits for tasks of its own lets those run here meanwhile; otherwise all slots could wait for each other.
+import {
+  type Definition,
+  Form,
+  type Outcomes,
+  packDone,
+  packDropped,
+  packFailed,
+  unpackRun,
+} from "../api/task-wire.ts";
+import { MeshError } from "../errors.ts";
+import type { Node } from "../node/node.ts";
+import type { Address, Message } from "../wire/message.ts";
+import { MessageType } from "../wire/message-types.ts";
+import type { FunctionDescription } from "../wire/travel.ts";
+import type { StatusPage } from "./status-page.ts";
+
+/** A function of the job's bundle, ready to run here; see JobRegistry.reviveTask. */
+interface RevivedTask {
+  call: (...args: unknown[]) => unknown;
+  activate(): void;
+}
+
+export interface TaskSource {
+  reviveTask(description: FunctionDescription): RevivedTask;
+}
+
+interface Known extends Definition {
+  from: Address;
+  task: RevivedTask | undefined;
+  /** Why the function cannot run here. */
+  broken: unknown;
+  cancelled: boolean;
+}
+
+interface Chunk {
+  known: Known;
+  id: number;
+  items: unknown[];
+  calls: number;
+  place: number;
+  values: unknown[];
+  errors: [number, unknown][];
+  startedAt: number;
+}
+
+/** User code may hold the loop so long before messages are looked at again. */
+const TURN_MS = 1;
+
+export class TaskRunner {
+  readonly #node: Node;
+  readonly #source: TaskSource;
+  readonly #page: StatusPage;
+  /** By the process that asked, then by its run. */
+  readonly #known = new Map<number, Map<number, Known>>();
+  readonly #queues = new Map<number, Chunk[]>();
+  readonly #busy = new Map<number, Chunk>();
+  #turnEnds = 0;
+  #scheduled = false;
+
+  constructor(node: Node, source: TaskSource, page: StatusPage, onTimeLimits: () => void) {
+    this.#node = node;
+    this.#source = source;
+    this.#page = page;
+    node.handle(MessageType.define, (message) => this.#define(message, onTimeLimits));
+    node.handle(MessageType.run, (message) => this.#enqueue(message));
+    node.handle(MessageType.cancel, (message) => this.#cancel(message));
+  }
+
+  /** The depth of tasks called from here: one more than the deepest that runs, as JavaScript cannot tell who calls. */
+  get callDepth(): number {
+    return this.#busy.size === 0 ? 0 : Math.max(...this.#busy.keys()) + 1;
+  }
+
+  /** Forgets what a process that is gone had asked for. */
+  forget(owner: Address): void {
+    const key = ownerKey(owner.node, owner.slot);
+    for (const known of this.#known.get(key)?.values() ?? []) known.cancelled = true;
+    this.#known.delete(key);
+  }
+
+  #define(message: Message, onTimeLimits: () => void): void {
+    const definition = this.#node.codec.decode(message.payload) as Definition;
+    const from = { node: message.fromNode, slot: message.fromSlot };
+    const known: Known = { ...definition, from, task: undefined, broken: undefined, cancelled: false };
+    try {
+      known.task = this.#source.reviveTask(definition.fn);
+    } catch (error) {
+      known.broken = error;
+    }
+    if (definition.timeoutMs > 0) onTimeLimits();
+    const key = ownerKey(from.node, from.slot);
+    const runs = this.#known.get(key) ?? new Map<number, Known>();
+    this.#known.set(key, runs.set(definition.run, known));
+  }
+
+  #enqueue(message: Message): void {
+    const { run, form, items } = unpackRun(message.payload, this.#node.codec);
+    const known = this.#known.get(ownerKey(message.fromNode, message.fromSlot))?.get(run);
+    if (!known) {
+      const to = { node: message.fromNode, slot: message.fromSlot };
+      this.#node.send(to, MessageType.result, 0, message.correlation, packDropped());
+      return;
+    }
+    const calls = form === Form.none ? 1 : items.length;
+    const chunk = { known, id: message.correlation, items, calls, place: 0, values: [], errors: [], startedAt: 0 };
+    const queue = this.#queues.get(known.depth);
+    if (queue) queue.push(chunk);
+    else this.#queues.set(known.depth, [chunk]);
+    this.#work();
+  }
+
+  #cancel(message: Message): void {
+    const run = this.#node.codec.decode(message.payload) as number;
+    const runs = this.#known.get(ownerKey(message.fromNode, message.fromSlot));
+    const known = runs?.get(run);
+    if (!known) return;
+    known.cancelled = true;
+    runs!.delete(run);
+    this.#work();
+  }
+
+  /** Runs what may run until this turn's time is used up; goes on after messages were looked at. */
+  #work(): void {
+    if (this.#scheduled) return;
+    const now = performance.now();
+    if (now > this.#turnEnds + TURN_MS) this.#turnEnds = now + TURN_MS;
+    for (const [depth, queue] of this.#queues) {
+      while (!this.#busy.has(depth)) {
+        if (performance.now() > this.#turnEnds) {
+          this.#continueLater();
+          return;
+        }
+        const chunk = queue.shift();
+        if (!chunk) break;
+        this.#start(chunk);
+      }
+    }
+  }
+
+  #continueLater(): void {
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.#turnEnds = 0;
+      this.#work();
+    });
+  }
+
+  #start(chunk: Chunk): void {
+    this.#busy.set(chunk.known.depth, chunk);
+    chunk.startedAt = performance.now();
+    this.#advance(chunk);
+  }
+
+  /** Runs items until the chunk is over or one of them is waiting for something. */
+  #advance(chunk: Chunk): void {
+    const { known } = chunk;
+    while (chunk.place < chunk.calls && !known.cancelled) {
+      try {
+        const value = this.#call(chunk);
+        if (isThenable(value)) {
+          value.then(
+            (late) => this.#settleLate(chunk, late),
+            (error) => this.#failLate(chunk, error),
+          );
+          return;
+        }
+        this.#settle(chunk, value);
+      } catch (error) {
+        if (this.#fail(chunk, error)) break;
+      }
+    }
+    this.#finish(chunk);
+  }
+
+  #call(chunk: Chunk): unknown {
+    const { known, id, place } = chunk;
+    if (!known.task) throw known.broken;
+    known.task.activate();
+    this.#page.begin(known.depth, known.from.slot, known.run, id, place, known.timeoutMs);
+    const { call } = known.task;
+    if (chunk.items.length === 0) return drained(call(...known.args));
+    const item = chunk.items[place];
+    if (known.spread) return drained(call(...(item as unknown[]), ...known.args));
+    return drained(known.args.length === 0 ? call(item) : call(item, ...known.args));
+  }
+
+  #settle(chunk: Chunk, value: unknown): void {
+    this.#page.end(chunk.known.depth);
+    chunk.values.push(value);
+    chunk.place++;
+  }
+
+  /** Notes a failure; true when it ends the chunk. */
+  #fail(chunk: Chunk, error: unknown): boolean {
+    this.#page.end(chunk.known.depth);
+    chunk.errors.push([chunk.place, error]);
+    chunk.values.push(undefined);
+    chunk.place++;
+    return !chunk.known.settled;
+  }
+
+  #settleLate(chunk: Chunk, value: unknown): void {
+    this.#settle(chunk, value);
+    this.#advance(chunk);
+    this.#work();
+  }
+
+  #failLate(chunk: Chunk, error: unknown): void {
+    if (this.#fail(chunk, error)) this.#finish(chunk);
+    else this.#advance(chunk);
+    this.#work();
+  }
+
+  #finish(chunk: Chunk): void {
+    const { known } = chunk;
+    this.#busy.delete(known.depth);
+    const payload = known.cancelled ? packDropped() : this.#pack(chunk);
+    this.#node.send(known.from, MessageType.result, 0, chunk.id, payload);
+  }
+
+  #pack(chunk: Chunk): Uint8Array {
+    const elapsedMs = performance.now() - chunk.startedAt;
+    const { values, errors } = chunk;
+    const { codec } = this.#node;
+    if (errors.length === 0) {
+      try {
+        return packDone(values, elapsedMs, codec);
+      } catch {
+        // One of the values cannot travel; which one is found below.
+      }
+    }
+    return packFailed(this.#travelling({ values, errors }), elapsedMs, codec);
+  }
+
+  /** Turns values that cannot travel into failures of their items. */
+  #travelling({ values, errors }: Outcomes): Outcomes {
+    const failed = new Map(errors);
+    values.forEach((value, place) => {
+      try {
+        this.#node.codec.encode(value, "the result");
+      } catch (error) {
+        values[place] = undefined;
+        failed.set(place, error);
+      }
+    });
+    for (const [place, error] of failed) failed.set(place, this.#thrown(error));
+    return { values, errors: [...failed].sort(([a], [b]) => a - b) };
+  }
+
+  /** What was thrown, or an error about it when it cannot travel itself. */
+  #thrown(error: unknown): unknown {
+    try {
+      this.#node.codec.encode(error, "what the task threw");
+      return error;
+    } catch (cause) {
+      return new MeshError("TASK_FAILED", `a task threw something that cannot travel: ${String(error)}`, { cause });
+    }
+  }
+}
+
+function ownerKey(node: number, slot: number): number {
+  return node * 0x10000 + slot;
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && typeof (value as PromiseLike<unknown>).then === "function";
+}
+
+/** A generator's values become a list: a generator itself cannot travel. */
+function drained(value: unknown): unknown {
+  if (typeof value !== "object" || value === null || typeof (value as Generator).next !== "function") return value;
+  if (Symbol.iterator in value) return [...(value as Generator)];
+  if (Symbol.asyncIterator in value) return Array.fromAsync(value as AsyncGenerator);
+  return value;
+}
