@@ -48,14 +48,29 @@ export function capturesOf(module: Module, code: Node, known: KnownViolations = 
   };
   for (let range = queue.pop(); range; range = queue.pop()) {
     captures.violations.push(...foreignThis(module, range));
-    for (const reference of referencesIn(module, range)) {
-      if (within(reference.binding.scope, range)) continue;
+    for (const reference of outsideReferences(module, range)) {
       const isTopLevel = reference.binding.scope === module.program;
       if (isTopLevel) addTopLevel(module, reference, captures, known, follow);
       else addLocal(module, reference, captures, follow);
     }
   }
   return captures;
+}
+
+// Many functions reach the same helpers: what a helper refers to is looked up once.
+const outside = new WeakMap<Node, Reference[]>();
+
+/** The references in `range` to what is declared outside of it, but for names that every process has. */
+function outsideReferences(module: Module, range: Node): Reference[] {
+  let found = outside.get(range);
+  if (!found) {
+    found = referencesIn(module, range).filter(({ binding }) => {
+      if (binding.scope === module.program) return module.isScript && topLevelKind(module, binding) !== "kept";
+      return !within(binding.scope, range);
+    });
+    outside.set(range, found);
+  }
+  return found;
 }
 
 type Follow = (binding: Binding, code: Node) => void;
@@ -85,7 +100,6 @@ function addTopLevel(
   follow: Follow,
 ): void {
   const { binding } = reference;
-  if (!module.isScript) return;
   const violation = known.get(binding);
   if (violation) captures.violations.push(violation);
   switch (topLevelKind(module, binding)) {

@@ -1,7 +1,7 @@
 // Edits of one source text as data, and pieces of the edited text that can be put together in any order while the source map
 // stays exact. Knows nothing of JavaScript.
 
-import MagicString, { Bundle, type DecodedSourceMap } from "magic-string";
+import MagicString, { type DecodedSourceMap, type SourceMapSegment } from "magic-string";
 
 interface Range {
   readonly start: number;
@@ -20,15 +20,18 @@ export interface Rendered {
   map: DecodedSourceMap;
 }
 
+/** An edited range of the source, or text of our own. */
+export type Piece = { readonly text: string; readonly mappings: SourceMapSegment[][] } | string;
+
 /** Collects edits of a source text, then renders ranges of it with the edits that lie inside. */
 export class Edits {
   readonly #edits: Edit[] = [];
   readonly #source: string;
-  readonly #file: string;
+  readonly #lineStarts: readonly number[];
 
-  constructor(file: string, source: string) {
-    this.#file = file;
+  constructor(source: string) {
     this.#source = source;
+    this.#lineStarts = [0, ...Array.from(source.matchAll(/\n/g), ({ index }) => index + 1)];
   }
 
   get size(): number {
@@ -54,16 +57,37 @@ export class Edits {
   }
 
   /** The edited text of a range. `bare` leaves out what was added around exactly that range or right after it. */
-  piece(range: Range, bare = false): MagicString {
-    const text = new MagicString(this.#source, { filename: this.#file });
+  piece(range: Range, bare = false): Piece {
+    const text = new MagicString(this.#source.slice(range.start, range.end));
     for (const edit of this.#edits) {
       if (edit.start < range.start || edit.end > range.end) continue;
-      if (bare && isAround(edit, range)) continue;
-      apply(text, edit);
+      if (!bare || !isAround(edit, range)) apply(text, edit, range.start);
     }
-    if (range.start > 0) text.remove(0, range.start);
-    if (range.end < this.#source.length) text.remove(range.end, this.#source.length);
-    return text;
+    const { mappings } = text.generateDecodedMap({ hires: "boundary" });
+    this.#shift(mappings, range.start);
+    return { text: text.toString(), mappings };
+  }
+
+  /** Turns places counted from `offset` into places of the file. */
+  #shift(mappings: SourceMapSegment[][], offset: number): void {
+    const firstLine = this.#lineOf(offset);
+    const firstColumn = offset - this.#lineStarts[firstLine]!;
+    for (const segment of mappings.flat()) {
+      if (segment.length === 1) continue;
+      if (segment[2] === 0) segment[3] += firstColumn;
+      segment[2] += firstLine;
+    }
+  }
+
+  #lineOf(offset: number): number {
+    let low = 0;
+    let high = this.#lineStarts.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (this.#lineStarts[middle]! <= offset) low = middle;
+      else high = middle - 1;
+    }
+    return low;
   }
 }
 
@@ -72,26 +96,41 @@ function isAround(edit: Edit, range: Range): boolean {
   return edit.kind === "insert" && edit.start === range.end;
 }
 
-function apply(text: MagicString, edit: Edit): void {
-  switch (edit.kind) {
+function apply(text: MagicString, { kind, start, end, before, after }: Edit, offset: number): void {
+  switch (kind) {
     case "wrap":
-      text.prependRight(edit.start, edit.before).appendLeft(edit.end, edit.after);
+      text.prependRight(start - offset, before).appendLeft(end - offset, after);
       break;
     case "insert":
-      text.appendLeft(edit.start, edit.before);
+      text.appendLeft(start - offset, before);
       break;
     case "replace":
-      text.update(edit.start, edit.end, edit.before);
+      text.update(start - offset, end - offset, before);
       break;
   }
 }
 
-/** Joins pieces of the source and plain strings to one text with one map. */
-export function join(pieces: readonly (MagicString | string)[]): Rendered {
-  const bundle = new Bundle({ separator: "" });
+/** Joins pieces of one source file and plain strings to one text with one map. */
+export function join(file: string, pieces: readonly Piece[]): Rendered {
+  let text = "";
+  let column = 0;
+  const mappings: SourceMapSegment[][] = [[]];
   for (const piece of pieces) {
-    if (typeof piece === "string") bundle.append(piece);
-    else bundle.addSource(piece);
+    const added = typeof piece === "string" ? piece : piece.text;
+    if (typeof piece !== "string") append(mappings, piece.mappings, column);
+    text += added;
+    const lines = added.split("\n");
+    const last = lines.at(-1)!.length;
+    column = lines.length === 1 ? column + last : last;
+    // A piece without a map of its own ends its lines unmapped.
+    const wanted = typeof piece === "string" ? mappings.length + lines.length - 1 : mappings.length;
+    while (mappings.length < wanted) mappings.push([]);
   }
-  return { text: bundle.toString(), map: bundle.generateDecodedMap({ hires: "boundary", includeContent: false }) };
+  return { text, map: { sources: [file], names: [], mappings } };
+}
+
+function append(mappings: SourceMapSegment[][], added: SourceMapSegment[][], column: number): void {
+  for (const segment of added[0] ?? []) segment[0] += column;
+  mappings.at(-1)!.push(...(added[0] ?? []));
+  for (const line of added.slice(1)) mappings.push(line);
 }

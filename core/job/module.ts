@@ -155,7 +155,7 @@ function walkModule(program: Node) {
     const what = thisName(node, parents.get(node));
     if (what) thisUses.push({ node, what, owner });
     const inner = node.type !== "ArrowFunctionExpression" && isFunction(node) ? node : owner;
-    for (const child of children(node).sort((a, b) => a.start - b.start)) {
+    for (const child of children(node)) {
       parents.set(child, node);
       visit(child, isOwnedByMember(node, child) ? child : inner);
     }

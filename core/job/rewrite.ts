@@ -5,7 +5,7 @@ import { dirname } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type Analysis, accessorPlace, type Shipment, type TopLevelCode } from "./analysis.ts";
 import { classEdits } from "./classes.ts";
-import { Edits, join, type Rendered } from "./edits.ts";
+import { Edits, join, type Piece, type Rendered } from "./edits.ts";
 import type { Binding, Module } from "./module.ts";
 import { identifierName, isClass, isMember, type Node, propertyName, unwrap } from "./syntax.ts";
 
@@ -13,8 +13,6 @@ export type Role = "driver" | "worker";
 
 /** The virtual module through which generated code reaches the registry. */
 export const REGISTRY_MODULE = "mesh:registry";
-
-type Piece = Parameters<typeof join>[0][number];
 
 /** What every part of the rewriting of one file shares. */
 export interface Rewriting {
@@ -38,7 +36,7 @@ export function startRewriting(analysis: Analysis, role: Role): Rewriting {
     module,
     role,
     registry: unusedName(module.source),
-    edits: new Edits(module.file, module.source),
+    edits: new Edits(module.source),
     after: new Map(),
     accessors: new Map(),
   };
@@ -80,7 +78,7 @@ export function renderWhole(rewriting: Rewriting): Rendered | undefined {
     position = statement.end;
   }
   pieces.push(edits.piece({ start: position, end: module.source.length }), ...factoriesOf(rewriting));
-  return join(pieces);
+  return join(module.file, pieces);
 }
 
 function unusedName(source: string): string {

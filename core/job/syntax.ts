@@ -80,8 +80,17 @@ export function isErased(node: Node): boolean {
   return TYPE_NODES.has(node.type) || node.declare === true;
 }
 
-/** The nodes directly inside `node` that are code, in source order of their keys. */
+/** The nodes directly inside `node` that are code, in source order. */
 export function children(node: Node): Node[] {
+  const found = unsortedChildren(node);
+  // Babel lists nearly all keys in source order; decorators and a few others are the exceptions.
+  if (found.some((child, index) => index > 0 && child.start < found[index - 1]!.start)) {
+    found.sort((a, b) => a.start - b.start);
+  }
+  return found;
+}
+
+function unsortedChildren(node: Node): Node[] {
   const found: Node[] = [];
   for (const key in node) {
     if (OTHER_KEYS.has(key) || TYPE_KEYS.has(key) || key.endsWith("Comments")) continue;

@@ -14,6 +14,19 @@ import { isCall, isPrimitiveLiteral, isPureLiteral, isShippable, type Node, unwr
 export type TopLevelKind = "kept" | "code" | "constant" | "literal" | "data";
 
 export function topLevelKind(module: Module, binding: Binding): TopLevelKind {
+  let kind = kinds.get(binding);
+  if (!kind) {
+    kinds.set(binding, "data"); // ends the circle of constants defined by each other
+    kind = findKind(module, binding);
+    kinds.set(binding, kind);
+  }
+  return kind;
+}
+
+// Asked once for every reference.
+const kinds = new WeakMap<Binding, TopLevelKind>();
+
+function findKind(module: Module, binding: Binding): TopLevelKind {
   if (isImported(binding) || binding.declaration.type.startsWith("TS")) return "kept";
   if (codeOf(module, binding)) return "code";
   if (!module.isScript) return "kept";

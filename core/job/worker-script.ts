@@ -1,12 +1,10 @@
 // The script's text for the processes that run its functions: imports, functions, classes and literals stay, statements go.
 
-import { join, type Rendered } from "./edits.ts";
+import { join, type Piece, type Rendered } from "./edits.ts";
 import type { Binding, Module } from "./module.ts";
 import { factoriesOf, headerOf, type Rewriting } from "./rewrite.ts";
 import { isErased, type Node, patternIdentifiers, specifierName, unwrap } from "./syntax.ts";
 import { codeExpression, topLevelKind } from "./top-level.ts";
-
-type Piece = Parameters<typeof join>[0][number];
 
 /** Renders the script without its statements. */
 export function renderWorkerScript(rewriting: Rewriting): Rendered {
@@ -17,7 +15,7 @@ export function renderWorkerScript(rewriting: Rewriting): Rendered {
     if (kept.length > 0) pieces.push("\n", ...kept);
   }
   pieces.push(...factoriesOf(rewriting), "\nexport {};\n");
-  return join(pieces);
+  return join(module.file, pieces);
 }
 
 /** Declares what only the driver computes; the registry sets it before a function runs. */

@@ -194,7 +194,7 @@ describe("stack traces", () => {
     [
       "a method of a class with a guard",
       `import { pool } from "mesh";\nclass A { #n = 1; constructor() { this.#n = 2; } m() { throw new Error("x" + this.#n); } }\nRUN(pool().map(() => [new A().m()], [1]));`,
-      ["job.ts:2:66", "job.ts:3:35"],
+      ["job.ts:2:66", "job.ts:3:39"],
     ],
   ])("%s", async (_title, script, expected) => {
     const [stack] = await run(stackOf(script));
