@@ -177,16 +177,14 @@ class MeshPool implements AsyncDisposable {
   async #collect(call: Call, seats?: Set<number>): Promise<never> {
     const { promise, resolve, reject } = Promise.withResolvers<unknown[]>();
     const settled = call.options.settled === true;
-    const values: unknown[] = [];
+    const parts: Part[] = [];
     this.#begin(call, seats, {
-      value: (index, value) => {
-        values[index] = settled ? { status: "fulfilled", value } : value;
-      },
-      failure: (index, reason) => {
-        if (settled) values[index] = { status: "rejected", reason };
+      values: (first, values) => void parts.push({ first, values: settled ? fulfilled(values) : values }),
+      failure: (first, reason) => {
+        if (settled) parts.push({ first, values: [{ status: "rejected", reason }] });
         return settled;
       },
-      finished: (...error) => (error.length > 0 ? reject(error[0]) : resolve(values)),
+      finished: (...error) => (error.length > 0 ? reject(error[0]) : resolve(inOrder(parts))),
     });
     return (await promise) as never;
   }
@@ -255,6 +253,23 @@ class MeshPool implements AsyncDisposable {
   }
 }
 
+interface Part {
+  first: number;
+  values: ArrayLike<unknown>;
+}
+
+/** One list of all parts. They are kept apart until then: a list with gaps is slow to fill. */
+function inOrder(parts: Part[]): unknown[] {
+  const all: unknown[] = [];
+  parts.sort((a, b) => a.first - b.first);
+  for (const { values } of parts) for (let i = 0; i < values.length; i++) all.push(values[i]);
+  return all;
+}
+
+function fulfilled(values: ArrayLike<unknown>): PromiseFulfilledResult<unknown>[] {
+  return Array.from(values, (value) => ({ status: "fulfilled", value }));
+}
+
 /** Results between the slots that make them and the loop that reads them. */
 class ResultQueue implements Sink {
   /** How many results may wait or be under way. */
@@ -272,7 +287,12 @@ class ResultQueue implements Sink {
     this.#ordered = ordered;
   }
 
-  value(index: number, value: unknown): void {
+  values(first: number, values: ArrayLike<unknown>): void {
+    for (let i = 0; i < values.length; i++) this.#add(first + i, values[i]);
+    if (this.#ready.length > 0) this.#wake?.();
+  }
+
+  #add(index: number, value: unknown): void {
     if (!this.#ordered) this.#ready.push(value);
     else {
       this.#early.set(index, value);
@@ -281,7 +301,6 @@ class ResultQueue implements Sink {
         this.#early.delete(this.#nextIndex++);
       }
     }
-    if (this.#ready.length > 0) this.#wake?.();
   }
 
   failure(): boolean {

@@ -7,7 +7,8 @@ import type { Outcomes } from "./task-wire.ts";
 
 /** Where the results of a run go. */
 export interface Sink {
-  value(index: number, value: unknown): void;
+  /** The values of the items from `first` on. */
+  values(first: number, values: ArrayLike<unknown>): void;
   /** An item failed for good. Returns whether the others go on. */
   failure(index: number, error: unknown): boolean;
   /** The run is over; `error` when it ended before all its items did. Called once. */
@@ -24,6 +25,8 @@ export interface Estimate {
   itemMs: number | undefined;
   /** Bytes of one item on the wire. */
   itemBytes: number;
+  /** Items of the last chunk that was sent. */
+  chunkItems: number;
 }
 
 export interface RunOptions {
@@ -74,7 +77,6 @@ export class Run {
   failedCount = 0;
   /** Milliseconds of work that slots reported. */
   workMs = 0;
-  lastChunkItems = 0;
   over = false;
   /** Called once, when the run is over. */
   onOver: () => void = () => {};
@@ -145,7 +147,7 @@ export class Run {
   }
 
   /** All values of a chunk came. */
-  done(chunk: Chunk, values: unknown[], elapsedMs: number): void {
+  done(chunk: Chunk, values: ArrayLike<unknown>, elapsedMs: number): void {
     this.#underWay--;
     if (this.over) return;
     const count = chunk.items ? chunk.items.length : 1;
@@ -154,8 +156,8 @@ export class Run {
       return;
     }
     this.#learn(count, elapsedMs);
-    for (let i = 0; i < count && !this.over; i++) this.#sink.value(chunk.first + i, values[i]);
     this.doneCount += count;
+    this.#sink.values(chunk.first, values);
     this.#checkOver();
   }
 
@@ -169,7 +171,7 @@ export class Run {
       if (failures.has(i)) this.#itemFailed(chunk, i, failures.get(i), this.#retryFailures, place);
       else {
         this.doneCount++;
-        this.#sink.value(chunk.first + i, values[i]);
+        this.#sink.values(chunk.first + i, [values[i]]);
       }
     }
     this.#requeue(chunk, values.length, Number.POSITIVE_INFINITY, chunk.attempt);

@@ -57,6 +57,8 @@ interface Slot {
 /** Work that is sent ahead of a slot's results, so that it never waits for the way there and back (some 0.1 ms). */
 const AHEAD_MS = 4;
 const AHEAD_CHUNKS = 512;
+/** Behind a task of up to this length one more waits in the slot: without it 0.5 ms in between would be lost. */
+const ONE_AHEAD_MS = 100;
 const AHEAD_BYTES = 8 * 1024 * 1024;
 /** A chunk is made to last this long: short enough to balance, long enough that messages cost nothing beside it. */
 const CHUNK_MS = 4;
@@ -122,7 +124,7 @@ export class Scheduler {
   estimateOf(functionId: string): Estimate {
     const known = this.#estimates.get(functionId);
     if (known) return known;
-    const estimate = { itemMs: undefined, itemBytes: 64 };
+    const estimate = { itemMs: undefined, itemBytes: 64, chunkItems: 1 };
     this.#estimates.set(functionId, estimate);
     return estimate;
   }
@@ -227,7 +229,7 @@ export class Scheduler {
     if (itemMs === undefined) return 1;
     const least = LEAST_CHUNK_MS / itemMs;
     let items = Math.min((CHUNK_MS / itemMs) * slot.speed, CHUNK_BYTES / itemBytes, CHUNK_ITEMS);
-    items = Math.min(items, Math.max(run.lastChunkItems, 1) * GROWTH);
+    items = Math.min(items, run.estimate.chunkItems * GROWTH);
     if (run.remaining !== undefined) items = Math.min(items, Math.max(run.remaining / (2 * run.seats.size), least));
     return Math.max(1, Math.floor(items));
   }
@@ -246,7 +248,7 @@ export class Scheduler {
     }
     const count = items?.length ?? 1;
     if (items) run.estimate.itemBytes = payload.length / count;
-    run.lastChunkItems = count;
+    run.estimate.chunkItems = count;
     const sent = { ...chunk, id, slot, expectedMs: (run.estimate.itemMs ?? AHEAD_MS) * count, bytes: payload.length };
     this.#sent.set(id, sent);
     slot.sent.set(id, sent);
@@ -279,7 +281,7 @@ export class Scheduler {
       if (status === Status.dropped) run.returned(sent);
       else {
         this.#measure(slot, run, elapsedMs / (sent.items?.length ?? 1));
-        if (status === Status.done) run.done(sent, values as unknown[], elapsedMs);
+        if (status === Status.done) run.done(sent, values as ArrayLike<unknown>, elapsedMs);
         else run.failed(sent, values as Outcomes, elapsedMs, placeOf(slot));
       }
     } catch (error) {
@@ -367,8 +369,10 @@ export class Scheduler {
 
 function hasRoom(slot: Slot, run: Run): boolean {
   if (slot.sent.size === 0) return true;
-  if (run.estimate.itemMs === undefined) return false;
-  return slot.sent.size < AHEAD_CHUNKS && slot.loadMs < AHEAD_MS && slot.loadBytes < AHEAD_BYTES;
+  if (run.estimate.itemMs === undefined || slot.loadBytes >= AHEAD_BYTES) return false;
+  if (slot.loadMs < AHEAD_MS) return slot.sent.size < AHEAD_CHUNKS;
+  const leavesSomeForOthers = run.remaining === undefined || run.remaining > run.seats.size;
+  return slot.sent.size === 1 && slot.loadMs < ONE_AHEAD_MS && leavesSomeForOthers;
 }
 
 function placeOf(slot: Slot): Place {

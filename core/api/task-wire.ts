@@ -82,7 +82,7 @@ function packValues(values: readonly unknown[], headBytes: number, codec: Codec,
   return [payload, Form.cbor];
 }
 
-function unpackValues(form: number, bytes: Uint8Array, codec: Codec): unknown[] {
+function unpackValues(form: number, bytes: Uint8Array, codec: Codec): ArrayLike<unknown> {
   switch (form) {
     case Form.none:
       return [];
@@ -90,8 +90,8 @@ function unpackValues(form: number, bytes: Uint8Array, codec: Codec): unknown[] 
       return codec.decode(bytes) as unknown[];
     case Form.doubles: {
       if (bytes.length === 8) return [new DataView(bytes.buffer, bytes.byteOffset, 8).getFloat64(0, true)];
-      const copy = bytes.slice();
-      return Array.from(new Float64Array(copy.buffer, 0, copy.length / 8));
+      const copy = bytes.slice(); // doubles must lie at a multiple of 8
+      return new Float64Array(copy.buffer, copy.byteOffset, copy.length >>> 3);
     }
     default:
       throw new MeshError("PROTOCOL", `a peer sent values in the unknown form ${form}`);
@@ -101,7 +101,7 @@ function unpackValues(form: number, bytes: Uint8Array, codec: Codec): unknown[] 
 export interface RunMessage {
   run: number;
   form: number;
-  items: unknown[];
+  items: ArrayLike<unknown>;
 }
 
 /** A run message's payload; without items the function is called once with its extra arguments alone. */
@@ -124,8 +124,8 @@ export function unpackRun(payload: Uint8Array, codec: Codec): RunMessage {
 export interface ResultMessage {
   status: number;
   elapsedMs: number;
-  /** What came back: values, or `Outcomes` when status is failed. */
-  values: unknown;
+  /** What came back: a list, or `Outcomes` when status is failed. */
+  values: ArrayLike<unknown> | Outcomes;
 }
 
 function writeResultHead(payload: Uint8Array, status: number, form: number, count: number, elapsedMs: number): void {

@@ -23,6 +23,10 @@ export interface RunningItem {
   sequence: number;
 }
 
+function rowOf(depth: number): number {
+  return Math.min(depth, ROWS - 1) * WORDS;
+}
+
 export class StatusPage {
   readonly #words: Uint32Array;
 
@@ -43,21 +47,27 @@ export class StatusPage {
     return new StatusPage(new Uint32Array(bytes.buffer, bytes.byteOffset, PAGE_BYTES / 4));
   }
 
-  /** Notes that an item begins. Rows beyond the last depth share it. */
-  begin(depth: number, owner: number, run: number, chunk: number, place: number, timeoutMs: number): void {
+  /** Notes whose items come next at this depth. Depths beyond the last row share it. */
+  beginChunk(depth: number, owner: number, run: number, chunk: number, timeoutMs: number): void {
     const words = this.#words;
-    const row = Math.min(depth, ROWS - 1) * WORDS;
+    const row = rowOf(depth);
     words[row + 1] = owner;
     words[row + 2] = run;
     words[row + 3] = chunk;
-    words[row + 4] = place;
     words[row + 5] = timeoutMs;
-    words[row] = words[row]! | 1;
   }
 
-  /** Notes that the item of this depth is over. */
-  end(depth: number): void {
-    const row = Math.min(depth, ROWS - 1) * WORDS;
+  /** Notes that an item of the chunk begins, and with it that the one before is over. */
+  beginItem(depth: number, place: number): void {
+    const words = this.#words;
+    const row = rowOf(depth);
+    words[row + 4] = place;
+    words[row] = (words[row]! + 2) | 1;
+  }
+
+  /** Notes that the last item of the chunk is over. */
+  endChunk(depth: number): void {
+    const row = rowOf(depth);
     this.#words[row] = (this.#words[row]! | 1) + 1;
   }
 

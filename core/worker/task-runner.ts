@@ -37,7 +37,7 @@ interface Known extends Definition {
 interface Chunk {
   known: Known;
   id: number;
-  items: unknown[];
+  items: ArrayLike<unknown>;
   calls: number;
   place: number;
   values: unknown[];
@@ -157,6 +157,8 @@ export class TaskRunner {
   /** Runs items until the chunk is over or one of them is waiting for something. */
   #advance(chunk: Chunk): void {
     const { known } = chunk;
+    known.task?.activate(); // a task of another depth may have run since the last item
+    this.#page.beginChunk(known.depth, known.from.slot, known.run, chunk.id, known.timeoutMs);
     while (chunk.place < chunk.calls && !known.cancelled) {
       try {
         const value = this.#call(chunk);
@@ -176,10 +178,9 @@ export class TaskRunner {
   }
 
   #call(chunk: Chunk): unknown {
-    const { known, id, place } = chunk;
+    const { known, place } = chunk;
     if (!known.task) throw known.broken;
-    known.task.activate();
-    this.#page.begin(known.depth, known.from.slot, known.run, id, place, known.timeoutMs);
+    this.#page.beginItem(known.depth, place);
     const { call } = known.task;
     if (chunk.items.length === 0) return drained(call(...known.args));
     const item = chunk.items[place];
@@ -188,14 +189,12 @@ export class TaskRunner {
   }
 
   #settle(chunk: Chunk, value: unknown): void {
-    this.#page.end(chunk.known.depth);
     chunk.values.push(value);
     chunk.place++;
   }
 
   /** Notes a failure; true when it ends the chunk. */
   #fail(chunk: Chunk, error: unknown): boolean {
-    this.#page.end(chunk.known.depth);
     chunk.errors.push([chunk.place, error]);
     chunk.values.push(undefined);
     chunk.place++;
@@ -216,6 +215,7 @@ export class TaskRunner {
 
   #finish(chunk: Chunk): void {
     const { known } = chunk;
+    this.#page.endChunk(known.depth);
     this.#busy.delete(known.depth);
     const payload = known.cancelled ? packDropped() : this.#pack(chunk);
     this.#node.send(known.from, MessageType.result, 0, chunk.id, payload);
