@@ -139,7 +139,8 @@ class Analyser {
     const binding = this.#owners.get(code);
     const captures = capturesOf(this.#module, code, this.#broken);
     const id = `${this.#idAt(code)}${binding ? `#${binding.name}` : ""}`;
-    const hidden = [...captures.locals].filter((local) => visibleAt(this.#module, local.name, code) !== local);
+    const around = this.#module.parents.get(code)!;
+    const hidden = [...captures.locals].filter((local) => visibleAt(this.#module, local.name, around) !== local);
     this.#shipments.set(code, { code, id, binding, captures, hidden: new Set(hidden) });
     for (const local of hidden) {
       if (accessorPlace(local) === undefined) this.#report(hiddenVariable(local, code), site);

@@ -46,26 +46,39 @@ export async function buildJob(options: BuildOptions): Promise<JobBundle> {
     bundle({ ...shared, role: "driver" }),
     bundle({ ...shared, role: "worker" }),
   ]);
-  throwProblems(files, addons, driver, worker);
+  throwProblems(script, files, addons, driver, worker);
   const texts = { driver: driver.text!, worker: worker.text! };
   const hash = new Bun.CryptoHasher("sha256").update(texts.driver).update("\0").update(texts.worker).digest("hex");
   return { hash, ...texts, usesMesh: files.usesMesh };
 }
 
-function throwProblems(files: OwnFiles, addons: NativeAddons, driver: Bundled, worker: Bundled): void {
-  const travel = files.diagnostics.filter((diagnostic) => diagnostic.message.includes(" runs in another process"));
-  const script = [
-    ...files.diagnostics.filter((diagnostic) => !travel.includes(diagnostic)),
+function throwProblems(script: string, files: OwnFiles, addons: NativeAddons, driver: Bundled, worker: Bundled): void {
+  const problems = [
+    ...files.problems,
     ...addonDiagnostics(files, addons),
     ...bundlerDiagnostics(files, driver, worker),
+    ...assetDiagnostics(script, worker),
   ];
-  if (script.length > 0) throw new BuildError("SCRIPT", [...script, ...travel]);
-  if (travel.length > 0) throw new BuildError("CANNOT_TRAVEL", travel);
+  if (problems.length > 0) throw new BuildError("SCRIPT", [...problems, ...files.refusals]);
+  if (files.refusals.length > 0) throw new BuildError("CANNOT_TRAVEL", files.refusals);
+}
+
+/** Files that the bundler would put beside the bundle, where other machines have nothing. */
+function assetDiagnostics(script: string, { assets }: Bundled): Diagnostic[] {
+  return assets.map((name) => ({
+    file: script,
+    line: 0,
+    column: 0,
+    message:
+      `imports the file ${name} by its path, which other machines do not have: import it with { type: "text" }, ` +
+      "or read it in the script and use its contents",
+  }));
 }
 
 /** What the bundler found; where our own findings explain it already, only unresolved imports. */
 function bundlerDiagnostics(files: OwnFiles, driver: Bundled, worker: Bundled): Diagnostic[] {
-  const isNew = (message: { name: string }) => files.diagnostics.length === 0 || message.name === "ResolveMessage";
+  const isNew = (message: { name: string }) =>
+    files.problems.length + files.refusals.length === 0 || message.name === "ResolveMessage";
   return [
     ...messageDiagnostics(driver.messages.filter(isNew), files, "driver"),
     ...messageDiagnostics(worker.messages.filter(isNew), files, "worker"),

@@ -1,7 +1,7 @@
 // Runs Bun's bundler over the job's files, one bundle per role, and composes the source maps, so that stack traces show the
 // user's own lines.
 
-import { resolve } from "node:path";
+import { basename, resolve } from "node:path";
 import remapping, { type EncodedSourceMap } from "@jridgewell/remapping";
 import type { BunPlugin } from "bun";
 import type { NativeAddons } from "./native-addons.ts";
@@ -12,6 +12,8 @@ import { REGISTRY_MODULE, type Role } from "./rewrite.ts";
 export interface Bundled {
   text: string | undefined;
   messages: readonly (BuildMessage | ResolveMessage)[];
+  /** Names of files that would have to lie beside the bundle. */
+  assets: readonly string[];
 }
 
 export interface BundleOptions {
@@ -35,10 +37,11 @@ export async function bundle(options: BundleOptions): Promise<Bundled> {
     throw: false,
     plugins: [plugin(options)],
   });
-  if (!built.success) return { text: undefined, messages: built.logs };
+  if (!built.success) return { text: undefined, messages: built.logs, assets: [] };
   const output = built.outputs.find((artifact) => artifact.kind === "entry-point")!;
+  const assets = built.outputs.filter((artifact) => artifact.kind === "asset").map(({ path }) => basename(path));
   const [text, map] = await Promise.all([output.text(), output.sourcemap!.json()]);
-  return { text: withInlineMap(text, compose(map, options)), messages: [] };
+  return { text: withInlineMap(text, compose(map, options)), messages: [], assets };
 }
 
 function plugin({ script, role, files, apiExports, addons }: BundleOptions): BunPlugin {

@@ -36,6 +36,15 @@ function whyBroken(module: Module, owner: Binding, code: Node, broken: BrokenCod
   return undefined;
 }
 
+/** Tells whether evaluating an enum or a namespace reads data that only the driver has. */
+export function readsMissingData(module: Module, code: Node, broken: BrokenCode): boolean {
+  return referencesIn(module, code).some((reference) => {
+    const { binding } = reference;
+    if (binding.scope !== module.program || !runsOnDeclaration(module, code, reference)) return false;
+    return missingData(module, binding, broken) !== undefined;
+  });
+}
+
 /** What of the driver's data evaluating a name needs: the name itself, or what the function behind it uses. */
 function missingData(module: Module, binding: Binding, broken: BrokenCode): string | undefined {
   if (broken.has(binding)) return binding.name;

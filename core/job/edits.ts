@@ -56,7 +56,7 @@ export class Edits {
     return this;
   }
 
-  /** The edited text of a range. `bare` leaves out what was added around exactly that range or right after it. */
+  /** The edited text of a range. `bare` leaves out what was added around exactly that range. */
   piece(range: Range, bare = false): Piece {
     const text = new MagicString(this.#source.slice(range.start, range.end));
     for (const edit of this.#edits) {
@@ -93,7 +93,7 @@ export class Edits {
 
 function isAround(edit: Edit, range: Range): boolean {
   if (edit.kind === "wrap") return edit.start === range.start && edit.end === range.end;
-  return edit.kind === "insert" && edit.start === range.end;
+  return edit.kind === "insert" && (edit.start === range.start || edit.start === range.end);
 }
 
 function apply(text: MagicString, { kind, start, end, before, after }: Edit, offset: number): void {

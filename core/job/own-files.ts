@@ -34,7 +34,10 @@ export interface ImportPlace {
 }
 
 export class OwnFiles {
-  readonly diagnostics: Diagnostic[] = [];
+  /** What is wrong with the files. */
+  readonly problems: Diagnostic[] = [];
+  /** Functions that cannot travel. */
+  readonly refusals: Diagnostic[] = [];
   usesMesh = false;
   readonly #files = new Map<string, OwnFile>();
   readonly #script: string;
@@ -92,7 +95,7 @@ export class OwnFiles {
     if (!isScript && !mayNeedRewriting(file, source)) return own;
     const tree = parseSource(file, source);
     if ("message" in tree) {
-      this.diagnostics.push(tree);
+      this.problems.push(tree);
       return own;
     }
     own.tree = tree;
@@ -100,7 +103,7 @@ export class OwnFiles {
     const module = analyseModule(tree, { file, source, name, isScript });
     if (!isModuleSyntax(module)) return own;
     own.analysis = analyse(module);
-    this.diagnostics.push(...own.analysis.diagnostics);
+    this.refusals.push(...own.analysis.diagnostics);
     this.#checkMeshImports(module);
     return own;
   }
@@ -123,7 +126,7 @@ export class OwnFiles {
       if (imported.name === "*" || this.#apiExports.includes(imported.name)) continue;
       if (!used.has(binding) && /\.[cm]?tsx?$/.test(module.file)) continue;
       const { line, column } = binding.declaration.loc.start;
-      this.diagnostics.push({
+      this.problems.push({
         file: module.file,
         line,
         column: column + 1,

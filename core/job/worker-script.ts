@@ -1,5 +1,6 @@
 // The script's text for the processes that run its functions: imports, functions, classes and literals stay, statements go.
 
+import { readsMissingData } from "./declarations.ts";
 import { join, type Piece, type Rendered } from "./edits.ts";
 import type { Binding, Module } from "./module.ts";
 import { factoriesOf, headerOf, type Rewriting } from "./rewrite.ts";
@@ -41,11 +42,11 @@ function statementPieces(rewriting: Rewriting, statement: Node): Piece[] {
     case "ExportNamedDeclaration":
       return exportPieces(rewriting, statement);
     case "ExportAllDeclaration":
-    case "TSEnumDeclaration":
     case "TSImportEqualsDeclaration":
       return [rewriting.edits.piece(statement)];
+    case "TSEnumDeclaration":
     case "TSModuleDeclaration":
-      return onlyDeclares(statement) ? [rewriting.edits.piece(statement)] : [];
+      return isComplete(rewriting, statement) ? [rewriting.edits.piece(statement)] : [];
     default:
       return [];
   }
@@ -117,11 +118,18 @@ function exportPieces(rewriting: Rewriting, statement: Node): Piece[] {
     case "FunctionDeclaration":
     case "ClassDeclaration":
       return declarationPieces(rewriting, statement, declared, specifierName(declared.id!));
+    case "TSEnumDeclaration":
     case "TSModuleDeclaration":
-      return onlyDeclares(declared) ? [rewriting.edits.piece(statement)] : [];
+      return isComplete(rewriting, declared) ? [rewriting.edits.piece(statement)] : [];
     default:
       return [rewriting.edits.piece(statement)];
   }
+}
+
+/** Tells whether an enum or namespace can be evaluated without the driver's data and without running statements. */
+function isComplete({ module, analysis }: Rewriting, declared: Node): boolean {
+  if (declared.type === "TSModuleDeclaration" && !onlyDeclares(declared)) return false;
+  return !readsMissingData(module, declared, analysis.broken);
 }
 
 /** A namespace that runs no statements. */

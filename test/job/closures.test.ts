@@ -253,6 +253,50 @@ const CASES: Case[] = [
     [[[2, 5, 6, 3, 3, 18, 2]]],
   ],
   [
+    "enums and namespaces that need the driver's data are missing elsewhere, not wrong",
+    `import { pool } from "mesh"; const base = [5].length;
+    enum E { A = base, B = 2 } namespace N { export const b = base; } namespace Side { out("side"); export const v = 1; }
+    out(E.A, N.b, Side.v);
+    for (const f of [() => E.B, () => N.b, () => Side.v]) void f;
+    const p = pool();
+    for (const call of [p.submit(() => E.B), p.submit(() => N.b), p.submit(() => Side.v)]) { try { out(await call); } catch (e) { out(e.name); } }`,
+    ["side", 1, 1, 1, "ReferenceError", "ReferenceError", "ReferenceError"],
+  ],
+  [
+    "names at all depths: catch, loops, switch, labels, static blocks, generators, closures in parameters",
+    `import { pool } from "mesh"; const p = pool();
+    async function main(n = [1][0]) {
+      const r: unknown[] = [];
+      try { throw 7; } catch (e) { r.push(await p.submit(() => e)); }
+      for (const [i, { v }] of [[1, { v: 2 }]] as any) r.push(await p.submit(() => i + v + n));
+      switch (n) { case 1: function inCase(x: number) { return x + n; } r.push(...(await p.map(inCase, [1]))); }
+      let i = 0; while (i < 1) { const j = i++; r.push(await p.submit(() => j)); }
+      class S { static r: Promise<unknown>; static { const z = n + 10; const own = () => z; S.r = p.submit(() => own()); } }
+      r.push(await S.r);
+      const g = (f = p.submit(() => n * 3)) => f; r.push(await g());
+      const o = { async m(k: number) { return p.submit(() => k); }, get x() { return p.submit(() => n); } }; r.push(await o.m(4), await o.x);
+      r.push(await (async (...rest: number[]) => p.submit(() => rest))(8, 9));
+      return r;
+    }
+    out(await main());`,
+    [[7, 4, 2, 0, 11, 3, 4, 1, [8, 9]]],
+  ],
+  [
+    "constants defined by others, also in a circle that never runs",
+    `import { pool } from "mesh";
+    const a = 2, b = a * 3 + -1, c = \`\${b}!\`, d = a > 1 ? [b] : null;
+    function never() { const x: number = y + 1, y: number = x + 1; return x; }
+    out(await pool().submit(() => [a, b, c, d, typeof never]));`,
+    [[2, 5, "5!", [5], "function"]],
+  ],
+  [
+    "a captured name that a parameter repeats",
+    `import { pool } from "mesh";
+    async function main(k: number) { const h = () => k; return await pool().map((k: number) => h() + k, [1]); }
+    out(await main(10));`,
+    [[11]],
+  ],
+  [
     "explicit resource management inside and outside",
     `import { pool } from "mesh";
     const log: string[] = [];

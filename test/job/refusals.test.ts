@@ -196,6 +196,11 @@ const SCRIPT_PROBLEMS: [title: string, files: Record<string, string>, expected: 
     ],
   ],
   [
+    "a file that would lie beside the bundle",
+    { "job.ts": `import logo from "./logo.png";\nconsole.log(logo);`, "logo.png": "PNG" },
+    [/^job.ts:0:0 imports the file logo-\w+.png by its path/],
+  ],
+  [
     "a name another file does not export",
     {
       "job.ts": `import { pool } from "mesh"; import { nothing } from "./lib";\nout(() => nothing(), pool);`,
