@@ -2,8 +2,8 @@
 declare module "@babel/traverse" {
   export interface BabelPath {
     node: unknown;
+    parent: unknown;
     skip(): void;
-    getAssignmentIdentifiers(): Record<string, unknown>;
   }
   export interface BabelBinding {
     identifier: unknown;

@@ -95,7 +95,8 @@ function resolve(babelBindings: BabelBinding[]) {
   const bindings: Binding[] = [];
   for (const found of babelBindings) {
     const declaration = found.path.node as Node;
-    if (declaration.declare === true) continue;
+    const isAmbient = declaration.declare === true || (found.path.parent as Node | undefined)?.declare === true;
+    if (isAmbient) continue;
     const assigned: (Node | undefined)[] = [];
     const binding: Binding = {
       name: (found.identifier as Node).name as string,

@@ -22,7 +22,6 @@ export interface LoadedFile {
 interface OwnFile {
   source: string;
   analysis: Analysis | undefined;
-  tree: Node | undefined;
   /** Texts by role; imported modules have one for both. */
   texts: Map<Role | "both", LoadedFile>;
 }
@@ -90,22 +89,34 @@ export class OwnFiles {
 
   #read(file: string): OwnFile {
     const source = readFileSync(file, "utf8").replace(/^\uFEFF/, "");
-    const own: OwnFile = { source, analysis: undefined, tree: undefined, texts: new Map() };
+    const own: OwnFile = { source, analysis: undefined, texts: new Map() };
     const isScript = file === this.#script;
     if (!isScript && !mayNeedRewriting(file, source)) return own;
-    const tree = parseSource(file, source);
-    if ("message" in tree) {
-      this.problems.push(tree);
-      return own;
-    }
-    own.tree = tree;
-    const name = relative(dirname(this.#script), file).replaceAll("\\", "/");
-    const module = analyseModule(tree, { file, source, name, isScript });
+    const module = this.#analyse(file, source);
+    if (!module) return own;
     if (!isModuleSyntax(module)) return own;
     own.analysis = analyse(module);
     this.refusals.push(...own.analysis.diagnostics);
     this.#checkMeshImports(module);
     return own;
+  }
+
+  /** Parses a file and resolves its names; undefined, with a problem noted, when that fails. */
+  #analyse(file: string, source: string): Module | undefined {
+    const parsed = parseSource(file, source);
+    if ("message" in parsed) {
+      this.problems.push(parsed);
+      return undefined;
+    }
+    const name = relative(dirname(this.#script), file).replaceAll("\\", "/");
+    try {
+      return analyseModule(parsed.tree, { file, source, name, isScript: file === this.#script });
+    } catch (error) {
+      // A name declared twice, most likely, which the parser has noted with its place.
+      if (parsed.doubts.length === 0) throw error;
+      this.problems.push(...parsed.doubts);
+      return undefined;
+    }
   }
 
   #render(own: OwnFile, file: string, role: Role): LoadedFile {

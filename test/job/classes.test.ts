@@ -114,6 +114,15 @@ out((Deco as any).sealed, await pool().submit(() => [(Deco as any).sealed, new D
     [true, [true, 1]],
   ],
   [
+    "decorators behind export, and what only type checks refuse",
+    `import { pool } from "mesh";
+function tag(c: any, ..._: any[]) { return c; }
+export @tag class A { override x = 1; }
+declare const NOWHERE: number;
+out(await pool().submit(() => [new A().x, typeof NOWHERE]));`,
+    [[1, "undefined"]],
+  ],
+  [
     "a class made while another instance is revived runs its constructor",
     `import { pool } from "mesh";
 class Inner { v; constructor() { this.v = 1; } } class Outer { #inner = new Inner(); #x = 0; made = () => new Inner().v; constructor(x: number) { this.#x = x; } get all() { return [this.#x, this.#inner.v, this.made()]; } }

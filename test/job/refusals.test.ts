@@ -151,6 +151,12 @@ describe("F94 functions that cannot travel", () => {
 const SCRIPT_PROBLEMS: [title: string, files: Record<string, string>, expected: RegExp[]][] = [
   ["a syntax error", { "job.ts": "const a = 1;\nconst = 2;" }, [/^job.ts:2:7 cannot be parsed: Unexpected token/]],
   [
+    "a name declared twice",
+    { "job.ts": "const a = 1;\nconst a = 2;" },
+    [/^job.ts:2:7 cannot be parsed: .*'a'.*declared/],
+  ],
+  ["what only the bundler refuses", { "job.ts": "const a = 1;\nfunction f() {}\na = 2;" }, [/^job.ts:3:1 /]],
+  [
     "syntax errors of several files",
     {
       "job.ts": `import { a } from "./a";\nimport "./b";\na();`,
