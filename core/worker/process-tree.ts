@@ -173,7 +173,7 @@ export async function sweepStrays(keep: ReadonlySet<number>): Promise<number[]> 
   for (;;) {
     const strays = childrenOf(process.pid).filter((pid) => !keep.has(pid) && isLeft(pid));
     if (strays.length === 0 || performance.now() > end) return [...killed];
-    for (const pid of killTrees(strays, keep)) killed.add(pid);
+    for (const pid of killTrees(strays, keep).keys()) killed.add(pid);
     await Bun.sleep(1); // they die asynchronously; what loses its parent meanwhile is ours in the next round
   }
 }
@@ -183,19 +183,31 @@ function isLeft(pid: number): boolean {
   return hasProc ? reap(pid) === "running" : true;
 }
 
-/** Sends SIGKILL to `roots` and all below; stops them first, so that none can start another one in between. */
-function killTrees(roots: readonly number[], except?: ReadonlySet<number>): number[] {
+/**
+ * Sends SIGKILL to `roots` and all below; stops them first, so that none can start another one in between. Returns those
+ * that were alive, with their identity.
+ */
+function killTrees(roots: readonly number[], except?: ReadonlySet<number>): Map<number, string> {
+  const alive = new Map<number, string>();
   const stopped = freeze(roots, except);
-  const alive = stopped.filter((pid) => identity(pid) !== undefined);
+  for (const pid of stopped) {
+    const name = identity(pid);
+    if (name !== undefined) alive.set(pid, name);
+  }
   for (const pid of stopped) killProcess(pid, "SIGKILL");
   return alive;
 }
 
-/** Stops the trees of `roots` until a scan finds nobody new, and returns them all. */
+/**
+ * Stops the trees of `roots` until a scan finds nobody new, and returns them all. Whoever becomes a child of this process
+ * meanwhile lost its parent, because no code of ours runs in between to start one: it belongs to them.
+ */
 function freeze(roots: readonly number[], except?: ReadonlySet<number>): number[] {
+  const ours = new Set(childrenOf(process.pid));
   const seen = new Set<number>();
   for (let scan = 0; scan < FREEZE_SCANS; scan++) {
-    const fresh = treeOf(roots, except).filter((pid) => !seen.has(pid));
+    const adopted = hasProc ? childrenOf(process.pid).filter((pid) => !ours.has(pid)) : [];
+    const fresh = treeOf([...roots, ...adopted], except).filter((pid) => !seen.has(pid));
     if (fresh.length === 0) break;
     for (const pid of fresh) {
       seen.add(pid);
@@ -233,8 +245,8 @@ export async function endTree(pid: number, options: EndTreeOptions): Promise<boo
   const end = clock.now() + VANISH_LIMIT_MS;
   while (track(pid, tracked)) {
     if (clock.now() > end) return false;
+    for (const [each, name] of killTrees([...tracked.keys()])) tracked.set(each, name);
     killProcess(-pid, "SIGKILL");
-    killTrees([...tracked.keys()]);
     await wait(clock, POLL_MS);
   }
   return true;
