@@ -134,6 +134,14 @@ export class JobRegistry implements TravelRegistry {
     const record = prototype && this.#classes.get(prototype);
     if (!record) return undefined;
     if (record.reason) throw new MeshError("CANNOT_TRAVEL", `a ${record.id} cannot travel: ${record.reason}`);
+    const base = this.#foreignBase(record.type);
+    if (base && isNative(base) && !isErrorClass(base)) {
+      throw new MeshError(
+        "CANNOT_TRAVEL",
+        `a ${record.id} cannot travel: it extends ${base.name}, whose contents only the engine can reach; ` +
+          `keep a ${base.name} in a field instead`,
+      );
+    }
     const description: InstanceDescription = {
       id: record.id,
       properties: this.#ownProperties(instance, record.type),
@@ -211,6 +219,13 @@ export class JobRegistry implements TravelRegistry {
     }
   }
 
+  /** The first class up the chain that is not the job's, undefined when all are. */
+  #foreignBase(type: AnyFunction): AnyFunction | undefined {
+    let base = type;
+    while (this.#records.has(base)) base = Object.getPrototypeOf(base);
+    return base === Function.prototype || base === null ? undefined : base;
+  }
+
   #ownProperties(instance: object, type: AnyFunction): Record<string, unknown> {
     const made = this.#initialised(type);
     const properties: Record<string, unknown> = {};
@@ -255,7 +270,7 @@ export class JobRegistry implements TravelRegistry {
 
   #blankInstance(type: new (...args: never[]) => object): object {
     const plain = [...this.#chain(type)].every(([, slots]) => slots === undefined);
-    if (plain) return Object.create(type.prototype);
+    if (plain) return bareInstance(type, this.#foreignBase(type));
     const outer = this.reviving;
     this.reviving = type;
     try {
@@ -301,6 +316,21 @@ function isClass(value: AnyFunction): boolean {
   return prototype !== undefined && prototype.writable === false;
 }
 
+function isNative(fn: AnyFunction): boolean {
+  return /\[native code\]\s*\}$/.test(Function.prototype.toString.call(fn));
+}
+
+function isErrorClass(type: AnyFunction): boolean {
+  return type === Error || type.prototype instanceof Error;
+}
+
+/** An object of a class that no code of the class has touched; for errors one that the engine takes for an error. */
+function bareInstance(type: AnyFunction, base: AnyFunction | undefined): object {
+  if (!base || !isNative(base) || !isErrorClass(base)) return Object.create(type.prototype);
+  const args = base === AggregateError ? [[]] : [];
+  return Reflect.construct(base, args, type as new () => object);
+}
+
 /** Gives back the written name when the bundler had to rename a declaration (`helper2`). */
 function restoreName(value: AnyFunction, name: string): void {
   const own = Object.getOwnPropertyDescriptor(value, "name");
@@ -335,7 +365,7 @@ function unknownFunction(fn: AnyFunction): MeshError {
         "write a lambda that calls it instead: task((x) => object.method(x))",
     );
   }
-  if (/\[native code\]\s*\}$/.test(source)) {
+  if (isNative(fn)) {
     return new MeshError(
       "CANNOT_TRAVEL",
       `${nameOf(fn)} cannot travel: it is a native function without code of its own; ` +

@@ -80,12 +80,21 @@ const leaf = new Leaf("id"); leaf.deep = 7; out(await pool().submit((l: Leaf) =>
     "classes of foreign bases: their constructor gets no arguments, without private fields it does not run",
     `import { pool } from "mesh"; import { EventEmitter } from "node:events";
 class Plain extends EventEmitter { v = 1; }
-class Hidden extends URLSearchParams { #n = 5; constructor(n: number) { super("a=1"); this.#n = n; } get n() { return this.#n; } }
+class Hidden extends EventEmitter { #n = 5; constructor(n: number) { super(); this.#n = n; } get n() { return this.#n; } }
 const plain = new Plain(); plain.v = 2;
-out(await pool().submit((x: Plain) => [x.v, x instanceof EventEmitter], plain), await pool().submit((x: Hidden) => [x.n, x.size], new Hidden(6)));`,
+out(await pool().submit((x: Plain) => [x.v, x instanceof EventEmitter], plain), await pool().submit((x: Hidden) => [x.n, x.listenerCount("a")], new Hidden(6)));`,
     [
       [2, true],
       [6, 0],
+    ],
+  ],
+  [
+    "subclasses of what only the engine can reach are refused",
+    `import { pool } from "mesh"; class Table extends Map { v = 1; } class Sub extends Table {}
+try { await pool().submit((t) => t, new Sub([[1, 2]])); } catch (e) { out(e.code, e.message); }`,
+    [
+      "CANNOT_TRAVEL",
+      "a job.ts#Sub cannot travel: it extends Map, whose contents only the engine can reach; keep a Map in a field instead",
     ],
   ],
   [

@@ -85,6 +85,23 @@ describe("JobRegistry", () => {
     expect(() => new JobRegistry().describeFunction(fn)).toThrow(expect.objectContaining({ code: "CANNOT_TRAVEL" }));
   });
 
+  test("an error's class is revived to a real error without running its constructor", () => {
+    const registry = new JobRegistry();
+    class Odd extends TypeError {
+      constructor(detail: string) {
+        super(detail);
+        throw new Error("must not run");
+      }
+    }
+    class Many extends AggregateError {}
+    registry.top(Odd, "job.ts#Odd");
+    registry.top(Many, "job.ts#Many");
+    const odd = registry.reviveInstance({ id: "job.ts#Odd", properties: { detail: "d" } });
+    expect(odd).toBeInstanceOf(Odd);
+    expect([Object.prototype.toString.call(odd), Object.entries(odd)]).toEqual(["[object Error]", [["detail", "d"]]]);
+    expect(registry.reviveInstance({ id: "job.ts#Many", properties: {} })).toBeInstanceOf(Many);
+  });
+
   test("instances of unknown classes, subclasses and plain objects are not its own", () => {
     const registry = new JobRegistry();
     class Known {}
