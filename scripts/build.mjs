@@ -62,6 +62,7 @@ function compile(work, commit) {
     "--minify",
     "--sourcemap",
     "--bytecode",
+    "--splitting", // each role loads its own part only: half the start-up time
     "--format=esm",
     // Without these two, a .env and the preload of a bunfig.toml in the user's folder would be loaded.
     "--no-compile-autoload-dotenv",
