@@ -141,20 +141,27 @@ function isCalled(module: Module, node: Node): boolean {
   return parent.type === "TaggedTemplateExpression" && (parent as unknown as { tag: Node }).tag === inner;
 }
 
-/** Uses of `this` and its like whose meaning comes from outside of `range`. */
+/** Uses of `this` and its like, and of `#private` names, whose meaning comes from outside of `range`. */
 function foreignThis(module: Module, range: Node): Violation[] {
-  if (!hasForeignThis(range)) return [];
+  const takesThis = hasForeignThis(range);
   return module.thisUses
-    .filter((use) => within(use.node, range) && !within(use.owner, range) && use.owner !== module.program)
+    .filter(({ node, owner }) => within(node, range) && !within(owner, range) && owner !== module.program)
+    .filter(({ what }) => takesThis || what.startsWith("#"))
     .map(({ node, what }) => ({
       node,
       variable: what,
-      problem: `\`${what}\` of the code around it is used here`,
-      advice:
-        what === "arguments"
-          ? "give the function parameters of its own"
-          : `\`${what}\` does not travel; put what is needed of it into a const before the call and use that`,
+      problem: what.startsWith("#")
+        ? `\`${what}\` of the class around it is used here`
+        : `\`${what}\` of the code around it is used here`,
+      advice: thisAdvice(what),
     }));
+}
+
+function thisAdvice(what: string): string {
+  if (what === "arguments") return "give the function parameters of its own";
+  if (what.startsWith("#"))
+    return `only code inside the class can use \`${what}\`; call a method of the class that does`;
+  return `\`${what}\` does not travel; put what is needed of it into a const before the call and use that`;
 }
 
 function hasForeignThis(range: Node): boolean {

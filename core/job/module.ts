@@ -5,6 +5,7 @@ import babelTraverse, { type BabelBinding } from "@babel/traverse";
 import {
   children,
   identifierName,
+  isClass,
   isFunction,
   isMember,
   type Node,
@@ -33,7 +34,10 @@ export interface Reference {
   readonly write: boolean;
 }
 
-/** A place where `this`, `super`, `arguments` or `new.target` stands, and the node that gives it its meaning. */
+/**
+ * A place where `this`, `super`, `arguments`, `new.target` or a `#private` name stands, and the node that gives it its
+ * meaning.
+ */
 export interface ThisUse {
   readonly node: Node;
   readonly what: string;
@@ -155,6 +159,8 @@ function walkModule(program: Node) {
     nodes.push(node);
     const what = thisName(node, parents.get(node));
     if (what) thisUses.push({ node, what, owner });
+    const declaring = node.type === "PrivateName" ? declaringClass(node, parents) : undefined;
+    if (declaring) thisUses.push({ node, what: `#${identifierName(node.id)}`, owner: declaring });
     const inner = node.type !== "ArrowFunctionExpression" && isFunction(node) ? node : owner;
     for (const child of children(node)) {
       parents.set(child, node);
@@ -174,6 +180,17 @@ function isOwnedByMember(member: Node, child: Node): boolean {
       member.type === "ClassAccessorProperty") &&
     member.value === child
   );
+}
+
+/** The class whose `#name` this is. */
+function declaringClass(name: Node, parents: ReadonlyMap<Node, Node>): Node | undefined {
+  const isDeclaredIn = ({ body }: Node) =>
+    ((body as Node).body as Node[]).some(
+      ({ key }) => key?.type === "PrivateName" && identifierName(key.id) === identifierName(name.id),
+    );
+  let current = parents.get(name);
+  while (current && !(isClass(current) && isDeclaredIn(current))) current = parents.get(current);
+  return current;
 }
 
 function thisName(node: Node, parent: Node | undefined): string | undefined {

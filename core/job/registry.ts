@@ -36,6 +36,14 @@ interface ClassRecord extends FunctionRecord {
   type: AnyFunction;
 }
 
+/** What instances of a class are made of, over all classes of its chain. */
+interface Shape {
+  /** Most derived first; `prefix` goes before the names of hidden fields on the wire. */
+  slots: (Slots & { prefix: string })[];
+  own: Set<string>;
+  refused: string | undefined;
+}
+
 /** A task's function, ready to be called in this process. */
 export interface RevivedTask {
   /** The function itself: nothing stands between the caller and the user's code. */
@@ -55,6 +63,7 @@ export class JobRegistry implements TravelRegistry {
   readonly #classes = new WeakMap<object, ClassRecord>();
   readonly #slots = new WeakMap<AnyFunction, Slots>();
   readonly #env = new Map<string, EnvAccess>();
+  readonly #shapes = new WeakMap<AnyFunction, Shape>();
   #activated: Record<string, unknown> | undefined;
 
   // Called by generated code.
@@ -133,21 +142,11 @@ export class JobRegistry implements TravelRegistry {
     const prototype = Object.getPrototypeOf(instance);
     const record = prototype && this.#classes.get(prototype);
     if (!record) return undefined;
-    if (record.reason) throw new MeshError("CANNOT_TRAVEL", `a ${record.id} cannot travel: ${record.reason}`);
-    const base = this.#foreignBase(record.type);
-    if (base && isNative(base) && !isErrorClass(base)) {
-      throw new MeshError(
-        "CANNOT_TRAVEL",
-        `a ${record.id} cannot travel: it extends ${base.name}, whose contents only the engine can reach; ` +
-          `keep a ${base.name} in a field instead`,
-      );
-    }
-    const description: InstanceDescription = {
-      id: record.id,
-      properties: this.#ownProperties(instance, record.type),
-    };
-    const privates = this.#readPrivates(instance, record.type);
-    if (privates) description.privates = privates;
+    const shape = this.#shapeOf(record.type);
+    const refused = record.reason || shape.refused;
+    if (refused) throw new MeshError("CANNOT_TRAVEL", `a ${record.id} cannot travel: ${refused}`);
+    const description: InstanceDescription = { id: record.id, properties: readProperties(instance, shape) };
+    if (shape.slots.length > 0) description.privates = readPrivates(instance, shape);
     if (record.env && record.env.length > 0) description.env = this.#readEnv(record);
     return description;
   }
@@ -159,11 +158,12 @@ export class JobRegistry implements TravelRegistry {
    */
   reviveInstance(description: InstanceDescription): object {
     const type = this.classById(description.id);
+    const shape = this.#shapeOf(type);
     if (description.env) this.#applyEnv(description.env);
-    const instance = this.#blankInstance(type);
-    this.#clearProperties(instance, type, description.properties);
+    const instance = shape.slots.length === 0 ? bareInstance(type) : this.#constructBlank(type);
+    if (shape.slots.length > 0) removeOthers(instance, description.properties, shape);
     for (const [name, value] of Object.entries(description.properties)) define(instance, name, value);
-    this.#writePrivates(instance, type, description.privates);
+    if (description.privates) writePrivates(instance, description.privates, shape);
     return instance;
   }
 
@@ -211,80 +211,34 @@ export class JobRegistry implements TravelRegistry {
     this.#activated = env;
   }
 
-  /** The registered classes of an instance, most derived first. */
-  *#chain(type: AnyFunction): Generator<[id: string, slots: Slots | undefined]> {
-    for (let c: AnyFunction | null = type; typeof c === "function"; c = Object.getPrototypeOf(c)) {
-      const record = this.#records.get(c);
-      if (record) yield [record.id, this.#slots.get(c)];
+  #shapeOf(type: AnyFunction): Shape {
+    let shape = this.#shapes.get(type);
+    if (!shape) {
+      shape = this.#findShape(type);
+      this.#shapes.set(type, shape);
     }
+    return shape;
   }
 
-  /** The first class up the chain that is not the job's, undefined when all are. */
-  #foreignBase(type: AnyFunction): AnyFunction | undefined {
-    let base = type;
-    while (this.#records.has(base)) base = Object.getPrototypeOf(base);
-    return base === Function.prototype || base === null ? undefined : base;
-  }
-
-  #ownProperties(instance: object, type: AnyFunction): Record<string, unknown> {
-    const made = this.#initialised(type);
-    const properties: Record<string, unknown> = {};
-    for (const name of Object.keys(instance)) {
-      const value = (instance as Record<string, unknown>)[name];
-      if (typeof value === "function" && made.has(name)) continue;
-      define(properties, name, value);
-    }
-    return properties;
-  }
-
-  #initialised(type: AnyFunction): Set<string> {
-    const names = new Set<string>();
-    for (const [, slots] of this.#chain(type)) for (const name of slots?.own ?? []) names.add(name);
-    return names;
-  }
-
-  #readPrivates(instance: object, type: AnyFunction): Record<string, unknown> | undefined {
-    let privates: Record<string, unknown> | undefined;
-    for (const [id, slots] of this.#chain(type)) {
+  #findShape(type: AnyFunction): Shape {
+    const shape: Shape = { slots: [], own: new Set(), refused: engineBase(type) };
+    for (let at = type; typeof at === "function"; at = Object.getPrototypeOf(at)) {
+      const slots = this.#slots.get(at);
       if (!slots) continue;
-      if (slots.refused) throw new MeshError("CANNOT_TRAVEL", `a ${id} cannot travel: ${slots.refused}`);
-      for (const [name, value] of Object.entries(slots.read(instance))) {
-        privates ??= {};
-        privates[`${id}.${name}`] = value;
-      }
+      shape.slots.push({ ...slots, prefix: `${this.#records.get(at)?.id ?? at.name}.` });
+      for (const name of slots.own) shape.own.add(name);
+      shape.refused ??= slots.refused;
     }
-    return privates;
+    return shape;
   }
 
-  #writePrivates(instance: object, type: AnyFunction, privates: Record<string, unknown> | undefined): void {
-    if (!privates) return;
-    for (const [id, slots] of this.#chain(type)) {
-      const prefix = `${id}.`;
-      const values: Record<string, unknown> = {};
-      for (const [key, value] of Object.entries(privates)) {
-        if (key.startsWith(prefix)) values[key.slice(prefix.length)] = value;
-      }
-      slots?.write(instance, values);
-    }
-  }
-
-  #blankInstance(type: new (...args: never[]) => object): object {
-    const plain = [...this.#chain(type)].every(([, slots]) => slots === undefined);
-    if (plain) return bareInstance(type, this.#foreignBase(type));
+  #constructBlank(type: new (...args: never[]) => object): object {
     const outer = this.reviving;
     this.reviving = type;
     try {
       return Reflect.construct(type, BLANKS);
     } finally {
       this.reviving = outer;
-    }
-  }
-
-  /** Removes what initialisers put there and the original did not have (it may have deleted it). */
-  #clearProperties(instance: object, type: AnyFunction, kept: Record<string, unknown>): void {
-    const made = this.#initialised(type);
-    for (const name of Object.keys(instance)) {
-      if (!Object.hasOwn(kept, name) && !made.has(name)) delete (instance as Record<string, unknown>)[name];
     }
   }
 }
@@ -324,9 +278,58 @@ function isErrorClass(type: AnyFunction): boolean {
   return type === Error || type.prototype instanceof Error;
 }
 
+function readProperties(instance: object, { own }: Shape): Record<string, unknown> {
+  const properties: Record<string, unknown> = {};
+  for (const name of Object.keys(instance)) {
+    const value = (instance as Record<string, unknown>)[name];
+    if (typeof value !== "function" || !own.has(name)) define(properties, name, value);
+  }
+  return properties;
+}
+
+/** Removes what initialisers put there and the original did not have (it may have deleted it). */
+function removeOthers(instance: object, kept: Record<string, unknown>, { own }: Shape): void {
+  for (const name of Object.keys(instance)) {
+    if (!Object.hasOwn(kept, name) && !own.has(name)) delete (instance as Record<string, unknown>)[name];
+  }
+}
+
+function readPrivates(instance: object, shape: Shape): Record<string, unknown> {
+  const privates: Record<string, unknown> = {};
+  for (const { prefix, read } of shape.slots) {
+    for (const [name, value] of Object.entries(read(instance))) privates[prefix + name] = value;
+  }
+  return privates;
+}
+
+function writePrivates(instance: object, privates: Record<string, unknown>, shape: Shape): void {
+  for (const { prefix, write } of shape.slots) {
+    const values: Record<string, unknown> = {};
+    for (const [key, value] of Object.entries(privates)) {
+      if (key.startsWith(prefix)) values[key.slice(prefix.length)] = value;
+    }
+    write(instance, values);
+  }
+}
+
+/** Why instances of a class that extends a built-in one cannot travel, if so. */
+function engineBase(type: AnyFunction): string | undefined {
+  const base = nativeBase(type);
+  if (!base || isErrorClass(base)) return undefined;
+  return `it extends ${base.name}, whose contents only the engine can reach; keep a ${base.name} in a field instead`;
+}
+
+/** The built-in class a class extends, by whatever way; undefined for those that extend none. */
+function nativeBase(type: AnyFunction): AnyFunction | undefined {
+  let base = type;
+  while (base !== null && !isNative(base)) base = Object.getPrototypeOf(base);
+  return base === null || base === Function.prototype ? undefined : base;
+}
+
 /** An object of a class that no code of the class has touched; for errors one that the engine takes for an error. */
-function bareInstance(type: AnyFunction, base: AnyFunction | undefined): object {
-  if (!base || !isNative(base) || !isErrorClass(base)) return Object.create(type.prototype);
+function bareInstance(type: AnyFunction): object {
+  const base = nativeBase(type);
+  if (!base || !isErrorClass(base)) return Object.create(type.prototype);
   const args = base === AggregateError ? [[]] : [];
   return Reflect.construct(base, args, type as new () => object);
 }
@@ -357,7 +360,6 @@ function readLocals(record: FunctionRecord, fn: AnyFunction): unknown[] {
 }
 
 function unknownFunction(fn: AnyFunction): MeshError {
-  const source = Function.prototype.toString.call(fn);
   if (fn.name.startsWith("bound ")) {
     return new MeshError(
       "CANNOT_TRAVEL",

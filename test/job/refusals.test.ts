@@ -62,6 +62,14 @@ function f() { pool().map(() => arguments.length, [1]); pool().map(() => new.tar
     [/^job.ts:5:26 `this`/, /^job.ts:5:57 `super`/, /^job.ts:7:33 `arguments`/, /^job.ts:7:74 `new.target`/],
   ],
   [
+    "private names of the class around it",
+    `import { pool } from "mesh";
+class A { #x = 1; static #y = 2;
+  go() { const self = this; return pool().map(function (v: number) { return self.#x + v; }, [1]); }
+  has(o: object) { return pool().map((v: number) => #y in o, [1]); } inner() { return pool().submit(() => new (class { #x = 3; get() { return this.#x; } })().get()); } }`,
+    [/^job.ts:3:82 `#x` of the class around it/, /^job.ts:4:53 `#y`/],
+  ],
+  [
     "a helper that uses this of outside",
     `import { pool } from "mesh";
 function f(this: { x: number }) { const h = () => this.x; return pool().map(() => h(), [1]); }`,
