@@ -432,8 +432,9 @@ function printable(text: string): string {
 }
 
 /**
- * Writes whole buffers to a file descriptor. Not by Bun.write: on `Bun.stdout` that empties a regular file and starts at its
- * beginning, so that `>> log` loses what was there (Bun 1.4.5). Not by process.stdout: that loses bytes at exit.
+ * Writes whole buffers to a file descriptor. Not by Bun.write: on a `Bun.stdout` that is a regular file an empty buffer
+ * empties the file, and 300 KB after `>> log` leave as many zeros in front (Bun 1.4.5). Not by process.stdout: that loses
+ * bytes at exit.
  */
 export function fdWriter(fd: number): WriteBytes {
   return (bytes) =>

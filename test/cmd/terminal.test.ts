@@ -394,6 +394,19 @@ describe("terminalOfProcess, real outputs", () => {
       expect(readFileSync(path, "utf8")).toBe(expected);
     }));
 
+  it("a file opened for appending gets large and empty writes in their place", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "log");
+      writeFileSync(path, "before\n");
+      const file = openSync(path, "a");
+      await Bun.spawn([...print, "large"], { stdout: file }).exited;
+      closeSync(file);
+      const log = readFileSync(path);
+      expect(log.length).toBe(7 + 5_000_000);
+      expect(log.toString("latin1", 0, 10)).toBe("before\naaa");
+      expect(log.toString("latin1", log.length - 3)).toBe("eee");
+    }));
+
   async function onPty(name: string, cols: number): Promise<string> {
     const decoder = new TextDecoder();
     let output = "";
