@@ -58,7 +58,7 @@ function importPieces({ edits, module }: Rewriting, statement: Node): Piece[] {
   const from = statement.source!.value as string;
   const { attributes } = statement as { attributes?: Node[] };
   const used = statement.importKind !== "type" && statement.specifiers!.some((specifier) => isUsed(module, specifier));
-  if (used && from !== "mesh" && !attributes?.length) pieces.push(` import ${JSON.stringify(from)};`);
+  if (used && from !== "mesh" && !attributes?.length) pieces.push(`; import ${JSON.stringify(from)};`);
   return pieces;
 }
 

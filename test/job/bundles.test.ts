@@ -95,6 +95,14 @@ const SOURCES: [title: string, files: Files, expected: unknown[], script?: strin
     [[[2, "a\nb"]]],
   ],
   [
+    "imports without semicolons",
+    {
+      "job.ts": `import { pool } from "mesh"\nimport { l } from "./l"\nimport * as all from "./l"\nexport { l } from "./l"\nexport default l\nclass A {}\n;[1].map(() => new A())\nout(await pool().map((x) => l(x) + all.l(x), [1]))`,
+      "l.ts": "export const l = (x: number) => x * 2",
+    },
+    [[4]],
+  ],
+  [
     "no semicolons",
     `import { pool } from "mesh"\nconst k = [1][0]\nconst f = (x) => x + k\nclass A { v = f }\n;[1].map(f)\nout(await pool().map(f, [1]))\n(() => out("iife"))`
       .replace("\n(()", "\n;(()")
