@@ -6,7 +6,7 @@ import type { Link } from "../transport.ts";
 import type { Address, Message } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
 import type { Chunk, Estimate, Place, Run } from "./run.ts";
-import { type Outcomes, packRun, Status, unpackResult } from "./task-wire.ts";
+import { type Outcomes, readResult, Status, sendRun } from "./task-wire.ts";
 
 /** A slot as its agent describes it. */
 export interface SlotInfo {
@@ -32,8 +32,9 @@ export interface SlotDown {
   final: boolean;
 }
 
-interface Sent extends Chunk {
+interface Sent {
   id: number;
+  chunk: Chunk;
   slot: Slot;
   expectedMs: number;
   bytes: number;
@@ -42,7 +43,8 @@ interface Sent extends Chunk {
 interface Slot {
   info: SlotInfo;
   address: Address;
-  sent: Map<number, Sent>;
+  /** Chunks on their way to it or in it. */
+  chunks: number;
   loadMs: number;
   loadBytes: number;
   defined: Set<number>;
@@ -113,7 +115,7 @@ export class Scheduler {
 
   /** Slots that can take work now. */
   get readySlots(): SlotInfo[] {
-    return [...this.#slots.values()].map((slot) => slot.info);
+    return [...this.#slots.values()].filter((slot) => slot.linkOpen).map((slot) => slot.info);
   }
 
   nextRunId(): number {
@@ -203,7 +205,8 @@ export class Scheduler {
   }
 
   #slotsOf(run: Run): Slot[] {
-    return [...this.#slots.values()].filter((slot) => [...slot.sent.values()].some((sent) => sent.run === run));
+    const busy = [...this.#sent.values()].filter((sent) => sent.chunk.run === run).map((sent) => sent.slot);
+    return [...new Set(busy)];
   }
 
   /** Sends one chunk to a slot if there is one for it and it has room. */
@@ -238,54 +241,55 @@ export class Scheduler {
     const { run, items } = chunk;
     const id = this.#nextChunk;
     this.#nextChunk = id === 0xffffffff ? 1 : id + 1;
-    let payload: Uint8Array;
+    if (!slot.defined.has(run.id)) {
+      slot.defined.add(run.id);
+      this.#node.send(slot.address, MessageType.define, 0, 0, run.definition);
+    }
+    let bytes: number;
     try {
-      payload = packRun(run.id, items, this.#node.codec);
+      const sent = sendRun(this.#node, slot.address, id, run.id, items);
+      bytes = sent.bytes;
+      slot.full = !sent.hasRoom;
     } catch (error) {
       run.returned(chunk);
       run.end(itemError(error, chunk, this.#node));
       return true;
     }
     const count = items?.length ?? 1;
-    if (items) run.estimate.itemBytes = payload.length / count;
+    if (items) run.estimate.itemBytes = bytes / count;
     run.estimate.chunkItems = count;
-    const sent = { ...chunk, id, slot, expectedMs: (run.estimate.itemMs ?? AHEAD_MS) * count, bytes: payload.length };
-    this.#sent.set(id, sent);
-    slot.sent.set(id, sent);
-    slot.loadMs += sent.expectedMs;
-    slot.loadBytes += sent.bytes;
-    if (!slot.defined.has(run.id)) {
-      slot.defined.add(run.id);
-      this.#node.send(slot.address, MessageType.define, 0, 0, run.definition);
-    }
-    if (!this.#node.send(slot.address, MessageType.run, 0, id, payload)) slot.full = true;
+    const expectedMs = (run.estimate.itemMs ?? AHEAD_MS) * count;
+    this.#sent.set(id, { id, chunk, slot, expectedMs, bytes });
+    slot.chunks++;
+    slot.loadMs += expectedMs;
+    slot.loadBytes += bytes;
     return true;
   }
 
-  #settle(sent: Sent): void {
-    const { slot } = sent;
-    this.#sent.delete(sent.id);
-    slot.sent.delete(sent.id);
-    slot.loadMs = slot.sent.size === 0 ? 0 : slot.loadMs - sent.expectedMs;
-    slot.loadBytes -= sent.bytes;
+  #settle({ id, slot, expectedMs, bytes }: Sent): void {
+    this.#sent.delete(id);
+    slot.chunks--;
+    slot.loadMs = slot.chunks === 0 ? 0 : slot.loadMs - expectedMs;
+    slot.loadBytes -= bytes;
   }
 
   #result(message: Message): void {
     const sent = this.#sent.get(message.correlation);
     // An answer from somebody else than whom the chunk was given to is late: the chunk was given away again.
     if (!sent || sent.slot.info.slot !== message.fromSlot) return;
-    const { run, slot } = sent;
+    const { chunk, slot } = sent;
+    const { run } = chunk;
     this.#settle(sent);
     try {
-      const { status, elapsedMs, values } = unpackResult(message.payload, this.#node.codec);
-      if (status === Status.dropped) run.returned(sent);
+      const { status, elapsedMs, values } = readResult(message, this.#node.codec);
+      if (status === Status.dropped) run.returned(chunk);
       else {
-        this.#measure(slot, run, elapsedMs / (sent.items?.length ?? 1));
-        if (status === Status.done) run.done(sent, values as ArrayLike<unknown>, elapsedMs);
-        else run.failed(sent, values as Outcomes, elapsedMs, placeOf(slot));
+        this.#measure(slot, run, elapsedMs / (chunk.items?.length ?? 1));
+        if (status === Status.done) run.done(chunk, values as ArrayLike<unknown>, elapsedMs);
+        else run.failed(chunk, values as Outcomes, elapsedMs, placeOf(slot));
       }
     } catch (error) {
-      run.returned(sent);
+      run.returned(chunk);
       run.end(error);
     }
     if (this.#runs.length > 0) while (this.#feed(slot));
@@ -298,28 +302,32 @@ export class Scheduler {
     slot.speed = 0.8 * slot.speed + 0.2 * relative;
   }
 
+  /** Each pool that takes a seat is told of the slot there, so the same slot may be told of again. */
   async #slotUp(info: SlotInfo): Promise<void> {
-    const address = { node: this.#agent.node, slot: info.slot };
+    if (this.#slots.has(info.slot)) return;
     const slot: Slot = {
       info,
-      address,
-      sent: new Map(),
+      address: { node: this.#agent.node, slot: info.slot },
+      chunks: 0,
       loadMs: 0,
       loadBytes: 0,
       defined: new Set(),
       speed: 1,
       full: false,
-      linkOpen: true,
+      linkOpen: false,
       down: undefined,
     };
+    this.#slots.set(info.slot, slot);
+    this.#failedSeats.delete(info.seat);
     try {
       const link = await this.#dial(info.address);
-      this.#node.join(link, address);
+      if (this.#slots.get(info.slot) !== slot) return link.close(); // its agent told of its death meanwhile
+      this.#node.join(link, slot.address);
     } catch {
-      return; // it died meanwhile; its agent tells
+      this.#endUnreachable(slot);
+      return;
     }
-    this.#failedSeats.delete(info.seat);
-    this.#slots.set(info.slot, slot);
+    slot.linkOpen = true;
     this.pump();
   }
 
@@ -329,10 +337,13 @@ export class Scheduler {
     if (!slot || peer.node !== slot.address.node) return;
     slot.linkOpen = false;
     if (slot.down) this.#buried(slot, slot.down);
-    else {
-      const reason = "its link to the process it worked for broke";
-      this.#node.notify(this.#agent, MessageType.killSlot, { slot: slot.info.slot, reason });
-    }
+    else this.#endUnreachable(slot);
+  }
+
+  /** Has the agent make sure that it is dead, and tell of it. */
+  #endUnreachable(slot: Slot): void {
+    const reason = "its link to the process it worked for broke";
+    this.#node.notify(this.#agent, MessageType.killSlot, { slot: slot.info.slot, reason });
   }
 
   peerDrained(peer: Address): void {
@@ -358,31 +369,33 @@ export class Scheduler {
 
   #buried(slot: Slot, down: SlotDown): void {
     this.#slots.delete(down.slot);
-    for (const sent of [...slot.sent.values()]) {
+    for (const sent of [...this.#sent.values()].filter((each) => each.slot === slot)) {
+      const { id, chunk } = sent;
       this.#settle(sent);
-      const running = down.running.find((item) => item.chunk === sent.id && item.run === sent.run.id);
-      sent.run.lost(sent, running?.place, lossError(sent, running?.place ?? 0, down, slot), placeOf(slot));
+      const running = down.running.find((item) => item.chunk === id && item.run === chunk.run.id);
+      const error = lossError(chunk, running?.place ?? 0, down, slot);
+      chunk.run.lost(chunk, running?.place, error, placeOf(slot));
     }
     this.pump();
   }
 }
 
 function hasRoom(slot: Slot, run: Run): boolean {
-  if (slot.sent.size === 0) return true;
+  if (slot.chunks === 0) return true;
   if (run.estimate.itemMs === undefined || slot.loadBytes >= AHEAD_BYTES) return false;
-  if (slot.loadMs < AHEAD_MS) return slot.sent.size < AHEAD_CHUNKS;
+  if (slot.loadMs < AHEAD_MS) return slot.chunks < AHEAD_CHUNKS;
   const leavesSomeForOthers = run.remaining === undefined || run.remaining > run.seats.size;
-  return slot.sent.size === 1 && slot.loadMs < ONE_AHEAD_MS && leavesSomeForOthers;
+  return slot.chunks === 1 && slot.loadMs < ONE_AHEAD_MS && leavesSomeForOthers;
 }
 
 function placeOf(slot: Slot): Place {
   return { host: slot.info.host, seat: slot.info.seat };
 }
 
-function lossError(sent: Sent, place: number, down: SlotDown, slot: Slot): MeshError {
-  const item = sent.items ? `item ${sent.first + place}` : "the call";
-  const where = `${sent.run.label}: ${item}`;
-  const attempt = `(attempt ${sent.attempt}, on ${slot.info.host}/${slot.info.seat})`;
+function lossError(chunk: Chunk, place: number, down: SlotDown, slot: Slot): MeshError {
+  const item = chunk.items ? `item ${chunk.first + place}` : "the call";
+  const where = `${chunk.run.label}: ${item}`;
+  const attempt = `(attempt ${chunk.attempt}, on ${slot.info.host}/${slot.info.seat})`;
   if (down.timedOutMs !== undefined) {
     return new MeshError("TIMEOUT", `${where} took longer than its limit of ${down.timedOutMs} ms ${attempt}`);
   }
