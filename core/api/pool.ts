@@ -177,15 +177,16 @@ class MeshPool implements AsyncDisposable {
   async #collect(call: Call, seats?: Set<number>): Promise<never> {
     const { promise, resolve, reject } = Promise.withResolvers<unknown[]>();
     const settled = call.options.settled === true;
-    const parts: Part[] = [];
-    this.#begin(call, seats, {
-      values: (first, values) => void parts.push({ first, values: settled ? fulfilled(values) : values }),
+    const values: unknown[] = [];
+    const run = this.#begin(call, seats, {
+      values: (first, some) => fill(values, first, settled ? fulfilled(some) : some),
       failure: (first, reason) => {
-        if (settled) parts.push({ first, values: [{ status: "rejected", reason }] });
+        if (settled) fill(values, first, [{ status: "rejected", reason }]);
         return settled;
       },
-      finished: (...error) => (error.length > 0 ? reject(error[0]) : resolve(inOrder(parts))),
+      finished: (...error) => (error.length > 0 ? reject(error[0]) : resolve(values)),
     });
+    if (run.total !== undefined) while (values.length < run.total) values.push(undefined);
     return (await promise) as never;
   }
 
@@ -226,6 +227,7 @@ class MeshPool implements AsyncDisposable {
     const run = new Run({
       id,
       label,
+      caller: new Error(label),
       source: call.items && itemSource(call.items, () => this.#scheduler.pump()),
       sink,
       estimate: this.#scheduler.estimateOf(fn.id),
@@ -253,17 +255,10 @@ class MeshPool implements AsyncDisposable {
   }
 }
 
-interface Part {
-  first: number;
-  values: ArrayLike<unknown>;
-}
-
-/** One list of all parts. They are kept apart until then: a list with gaps is slow to fill. */
-function inOrder(parts: Part[]): unknown[] {
-  const all: unknown[] = [];
-  parts.sort((a, b) => a.first - b.first);
-  for (const { values } of parts) for (let i = 0; i < values.length; i++) all.push(values[i]);
-  return all;
+/** Puts some values in their places. Places before that have no value yet are made: a list with gaps is slow. */
+function fill(all: unknown[], first: number, some: ArrayLike<unknown>): void {
+  while (all.length < first) all.push(undefined);
+  for (let i = 0; i < some.length; i++) all[first + i] = some[i];
 }
 
 function fulfilled(values: ArrayLike<unknown>): PromiseFulfilledResult<unknown>[] {

@@ -33,6 +33,8 @@ export interface RunOptions {
   id: number;
   /** For people: "pool.map". */
   label: string;
+  /** Made where the user called: its stack says where that was. */
+  caller: Error;
   /** Undefined: the function is called once, without an item. */
   source: ItemSource | undefined;
   sink: Sink;
@@ -83,6 +85,7 @@ export class Run {
 
   readonly #source: ItemSource | undefined;
   readonly #sink: Sink;
+  readonly #caller: Error;
   readonly #retries: number;
   readonly #retryFailures: boolean;
   #again: Chunk[] = [];
@@ -99,6 +102,7 @@ export class Run {
     this.chunkSize = options.chunkSize;
     this.#source = options.source;
     this.#sink = options.sink;
+    this.#caller = options.caller;
     this.#retries = options.retries;
     this.#retryFailures = options.retryFailures;
     this.#callPending = !options.source;
@@ -224,7 +228,8 @@ export class Run {
       return;
     }
     const index = chunk.first + at;
-    noteTask(error, { ...place, label: this.label, item: chunk.items ? index : undefined, attempt: chunk.attempt });
+    const item = chunk.items ? index : undefined;
+    noteTask(error, { ...place, label: this.label, item, attempt: chunk.attempt }, this.#caller);
     this.failedCount++;
     if (!this.#sink.failure(index, error)) this.end(error);
   }

@@ -14,16 +14,33 @@ export interface TaskPlace {
 
 const places = new WeakMap<object, TaskPlace>();
 
-/** Remembers where an error came from and adds it to its stack; errors that are no objects are left alone. */
-export function noteTask(error: unknown, place: TaskPlace): void {
+// The source maps of the binary give mesh's own files paths relative to it; a job's files have absolute ones.
+const OWN_FRAME = /^\s+at .*[( ](?:\.\.\/)+(?:core|cmd|transports)\/[^)]*\)?$|^\s+at .*\/\$bunfs\//;
+
+/** A stack without the frames of mesh itself. */
+export function userStack(stack: string): string {
+  return stack
+    .split("\n")
+    .filter((line) => !OWN_FRAME.test(line))
+    .join("\n");
+}
+
+/**
+ * Remembers where an error came from, and makes its stack tell: the frames of the task, the task, and the frames of the
+ * call it belongs to. Errors that are no objects are left alone.
+ */
+export function noteTask(error: unknown, place: TaskPlace, caller: Error): void {
   if (typeof error !== "object" || error === null) return;
   places.set(error, place);
   if (!(error instanceof Error)) return;
-  const item = place.item === undefined ? "" : ` item ${place.item}`;
-  const attempt = place.attempt === 1 ? "" : `, attempt ${place.attempt}`;
-  const line = `    at ${place.label}${item}${attempt} (${place.host}/${place.seat})`;
-  const stack = `${error.stack ?? `${error.name}: ${error.message}`}\n${line}`;
-  Object.defineProperty(error, "stack", { value: stack, writable: true, enumerable: false, configurable: true });
+  const item = place.item === undefined ? "" : ` item ${place.item},`;
+  const line = `    at ${place.label}${item} attempt ${place.attempt} (${place.host}/${place.seat})`;
+  const stack = userStack(error.stack ?? `${error.name}: ${error.message}`);
+  const callers = userStack(caller.stack ?? "")
+    .split("\n")
+    .slice(1);
+  const value = [stack, line, ...callers].join("\n");
+  Object.defineProperty(error, "stack", { value, writable: true, enumerable: false, configurable: true });
 }
 
 /** Tells which item of which call failed, where and at which attempt; undefined for other errors. */

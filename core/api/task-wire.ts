@@ -5,15 +5,18 @@
 //          +-------------+--------+-------------------+---------------+
 //          | run (u32)   | form   | zero              | items         |
 //          +-------------+--------+-------------------+---------------+
-// result   0        1        2          4              8                  16
-//          +--------+--------+----------+--------------+------------------+---------------+
-//          | status | form   | zero     | count (u32)  | elapsed ms (f64) | values        |
-//          +--------+--------+----------+--------------+------------------+---------------+
+// result   0        1        2                         8                       16
+//          +--------+--------+-------------------------+-----------------------+---------------+
+//          | status | form   | zero                    | elapsed ms (f64, LE)  | values        |
+//          +--------+--------+-------------------------+-----------------------+---------------+
 // cancel   CBOR of the run's number.
 //
 // The header's correlation is the chunk; a result has that of its run message.
 import { MeshError } from "../errors.ts";
+import { DRAFT_LIMIT_BYTES, type Draft } from "../node/drafts.ts";
 import type { Codec } from "../wire/codec.ts";
+import { type Address, HEADER_BYTES, type Message } from "../wire/message.ts";
+import { MessageType } from "../wire/message-types.ts";
 import type { FunctionDescription } from "../wire/travel.ts";
 
 /** What a slot must know before it can run items: the function and what is the same for all of them. */
@@ -38,7 +41,7 @@ export const Form = {
   none: 0,
   /** A CBOR array. */
   cbor: 1,
-  /** Numbers, 8 bytes each, in this machine's byte order (little-endian, as on all that Bun runs on). */
+  /** Numbers, 8 bytes each, little-endian. */
   doubles: 2,
 } as const;
 
@@ -63,34 +66,93 @@ const RUN_HEAD_BYTES = 8;
 const RESULT_HEAD_BYTES = 16;
 const littleEndian = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 
+/** Where a message is written to; a Node. */
+export interface Sender {
+  readonly codec: Codec;
+  draft(payloadBytes: number): Draft;
+  sendDraft(to: Address, type: number, mailbox: number, correlation: number, draft: Draft): boolean;
+  send(to: Address, type: number, mailbox: number, correlation: number, payload: Uint8Array): boolean;
+}
+
 /** Tells whether all are numbers: such lists cross as plain doubles, which is some 50 times faster than CBOR. */
-function allNumbers(values: readonly unknown[]): values is number[] {
+function allNumbers(values: ArrayLike<unknown>): values is ArrayLike<number> {
   for (let i = 0; i < values.length; i++) if (typeof values[i] !== "number") return false;
   return littleEndian && values.length > 0;
 }
 
-/** Reserves `headBytes` before the values, so that the payload is built once. */
-function packValues(values: readonly unknown[], headBytes: number, codec: Codec, what: string): [Uint8Array, number] {
-  if (allNumbers(values)) {
-    const doubles = new Float64Array(headBytes / 8 + values.length);
-    doubles.set(values, headBytes / 8);
-    return [new Uint8Array(doubles.buffer), Form.doubles];
+/** Writes the head of a payload that begins at `offset`. */
+type WriteHead = (view: DataView, offset: number, form: number) => void;
+
+/** Sends a payload of a head and a list of values, in the form that suits them. */
+function sendValues(
+  sender: Sender,
+  to: Address,
+  type: number,
+  correlation: number,
+  values: ArrayLike<unknown>,
+  headBytes: number,
+  what: string,
+  writeHead: WriteHead,
+): { bytes: number; hasRoom: boolean } {
+  if (!allNumbers(values)) {
+    const body = sender.codec.encode(values, what);
+    return sendBody(sender, to, type, correlation, body, headBytes, writeHead);
   }
-  const body = codec.encode(values, what);
-  const payload = new Uint8Array(headBytes + body.length);
-  payload.set(body, headBytes);
-  return [payload, Form.cbor];
+  const bytes = headBytes + 8 * values.length;
+  if (bytes > DRAFT_LIMIT_BYTES) {
+    const doubles = new Float64Array(bytes / 8);
+    doubles.set(values, headBytes / 8);
+    writeHead(new DataView(doubles.buffer), 0, Form.doubles);
+    return { bytes, hasRoom: sender.send(to, type, 0, correlation, new Uint8Array(doubles.buffer)) };
+  }
+  const draft = sender.draft(bytes);
+  writeHead(draft.view, HEADER_BYTES, Form.doubles);
+  const at = HEADER_BYTES + headBytes;
+  for (let i = 0; i < values.length; i++) draft.view.setFloat64(at + 8 * i, values[i]!, true);
+  return { bytes, hasRoom: sender.sendDraft(to, type, 0, correlation, draft) };
 }
 
-function unpackValues(form: number, bytes: Uint8Array, codec: Codec): ArrayLike<unknown> {
+function sendBody(
+  sender: Sender,
+  to: Address,
+  type: number,
+  correlation: number,
+  body: Uint8Array,
+  headBytes: number,
+  writeHead: WriteHead,
+): { bytes: number; hasRoom: boolean } {
+  const bytes = headBytes + body.length;
+  if (bytes > DRAFT_LIMIT_BYTES) {
+    const payload = new Uint8Array(bytes);
+    payload.set(body, headBytes);
+    writeHead(new DataView(payload.buffer), 0, Form.cbor);
+    return { bytes, hasRoom: sender.send(to, type, 0, correlation, payload) };
+  }
+  const draft = sender.draft(bytes);
+  writeHead(draft.view, HEADER_BYTES, Form.cbor);
+  draft.bytes.set(body, HEADER_BYTES + headBytes);
+  return { bytes, hasRoom: sender.sendDraft(to, type, 0, correlation, draft) };
+}
+
+// Eight bytes of a frame as a double, without a view of the frame.
+const oneDouble = new Float64Array(1);
+const itsBytes = new Uint8Array(oneDouble.buffer);
+
+function doubleAt(bytes: Uint8Array, at: number): number {
+  for (let i = 0; i < 8; i++) itsBytes[i] = bytes[at + i]!;
+  return oneDouble[0]!;
+}
+
+/** The values of a message whose list begins at byte `at` of its frame. */
+function readValues(form: number, frame: Uint8Array, at: number, codec: Codec): ArrayLike<unknown> {
   switch (form) {
     case Form.none:
       return [];
     case Form.cbor:
-      return codec.decode(bytes) as unknown[];
+      return codec.decode(frame.subarray(at)) as unknown[];
     case Form.doubles: {
-      if (bytes.length === 8) return [new DataView(bytes.buffer, bytes.byteOffset, 8).getFloat64(0, true)];
-      const copy = bytes.slice(); // doubles must lie at a multiple of 8
+      if (frame.length === at + 8) return [doubleAt(frame, at)];
+      const copy = frame.slice(at); // doubles must lie at a multiple of 8
       return new Float64Array(copy.buffer, copy.byteOffset, copy.length >>> 3);
     }
     default:
@@ -104,21 +166,31 @@ export interface RunMessage {
   items: ArrayLike<unknown>;
 }
 
-/** A run message's payload; without items the function is called once with its extra arguments alone. */
-export function packRun(run: number, items: readonly unknown[] | undefined, codec: Codec): Uint8Array {
-  const [payload, form] = items
-    ? packValues(items, RUN_HEAD_BYTES, codec, "items")
-    : ([new Uint8Array(RUN_HEAD_BYTES), Form.none] as const);
-  new DataView(payload.buffer).setUint32(0, run);
-  payload[4] = form;
-  return payload;
+/** Sends a chunk; without items the function is called once with its extra arguments alone. */
+export function sendRun(
+  sender: Sender,
+  to: Address,
+  chunk: number,
+  run: number,
+  items: readonly unknown[] | undefined,
+): { bytes: number; hasRoom: boolean } {
+  const writeHead = (view: DataView, offset: number, form: number) => {
+    view.setUint32(offset, run);
+    view.setUint32(offset + 4, form << 24);
+  };
+  if (items) return sendValues(sender, to, MessageType.run, chunk, items, RUN_HEAD_BYTES, "items", writeHead);
+  const draft = sender.draft(RUN_HEAD_BYTES);
+  writeHead(draft.view, HEADER_BYTES, Form.none);
+  return { bytes: RUN_HEAD_BYTES, hasRoom: sender.sendDraft(to, MessageType.run, 0, chunk, draft) };
 }
 
-export function unpackRun(payload: Uint8Array, codec: Codec): RunMessage {
-  if (payload.length < RUN_HEAD_BYTES) throw new MeshError("PROTOCOL", "a run message is too short");
-  const run = new DataView(payload.buffer, payload.byteOffset).getUint32(0);
-  const form = payload[4]!;
-  return { run, form, items: unpackValues(form, payload.subarray(RUN_HEAD_BYTES), codec) };
+/** Throws PROTOCOL when the message is no chunk. */
+export function readRun({ frame }: Message, codec: Codec): RunMessage {
+  const at = HEADER_BYTES;
+  if (frame.length < at + RUN_HEAD_BYTES) throw new MeshError("PROTOCOL", "a run message is too short");
+  const run = frame[at]! * 0x1000000 + ((frame[at + 1]! << 16) | (frame[at + 2]! << 8) | frame[at + 3]!);
+  const form = frame[at + 4]!;
+  return { run, form, items: readValues(form, frame, at + RUN_HEAD_BYTES, codec) };
 }
 
 export interface ResultMessage {
@@ -128,38 +200,41 @@ export interface ResultMessage {
   values: ArrayLike<unknown> | Outcomes;
 }
 
-function writeResultHead(payload: Uint8Array, status: number, form: number, count: number, elapsedMs: number): void {
-  payload[0] = status;
-  payload[1] = form;
-  const view = new DataView(payload.buffer, payload.byteOffset);
-  view.setUint32(4, count);
-  view.setFloat64(8, elapsedMs);
+function resultHead(status: number, elapsedMs: number): WriteHead {
+  return (view, offset, form) => {
+    view.setUint32(offset, (status << 24) | (form << 16));
+    view.setUint32(offset + 4, 0);
+    view.setFloat64(offset + 8, elapsedMs, true);
+  };
 }
 
-/** Throws CANNOT_TRAVEL when a value cannot be sent. */
-export function packDone(values: readonly unknown[], elapsedMs: number, codec: Codec): Uint8Array {
-  const [payload, form] = packValues(values, RESULT_HEAD_BYTES, codec, "the result");
-  writeResultHead(payload, Status.done, form, values.length, elapsedMs);
-  return payload;
+/** Throws CANNOT_TRAVEL when a value cannot be sent; nothing was sent then. */
+export function sendDone(
+  sender: Sender,
+  to: Address,
+  chunk: number,
+  values: ArrayLike<unknown>,
+  elapsedMs: number,
+): void {
+  const head = resultHead(Status.done, elapsedMs);
+  sendValues(sender, to, MessageType.result, chunk, values, RESULT_HEAD_BYTES, "the result", head);
 }
 
-export function packFailed(outcomes: Outcomes, elapsedMs: number, codec: Codec): Uint8Array {
-  const body = codec.encode(outcomes);
-  const payload = new Uint8Array(RESULT_HEAD_BYTES + body.length);
-  payload.set(body, RESULT_HEAD_BYTES);
-  writeResultHead(payload, Status.failed, Form.cbor, outcomes.values.length, elapsedMs);
-  return payload;
+export function sendFailed(sender: Sender, to: Address, chunk: number, outcomes: Outcomes, elapsedMs: number): void {
+  const body = sender.codec.encode(outcomes);
+  sendBody(sender, to, MessageType.result, chunk, body, RESULT_HEAD_BYTES, resultHead(Status.failed, elapsedMs));
 }
 
-export function packDropped(): Uint8Array {
-  const payload = new Uint8Array(RESULT_HEAD_BYTES);
-  writeResultHead(payload, Status.dropped, Form.none, 0, 0);
-  return payload;
+export function sendDropped(sender: Sender, to: Address, chunk: number): void {
+  const draft = sender.draft(RESULT_HEAD_BYTES);
+  resultHead(Status.dropped, 0)(draft.view, HEADER_BYTES, Form.none);
+  sender.sendDraft(to, MessageType.result, 0, chunk, draft);
 }
 
-export function unpackResult(payload: Uint8Array, codec: Codec): ResultMessage {
-  if (payload.length < RESULT_HEAD_BYTES) throw new MeshError("PROTOCOL", "a result message is too short");
-  const elapsedMs = new DataView(payload.buffer, payload.byteOffset).getFloat64(8);
-  const status = payload[0]!;
-  return { status, elapsedMs, values: unpackValues(payload[1]!, payload.subarray(RESULT_HEAD_BYTES), codec) };
+/** Throws PROTOCOL when the message is no result. */
+export function readResult({ frame }: Message, codec: Codec): ResultMessage {
+  const at = HEADER_BYTES;
+  if (frame.length < at + RESULT_HEAD_BYTES) throw new MeshError("PROTOCOL", "a result message is too short");
+  const values = readValues(frame[at + 1]!, frame, at + RESULT_HEAD_BYTES, codec);
+  return { status: frame[at]!, elapsedMs: doubleAt(frame, at + 8), values };
 }

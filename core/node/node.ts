@@ -13,6 +13,7 @@ import {
   writeHeader,
 } from "../wire/message.ts";
 import { MessageType, messageTypeName, PROTOCOL_VERSION } from "../wire/message-types.ts";
+import { type Draft, Drafts } from "./drafts.ts";
 import { Lane } from "./lane.ts";
 import { Reassembly } from "./reassembly.ts";
 
@@ -68,8 +69,7 @@ export class Node {
   readonly #mailboxes = new Map<number, MessageHandler>();
   readonly #pending = new Map<number, Pending>();
   readonly #reassembly = new Reassembly();
-  readonly #header = new Uint8Array(HEADER_BYTES);
-  readonly #headerView = new DataView(this.#header.buffer);
+  readonly #drafts = new Drafts();
   readonly #message = emptyMessage();
   #defaultRoute: Peer | undefined;
   #nextCorrelation = 1;
@@ -150,6 +150,22 @@ export class Node {
    */
   send(to: Address, type: number, mailbox: number, correlation: number, payload: Uint8Array = NOTHING): boolean {
     return this.#sendFlagged(to, type, 0, mailbox, correlation, payload);
+  }
+
+  /**
+   * A buffer for a small message: fill `payloadBytes` (at most DRAFT_LIMIT_BYTES) from HEADER_BYTES on and hand it to
+   * `sendDraft` before the next draft. Spares the views and copies that cost more than a small message itself.
+   */
+  draft(payloadBytes: number): Draft {
+    return this.#drafts.get(payloadBytes);
+  }
+
+  /** As `send`, for a draft. */
+  sendDraft(to: Address, type: number, mailbox: number, correlation: number, draft: Draft): boolean {
+    const peer = this.#peerFor(to);
+    if (!peer) return true;
+    writeHeader(draft.view, type, 0, to, this.address, mailbox, correlation);
+    return peer.lane.send(draft.bytes, NOTHING);
   }
 
   /** Sends a value, without an answer. */
@@ -242,8 +258,9 @@ export class Node {
   ): boolean {
     const peer = this.#peerFor(to);
     if (!peer) return true;
-    writeHeader(this.#headerView, type, flags, to, this.address, mailbox, correlation);
-    return peer.lane.send(this.#header, payload);
+    const header = this.#drafts.get(0);
+    writeHeader(header.view, type, flags, to, this.address, mailbox, correlation);
+    return peer.lane.send(header.bytes, payload);
   }
 
   async #answer(to: Address, correlation: number, compute: () => unknown): Promise<void> {

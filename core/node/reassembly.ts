@@ -1,6 +1,6 @@
 // Puts the pieces of large messages together again.
 import { MeshError } from "../errors.ts";
-import { FLAG_MORE, type Message } from "../wire/message.ts";
+import { FLAG_MORE, HEADER_BYTES, type Message } from "../wire/message.ts";
 
 /** The largest value one message may carry, in pieces. */
 export const MESSAGE_LIMIT_BYTES = 2 * 1024 * 1024 * 1024 - 1;
@@ -19,7 +19,7 @@ export class Reassembly {
   }
 
   /**
-   * Returns true when `message` is whole; its payload then holds all of it. False: a piece was kept.
+   * Returns true when `message` is whole; it then holds all of the payload. False: a piece was kept.
    * Throws PROTOCOL when the pieces of one message are over the limit.
    */
   add(message: Message): boolean {
@@ -40,7 +40,8 @@ export class Reassembly {
       return false;
     }
     this.#partials.delete(key);
-    message.payload = Buffer.concat([...partial.pieces, message.payload], partial.sizeBytes);
+    const header = message.frame.subarray(0, HEADER_BYTES);
+    message.frame = Buffer.concat([header, ...partial.pieces, message.payload], HEADER_BYTES + partial.sizeBytes);
     return true;
   }
 

@@ -18,6 +18,8 @@ import { MeshError } from "../errors.ts";
 
 export const HEADER_BYTES = 24;
 
+const NOTHING = new Uint8Array(HEADER_BYTES);
+
 /** The message goes on in the next one with the same source, mailbox, correlation and type. */
 export const FLAG_MORE = 1;
 /** The sender waits for a reply or failure with this correlation. */
@@ -32,19 +34,25 @@ export interface Address {
   readonly slot: number;
 }
 
-/** A message as it arrives. `payload` lies in the frame: valid during the handler's call only. */
-export interface Message {
-  type: number;
-  flags: number;
-  toNode: number;
-  toSlot: number;
-  fromNode: number;
-  fromSlot: number;
+/** A message as it arrives. Reused between frames: take what must outlive the handler's call. */
+export class Message {
+  type = 0;
+  flags = 0;
+  toNode = 0;
+  toSlot = 0;
+  fromNode = 0;
+  fromSlot = 0;
   /** Which object of the destination it is for; 0 is the process itself. */
-  mailbox: number;
+  mailbox = 0;
   /** Ties an answer to its question; chosen by who asked. */
-  correlation: number;
-  payload: Uint8Array;
+  correlation = 0;
+  /** Header and payload, for handlers that read a few bytes without a view of their own. */
+  frame: Uint8Array = NOTHING;
+
+  /** The bytes after the header, in the frame: valid during the handler's call only. */
+  get payload(): Uint8Array {
+    return this.frame.subarray(HEADER_BYTES);
+  }
 }
 
 /** Writes the header into the first HEADER_BYTES of `target`. */
@@ -84,14 +92,13 @@ export function readMessage(frame: Uint8Array, message: Message): void {
   message.fromSlot = u16(frame, 12);
   message.mailbox = u32(frame, 16);
   message.correlation = u32(frame, 20);
-  message.payload = frame.subarray(HEADER_BYTES);
+  message.frame = frame;
   if (message.flags & ~KNOWN_FLAGS) throw new MeshError("PROTOCOL", `a message has unknown flags ${message.flags}`);
   if (u16(frame, 14) !== 0) throw new MeshError("PROTOCOL", "a message has something where zero must be");
 }
 
 export function emptyMessage(): Message {
-  const none = { type: 0, flags: 0, toNode: 0, toSlot: 0, fromNode: 0, fromSlot: 0, mailbox: 0, correlation: 0 };
-  return { ...none, payload: new Uint8Array(0) };
+  return new Message();
 }
 
 function u16(bytes: Uint8Array, offset: number): number {

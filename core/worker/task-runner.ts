@@ -1,14 +1,6 @@
 // Runs items in a slot: one at a time for each nesting depth, in the order they came. Sends results back.
 // A task that waits for tasks of its own lets those run here meanwhile; otherwise all slots could wait for each other.
-import {
-  type Definition,
-  Form,
-  type Outcomes,
-  packDone,
-  packDropped,
-  packFailed,
-  unpackRun,
-} from "../api/task-wire.ts";
+import { type Definition, Form, type Outcomes, readRun, sendDone, sendDropped, sendFailed } from "../api/task-wire.ts";
 import { MeshError } from "../errors.ts";
 import type { Node } from "../node/node.ts";
 import type { Address, Message } from "../wire/message.ts";
@@ -41,7 +33,7 @@ interface Chunk {
   calls: number;
   place: number;
   values: unknown[];
-  errors: [number, unknown][];
+  errors: [number, unknown][] | undefined;
   startedAt: number;
 }
 
@@ -54,8 +46,14 @@ export class TaskRunner {
   readonly #page: StatusPage;
   /** By the process that asked, then by its run. */
   readonly #known = new Map<number, Map<number, Known>>();
-  readonly #queues = new Map<number, Chunk[]>();
-  readonly #busy = new Map<number, Chunk>();
+  /** By depth: what waits, and what runs. */
+  readonly #queues: Chunk[][] = [];
+  readonly #busy: (Chunk | undefined)[] = [];
+  #running = 0;
+  /** The last definition looked up: nearly always the next one too. */
+  #latest: Known | undefined;
+  /** The time as of the last chunk that ended in this turn of the event loop; 0 in a new turn. */
+  #now = 0;
   #turnEnds = 0;
   #scheduled = false;
 
@@ -70,7 +68,7 @@ export class TaskRunner {
 
   /** The depth of tasks called from here: one more than the deepest that runs, as JavaScript cannot tell who calls. */
   get callDepth(): number {
-    return this.#busy.size === 0 ? 0 : Math.max(...this.#busy.keys()) + 1;
+    return this.#running === 0 ? 0 : this.#busy.findLastIndex((chunk) => chunk !== undefined) + 1;
   }
 
   /** Forgets what a process that is gone had asked for. */
@@ -96,19 +94,28 @@ export class TaskRunner {
   }
 
   #enqueue(message: Message): void {
-    const { run, form, items } = unpackRun(message.payload, this.#node.codec);
-    const known = this.#known.get(ownerKey(message.fromNode, message.fromSlot))?.get(run);
+    const { run, form, items } = readRun(message, this.#node.codec);
+    const known = this.#find(message, run);
     if (!known) {
-      const to = { node: message.fromNode, slot: message.fromSlot };
-      this.#node.send(to, MessageType.result, 0, message.correlation, packDropped());
+      sendDropped(this.#node, { node: message.fromNode, slot: message.fromSlot }, message.correlation);
       return;
     }
     const calls = form === Form.none ? 1 : items.length;
-    const chunk = { known, id: message.correlation, items, calls, place: 0, values: [], errors: [], startedAt: 0 };
-    const queue = this.#queues.get(known.depth);
-    if (queue) queue.push(chunk);
-    else this.#queues.set(known.depth, [chunk]);
+    const id = message.correlation;
+    const chunk: Chunk = { known, id, items, calls, place: 0, values: [], errors: undefined, startedAt: 0 };
+    this.#queues[known.depth] ??= [];
+    this.#queues[known.depth]!.push(chunk);
     this.#work();
+  }
+
+  #find(message: Message, run: number): Known | undefined {
+    const latest = this.#latest;
+    const { fromNode, fromSlot } = message;
+    if (latest?.run === run && latest.from.slot === fromSlot && latest.from.node === fromNode && !latest.cancelled) {
+      return latest;
+    }
+    this.#latest = this.#known.get(ownerKey(fromNode, fromSlot))?.get(run);
+    return this.#latest;
   }
 
   #cancel(message: Message): void {
@@ -124,33 +131,41 @@ export class TaskRunner {
   /** Runs what may run until this turn's time is used up; goes on after messages were looked at. */
   #work(): void {
     if (this.#scheduled) return;
-    const now = performance.now();
-    if (now > this.#turnEnds + TURN_MS) this.#turnEnds = now + TURN_MS;
-    for (const [depth, queue] of this.#queues) {
-      while (!this.#busy.has(depth)) {
-        if (performance.now() > this.#turnEnds) {
+    if (this.#now === 0) this.#beginTurn();
+    for (let depth = 0; depth < this.#queues.length; depth++) {
+      const queue = this.#queues[depth];
+      while (queue && queue.length > 0 && !this.#busy[depth]) {
+        if (this.#now > this.#turnEnds) {
           this.#continueLater();
           return;
         }
-        const chunk = queue.shift();
-        if (!chunk) break;
-        this.#start(chunk);
+        this.#start(queue.shift()!);
       }
     }
+  }
+
+  /** Microtasks run when the messages that came together were all handled: then the turn is over. */
+  #beginTurn(): void {
+    this.#now = performance.now();
+    this.#turnEnds = this.#now + TURN_MS;
+    queueMicrotask(() => {
+      this.#now = 0;
+    });
   }
 
   #continueLater(): void {
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
-      this.#turnEnds = 0;
+      this.#now = 0;
       this.#work();
     });
   }
 
   #start(chunk: Chunk): void {
-    this.#busy.set(chunk.known.depth, chunk);
-    chunk.startedAt = performance.now();
+    this.#busy[chunk.known.depth] = chunk;
+    this.#running++;
+    chunk.startedAt = this.#now;
     this.#advance(chunk);
   }
 
@@ -195,6 +210,7 @@ export class TaskRunner {
 
   /** Notes a failure; true when it ends the chunk. */
   #fail(chunk: Chunk, error: unknown): boolean {
+    chunk.errors ??= [];
     chunk.errors.push([chunk.place, error]);
     chunk.values.push(undefined);
     chunk.place++;
@@ -216,23 +232,24 @@ export class TaskRunner {
   #finish(chunk: Chunk): void {
     const { known } = chunk;
     this.#page.endChunk(known.depth);
-    this.#busy.delete(known.depth);
-    const payload = known.cancelled ? packDropped() : this.#pack(chunk);
-    this.#node.send(known.from, MessageType.result, 0, chunk.id, payload);
+    this.#busy[known.depth] = undefined;
+    this.#running--;
+    const now = performance.now();
+    if (this.#now !== 0) this.#now = now;
+    if (known.cancelled) sendDropped(this.#node, known.from, chunk.id);
+    else this.#answer(chunk, now - chunk.startedAt);
   }
 
-  #pack(chunk: Chunk): Uint8Array {
-    const elapsedMs = performance.now() - chunk.startedAt;
-    const { values, errors } = chunk;
-    const { codec } = this.#node;
-    if (errors.length === 0) {
+  #answer({ known, id, values, errors }: Chunk, elapsedMs: number): void {
+    if (!errors) {
       try {
-        return packDone(values, elapsedMs, codec);
+        sendDone(this.#node, known.from, id, values, elapsedMs);
+        return;
       } catch {
         // One of the values cannot travel; which one is found below.
       }
     }
-    return packFailed(this.#travelling({ values, errors }), elapsedMs, codec);
+    sendFailed(this.#node, known.from, id, this.#travelling({ values, errors: errors ?? [] }), elapsedMs);
   }
 
   /** Turns values that cannot travel into failures of their items. */
