@@ -34,6 +34,8 @@ export async function bundle(options: BundleOptions): Promise<Bundled> {
     target: "bun",
     format: "esm",
     sourcemap: "external",
+    // Left to itself Bun writes the value of the building process into the bundle.
+    define: { "process.env.NODE_ENV": "process.env.NODE_ENV" },
     throw: false,
     plugins: [plugin(options)],
   });

@@ -167,7 +167,7 @@ function mayNeedRewriting(file: string, source: string): boolean {
 function isModuleSyntax(module: Module): boolean {
   const body = module.program.body as Node[];
   if (body.some((node) => /^(Import|Export)|^TSExportAssignment$/.test(node.type))) return true;
-  return module.isScript && !/\brequire\s*\(|\bmodule\.exports\b|\bexports\./.test(module.source);
+  return module.isScript && !/\.c[jt]s$/.test(module.file) && !/\bmodule\.exports\b|\bexports\./.test(module.source);
 }
 
 function isImportSource(module: Module, node: Node): boolean {

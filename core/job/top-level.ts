@@ -4,7 +4,7 @@
 import { apiName } from "./handles.ts";
 import { type Binding, initialiser, isImported, type Module } from "./module.ts";
 import { MARKER } from "./shipping.ts";
-import { isCall, isPrimitiveLiteral, isPureLiteral, isShippable, type Node, unwrap } from "./syntax.ts";
+import { identifierName, isCall, isPrimitiveLiteral, isPureLiteral, isShippable, type Node, unwrap } from "./syntax.ts";
 
 /**
  * "kept": imports, enums and all of an imported module; "code": functions and classes, registered under their names;
@@ -29,8 +29,21 @@ const kinds = new WeakMap<Binding, TopLevelKind>();
 function findKind(module: Module, binding: Binding): TopLevelKind {
   if (isImported(binding) || binding.declaration.type.startsWith("TS")) return "kept";
   if (codeOf(module, binding)) return "code";
-  if (!module.isScript) return "kept";
+  if (!module.isScript || isRequired(module, binding)) return "kept";
   return dataKind(module, binding);
+}
+
+/** Tells whether a variable comes from `require("…")`, which is an import by another name. */
+function isRequired(module: Module, binding: Binding): boolean {
+  const { init } = binding.declaration;
+  if (!init || binding.kind !== "const") return false;
+  const call = unwrap(init);
+  return (
+    isCall(call) &&
+    identifierName(call.callee) === "require" &&
+    !module.bindingOf.has(call.callee!) &&
+    call.arguments![0]?.type === "StringLiteral"
+  );
 }
 
 function dataKind(module: Module, binding: Binding): TopLevelKind {

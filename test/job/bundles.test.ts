@@ -103,6 +103,21 @@ const SOURCES: [title: string, files: Files, expected: unknown[], script?: strin
     [[4]],
   ],
   [
+    "require in a script, kept like an import",
+    {
+      "job.ts": `import { pool } from "mesh"; const path = require("node:path"); const { double: twice } = require("./lib.cjs");
+out(await pool().map((x: string) => path.basename(x) + twice(2), ["/a/b"]), await pool().map(path.extname, ["a.c"]));`,
+      "lib.cjs": "exports.double = (x) => x * 2;",
+    },
+    [["b4"], [".c"]],
+  ],
+  ["require alone", { "job.ts": `const path = require("node:path"); out(import.meta.main, path.sep);` }, [true, "/"]],
+  [
+    "the environment is read where it runs",
+    `import { pool } from "mesh"; const read = () => typeof process.env.NODE_ENV + typeof process.env["NODE_ENV"]; out(read() === (await pool().submit(read)), /process\\.env\\.NODE_ENV/.test(read.toString()));`,
+    [true, true],
+  ],
+  [
     "no semicolons",
     `import { pool } from "mesh"\nconst k = [1][0]\nconst f = (x) => x + k\nclass A { v = f }\n;[1].map(f)\nout(await pool().map(f, [1]))\n(() => out("iife"))`
       .replace("\n(()", "\n;(()")
