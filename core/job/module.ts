@@ -1,7 +1,7 @@
 // One of the user's own files with its names resolved: which variable each identifier means, and where each is written.
 // Everything after it works with these flat lists and source ranges and needs no Babel.
 
-import babelTraverse, { type BabelBinding } from "@babel/traverse";
+import babelTraverse, { type BabelBinding, type BabelScope } from "@babel/traverse";
 import {
   children,
   identifierName,
@@ -69,13 +69,24 @@ export function analyseModule(tree: Node, about: Pick<Module, "file" | "source" 
   traverse(tree, { Program: (path) => path.skip() });
   const program = (tree as unknown as { program: Node }).program;
   const walk = walkModule(program);
-  const scopes = walk.nodes.map((node) => traverse.cache.scope.get(node)).filter((scope) => scope !== undefined);
-  const names = resolve(scopes.flatMap((scope) => Object.values(scope.bindings).filter((b) => b.scope === scope)));
-  const references = walk.nodes.flatMap((node) => names.references.get(node) ?? []);
-  references.sort((a, b) => a.node.start - b.node.start);
+  const names = resolve(bindingsOf(walk.nodes, traverse.cache.scope));
+  const references = [...names.references.values()]
+    .filter(({ node }) => walk.parents.has(node))
+    .sort((a, b) => a.node.start - b.node.start);
   const topLevel = new Map<string, Binding>();
   for (const binding of names.bindings) if (binding.scope === program) topLevel.set(binding.name, binding);
   return { ...about, program, references, topLevel, ...walk, bindings: names.bindings, bindingOf: names.bindingOf };
+}
+
+/** The bindings of all scopes. A class's name stands in two of them; it counts where it belongs. */
+function bindingsOf(nodes: readonly Node[], scopes: WeakMap<object, BabelScope>): BabelBinding[] {
+  const found: BabelBinding[] = [];
+  for (const node of nodes) {
+    const scope = scopes.get(node);
+    if (!scope) continue;
+    for (const binding of Object.values(scope.bindings)) if (binding.scope === scope) found.push(binding);
+  }
+  return found;
 }
 
 /** The references whose node lies inside `range`, found by position. */

@@ -82,24 +82,33 @@ export function isErased(node: Node): boolean {
 
 /** The nodes directly inside `node` that are code, in source order. */
 export function children(node: Node): Node[] {
-  const found = unsortedChildren(node);
-  // Babel lists nearly all keys in source order; decorators and a few others are the exceptions.
-  if (found.some((child, index) => index > 0 && child.start < found[index - 1]!.start)) {
-    found.sort((a, b) => a.start - b.start);
+  const found: Node[] = [];
+  let isSorted = true;
+  const add = (value: unknown) => {
+    if (!isNode(value) || isErased(value)) return;
+    if (found.length > 0 && found[found.length - 1]!.start > value.start) isSorted = false;
+    found.push(value);
+  };
+  for (const key in node) {
+    if (!holdsCode(key)) continue;
+    const value = (node as unknown as Record<string, unknown>)[key];
+    if (Array.isArray(value)) value.forEach(add);
+    else add(value);
   }
-  return found;
+  // Babel lists nearly all keys in source order; decorators and a few others are the exceptions.
+  return isSorted ? found : found.sort((a, b) => a.start - b.start);
 }
 
-function unsortedChildren(node: Node): Node[] {
-  const found: Node[] = [];
-  for (const key in node) {
-    if (OTHER_KEYS.has(key) || TYPE_KEYS.has(key) || key.endsWith("Comments")) continue;
-    const value = (node as unknown as Record<string, unknown>)[key];
-    if (Array.isArray(value)) {
-      for (const item of value) if (isNode(item) && !isErased(item)) found.push(item);
-    } else if (isNode(value) && !isErased(value)) found.push(value);
+// A tree has few distinct keys and very many nodes.
+const codeKeys = new Map<string, boolean>();
+
+function holdsCode(key: string): boolean {
+  let holds = codeKeys.get(key);
+  if (holds === undefined) {
+    holds = !OTHER_KEYS.has(key) && !TYPE_KEYS.has(key) && !key.endsWith("Comments");
+    codeKeys.set(key, holds);
   }
-  return found;
+  return holds;
 }
 
 function isNode(value: unknown): value is Node {
