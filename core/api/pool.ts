@@ -194,6 +194,7 @@ class MeshPool implements AsyncDisposable {
     const results = new ResultQueue(ordered);
     const run = this.#begin(call, undefined, results);
     results.ahead = () => aheadOf(run);
+    this.#scheduler.pump(); // the beginning saw room for one item alone
     try {
       for (;;) {
         const batch = await results.next();
