@@ -29,6 +29,7 @@ const STATUS_OF_CODE: Record<MeshErrorCode, number> = {
   LINK_CLOSED: EXIT.unreachable,
   AUTHENTICATION: EXIT.authentication,
   UNREACHABLE: EXIT.unreachable,
+  OUTPUT: EXIT.jobFailed,
 };
 
 /**

@@ -1,13 +1,15 @@
 // `mesh run`: runs a script with a mesh of this machine around it, and takes that down again.
 import { availableParallelism } from "node:os";
 import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import { systemClock } from "../core/clock.ts";
 import { parseDuration, parseSize } from "../core/config/units.ts";
+import { MeshError } from "../core/errors.ts";
 import { Head, type JobTerminal } from "../core/job/head.ts";
 import * as api from "../core/mod.ts";
 import { UnixTransport } from "../transports/unix/unix-transport.ts";
 import { EXIT } from "./exit.ts";
 import { ownCommand } from "./own-command.ts";
-import { openTerminal } from "./run-terminal.ts";
+import { terminalOfProcess } from "./terminal.ts";
 
 const SLOTS_LIMIT = 4_096;
 
@@ -55,7 +57,11 @@ function parsed(parse: (text: string) => number): (text: string) => number {
 
 /** Runs a job and returns the exit status of this process. */
 async function run(script: string, args: string[], options: RunOptions): Promise<number> {
-  const { terminal, showsProgress, end } = openTerminal();
+  const broken = Promise.withResolvers<never>();
+  const terminal = terminalOfProcess({
+    clock: systemClock,
+    onBroken: (error) => broken.reject(new BrokenOutput(error.message, { cause: error })),
+  });
   const head = new Head({
     script,
     args,
@@ -63,23 +69,24 @@ async function run(script: string, args: string[], options: RunOptions): Promise
     terminal,
     slots: options.slots ?? availableParallelism(),
     ...(options.slotMemory !== undefined && { slotMemoryBytes: options.slotMemory }),
-    showsProgress,
+    showsProgress: process.stderr.isTTY,
     agentCommand: ownCommand("worker"),
     apiExports: Object.keys(api),
   });
   const limits = watch(head, terminal, options.timeout);
   try {
-    const ended = await head.run();
-    if (ended.cause && !limits.stoppedBy) terminal.notice(`the script ${ended.cause}`);
+    const ended = await Promise.race([head.run(), broken.promise]);
+    if (ended.cause && !limits.stoppedBy) await terminal.notice(`the script ${ended.cause}`);
     return statusOf(limits.stoppedBy) ?? ended.exitCode;
   } catch (error) {
     const status = statusOf(limits.stoppedBy);
-    if (status === undefined) throw error;
-    return status;
+    if (status !== undefined) return status;
+    if (error instanceof BrokenOutput) return error.statusOrThrow();
+    throw error;
   } finally {
     limits.stop();
     await head.dispose();
-    await end();
+    await terminal.end();
   }
 }
 
@@ -101,7 +108,7 @@ function watch(head: Head, terminal: JobTerminal, timeoutMs: number | undefined)
     timeoutMs === undefined
       ? undefined
       : setTimeout(() => {
-          terminal.notice(`the run took longer than its limit of ${timeoutMs / 1000} s: it is stopped`);
+          void terminal.notice(`the run took longer than its limit of ${timeoutMs / 1000} s: it is stopped`);
           stop("timeout");
         }, timeoutMs);
   limits.stop = () => {
@@ -115,4 +122,15 @@ function statusOf(stoppedBy: StoppedBy | undefined): number | undefined {
   if (stoppedBy === undefined) return undefined;
   const statuses = { timeout: EXIT.timeout, SIGINT: EXIT.interrupted, SIGTERM: EXIT.terminated, SIGHUP: 129 };
   return statuses[stoppedBy as keyof typeof statuses];
+}
+
+/** Standard output takes no more. */
+class BrokenOutput extends Error {
+  /** A reader that went away (`mesh run … | head`) has what it wanted; any other end of the output is an error. */
+  statusOrThrow(): number {
+    if ((this.cause as NodeJS.ErrnoException).code === "EPIPE") return EXIT.ok;
+    throw new MeshError("OUTPUT", `the job's output cannot be written, so it was stopped: ${this.message}`, {
+      cause: this.cause,
+    });
+  }
 }

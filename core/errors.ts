@@ -15,6 +15,7 @@ export const MESH_ERROR_CODES = [
   "LINK_CLOSED", // the other side is gone
   "AUTHENTICATION", // identity or host key refused
   "UNREACHABLE", // nothing answers there
+  "OUTPUT", // what a job prints cannot be written
 ] as const;
 
 export type MeshErrorCode = (typeof MESH_ERROR_CODES)[number];

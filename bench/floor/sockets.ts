@@ -7,7 +7,7 @@ import { Decoder } from "cbor-x/decode";
 import { Encoder } from "cbor-x/encode";
 
 const COUNT = 100_000;
-const WINDOW = 512; // as mesh's AHEAD_CHUNKS
+const WINDOW = 1024; // as mesh's AHEAD_CHUNKS
 const encoder = new Encoder({ useRecords: false });
 const decoder = new Decoder({ useRecords: false });
 

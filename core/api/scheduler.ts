@@ -58,7 +58,7 @@ interface Slot {
 
 /** Work that is sent ahead of a slot's results, so that it never waits for the way there and back (some 0.1 ms). */
 const AHEAD_MS = 4;
-const AHEAD_CHUNKS = 512;
+const AHEAD_CHUNKS = 1024;
 /** Behind a task of up to this length one more waits in the slot: without it 0.5 ms in between would be lost. */
 const ONE_AHEAD_MS = 100;
 const AHEAD_BYTES = 8 * 1024 * 1024;

@@ -28,7 +28,8 @@ export interface JobTerminal {
   driver(stream: "stdout" | "stderr", bytes: Uint8Array): Promise<void>;
   /** Whole lines of a slot. */
   slot(stream: "stdout" | "stderr", label: string, lines: Uint8Array): Promise<void>;
-  notice(text: string): void;
+  /** A message of mesh itself. */
+  notice(text: string): Promise<void>;
   progress(state: Progress | undefined): void;
 }
 
@@ -120,8 +121,9 @@ export class Head {
     const node = this.#node;
     const { terminal } = this.#options;
     node.handleRequest(MessageType.output, (output: Output) => this.#show(output));
-    node.handle(MessageType.notice, ({ payload }) =>
-      terminal.notice((node.codec.decode(payload) as { text: string }).text),
+    node.handle(
+      MessageType.notice,
+      ({ payload }) => void terminal.notice((node.codec.decode(payload) as { text: string }).text),
     );
     node.handle(MessageType.progress, ({ payload }) =>
       terminal.progress((node.codec.decode(payload) as Progress | null) ?? undefined),

@@ -84,4 +84,6 @@ export interface Progress {
   total?: number;
   running: number;
   failed?: number;
+  /** Items for each second since the call began. */
+  ratePerS: number;
 }

@@ -25,7 +25,7 @@ export class ProgressReport {
     const run = this.#scheduler.runs.find((each) => this.#age(each, now) >= SHOWN_AFTER_MS);
     if (!run && !this.#shown) return;
     this.#shown = run !== undefined;
-    this.#node.notify(HEAD, MessageType.progress, run ? progressOf(run) : null);
+    this.#node.notify(HEAD, MessageType.progress, run ? progressOf(run, this.#age(run, now)) : null);
   }
 
   #age(run: Run, now: number): number {
@@ -35,10 +35,12 @@ export class ProgressReport {
   }
 }
 
-function progressOf(run: Run): Progress {
+function progressOf(run: Run, ageMs: number): Progress {
+  const done = run.doneCount + run.failedCount;
   return {
     label: run.label,
-    done: run.doneCount + run.failedCount,
+    done,
+    ratePerS: (done * 1_000) / ageMs,
     ...(run.total !== undefined && { total: run.total }),
     running: run.underWay,
     ...(run.failedCount > 0 && { failed: run.failedCount }),
