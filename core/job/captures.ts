@@ -47,8 +47,9 @@ export function capturesOf(module: Module, code: Node, known: KnownViolations = 
     queue.push(node);
   };
   for (let range = queue.pop(); range; range = queue.pop()) {
-    captures.violations.push(...foreignThis(module, range));
-    for (const reference of outsideReferences(module, range)) {
+    const { references, violations } = directOf(module, range);
+    captures.violations.push(...violations);
+    for (const reference of references) {
       const isTopLevel = reference.binding.scope === module.program;
       if (isTopLevel) addTopLevel(module, reference, captures, known, follow);
       else addLocal(module, reference, captures, follow);
@@ -57,20 +58,30 @@ export function capturesOf(module: Module, code: Node, known: KnownViolations = 
   return captures;
 }
 
-// Many functions reach the same helpers: what a helper refers to is looked up once.
-const outside = new WeakMap<Node, Reference[]>();
+/** What one piece of code says by itself, without what it reaches. */
+interface Direct {
+  readonly references: readonly Reference[];
+  readonly violations: readonly Violation[];
+}
+
+// Many functions reach the same helpers: each is looked at once.
+const direct = new WeakMap<Node, Direct>();
+
+function directOf(module: Module, range: Node): Direct {
+  let found = direct.get(range);
+  if (!found) {
+    found = { references: outsideReferences(module, range), violations: foreignThis(module, range) };
+    direct.set(range, found);
+  }
+  return found;
+}
 
 /** The references in `range` to what is declared outside of it, but for names that every process has. */
 function outsideReferences(module: Module, range: Node): Reference[] {
-  let found = outside.get(range);
-  if (!found) {
-    found = referencesIn(module, range).filter(({ binding }) => {
-      if (binding.scope === module.program) return module.isScript && topLevelKind(module, binding) !== "kept";
-      return !within(binding.scope, range);
-    });
-    outside.set(range, found);
-  }
-  return found;
+  return referencesIn(module, range).filter(({ binding }) => {
+    if (binding.scope === module.program) return module.isScript && topLevelKind(module, binding) !== "kept";
+    return !within(binding.scope, range);
+  });
 }
 
 type Follow = (binding: Binding, code: Node) => void;

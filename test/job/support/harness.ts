@@ -7,6 +7,9 @@ import { buildJob, type JobBundle } from "../../../core/job/build.ts";
 import { BuildError } from "../../../core/job/diagnostics.ts";
 import { API_EXPORTS } from "./api.ts";
 
+// Only so that a broken fixture leaves no process behind.
+const HUNG_MS = 25_000;
+
 /** File texts by path relative to the fixture's folder; a string alone is `job.ts`. */
 export type Files = string | Record<string, string>;
 
@@ -43,7 +46,13 @@ export async function runBundle(made: Fixture, bundle: JobBundle): Promise<unkno
   using place = fixture({ "driver.mjs": bundle.driver, "worker.mjs": bundle.worker });
   const child = Bun.spawn(
     [process.execPath, `${import.meta.dirname}/driver.ts`, place.path("driver.mjs"), place.path("worker.mjs")],
-    { cwd: place.folder, stdout: "pipe", stderr: "pipe", env: { ...process.env, FIXTURE: made.folder } },
+    {
+      cwd: place.folder,
+      stdout: "pipe",
+      stderr: "pipe",
+      timeout: HUNG_MS,
+      env: { ...process.env, FIXTURE: made.folder },
+    },
   );
   const [stdout, stderr, code] = await Promise.all([
     new Response(child.stdout).text(),

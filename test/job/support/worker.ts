@@ -42,4 +42,5 @@ process.on("message", async ({ id, fn, args }: Request) => {
     process.send!({ id, error: encode(registry, error) });
   }
 });
+process.on("disconnect", () => process.exit());
 process.send!({ ready: true });
