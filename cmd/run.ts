@@ -58,6 +58,7 @@ function parsed(parse: (text: string) => number): (text: string) => number {
 /** Runs a job and returns the exit status of this process. */
 async function run(script: string, args: string[], options: RunOptions): Promise<number> {
   const broken = Promise.withResolvers<never>();
+  broken.promise.catch(() => {}); // it may break after the job is over
   const terminal = terminalOfProcess({
     clock: systemClock,
     onBroken: (error) => broken.reject(new BrokenOutput(error.message, { cause: error })),
