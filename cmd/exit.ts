@@ -1,6 +1,7 @@
 // The only place that turns an error into an exit status, and into words on standard error.
 import { inspect, styleText } from "node:util";
 import { isMeshError, type MeshErrorCode } from "../core/errors.ts";
+import { BuildError, formatDiagnostics } from "../core/job/diagnostics.ts";
 
 /** The exit statuses of mesh, as `mesh help exit-codes` prints them. Append only: scripts compare against them. */
 export const EXIT = {
@@ -38,6 +39,7 @@ const STATUS_OF_CODE: Record<MeshErrorCode, number> = {
  */
 export function exitStatusOf(error: unknown): number {
   if (!isMeshError(error)) return EXIT.jobFailed;
+  if (error instanceof BuildError) return EXIT.usage; // nothing ran, whatever its code
   if (error.code === "CANCELLED" && causes(error).some(namesSigterm)) return EXIT.terminated;
   return STATUS_OF_CODE[error.code] ?? EXIT.jobFailed;
 }
@@ -54,6 +56,7 @@ export function printError(error: unknown): void {
 export function describeError(error: unknown, options: { debug?: boolean } = {}): string {
   const label = styleText("red", "error:", { stream: process.stderr });
   if (!isMeshError(error)) return `${label} this is a bug in mesh, please report it\n${inspect(error)}`;
+  if (error instanceof BuildError) return `${label} ${formatDiagnostics(error)}`;
   if (options.debug) return `${label} ${inspect(error)}`;
   const [first, ...rest] = causes(error).map(wordsOf);
   const lines = rest.filter((words) => !first?.includes(words)).map((words) => `  because: ${indent(words)}`);
