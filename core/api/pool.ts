@@ -372,17 +372,20 @@ function encodeDefinition(definition: Definition, label: string): Uint8Array {
   }
 }
 
-const OPTION_KEYS = ["args", "chunkSize", "retries", "timeoutMs", "signal", "settled"];
+const OPTION_KEYS = ["args", "chunkSize", "retries", "timeoutMs", "signal"];
 
 function checkCall({ label, fn, items, options }: Call): void {
   if (typeof fn !== "function") throw new MeshError("USAGE", `${label} takes a function first, not ${describe(fn)}`);
   if (label !== "pool.submit" && label !== "pool.apply") checkItems(label, items);
-  checkKeys(label, options, OPTION_KEYS);
+  checkKeys(label, options, label.startsWith("pool.imap") ? OPTION_KEYS : [...OPTION_KEYS, "settled"]);
   checkWhole(`${label}: chunkSize`, options.chunkSize, 1, 10_000_000);
   checkWhole(`${label}: retries`, options.retries, 0, 1_000);
   checkWhole(`${label}: timeoutMs`, options.timeoutMs, 1, 0x7fffffff);
   if (options.args !== undefined && !Array.isArray(options.args)) {
     throw new MeshError("USAGE", `${label}: args is a list of extra arguments, not ${describe(options.args)}`);
+  }
+  if (options.signal !== undefined && !(options.signal instanceof AbortSignal)) {
+    throw new MeshError("USAGE", `${label}: signal is an AbortSignal, not ${describe(options.signal)}`);
   }
 }
 

@@ -17,11 +17,15 @@ const places = new WeakMap<object, TaskPlace>();
 // The source maps of the binary give mesh's own files paths relative to it; a job's files have absolute ones.
 const OWN_FRAME = /^\s+at .*[( ](?:\.\.\/)+(?:core|cmd|transports)\/[^)]*\)?$|^\s+at .*\/\$bunfs\//;
 
+// Bun's own printer passes over frames without a function's name (1.4.5): "at job.ts:3:20".
+const BARE_FRAME = /^(\s+at )([^()]+:\d+:\d+)$/;
+
 /** A stack without the frames of mesh itself. */
 export function userStack(stack: string): string {
   return stack
     .split("\n")
     .filter((line) => !OWN_FRAME.test(line))
+    .map((line) => line.replace(BARE_FRAME, "$1<anonymous> ($2)"))
     .join("\n");
 }
 
@@ -35,11 +39,18 @@ export function noteTask(error: unknown, place: TaskPlace, caller: Error): void 
   if (!(error instanceof Error)) return;
   const item = place.item === undefined ? "" : ` item ${place.item},`;
   const line = `    at ${place.label}${item} attempt ${place.attempt} (${place.host}/${place.seat})`;
-  const stack = userStack(error.stack ?? `${error.name}: ${error.message}`);
   const callers = userStack(caller.stack ?? "")
     .split("\n")
     .slice(1);
-  const value = [stack, line, ...callers].join("\n");
+  const seen = new Set<unknown>();
+  for (let each: unknown = error; each instanceof Error && !seen.has(each); each = each.cause) {
+    seen.add(each);
+    const stack = userStack(each.stack ?? `${each.name}: ${each.message}`);
+    setStack(each, each === error ? [stack, line, ...callers].join("\n") : stack);
+  }
+}
+
+function setStack(error: Error, value: string): void {
   Object.defineProperty(error, "stack", { value, writable: true, enumerable: false, configurable: true });
 }
 

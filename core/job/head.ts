@@ -100,7 +100,8 @@ export class Head {
   /** Ends what is left and removes the folder. */
   async dispose(): Promise<void> {
     if (this.#agent && this.#agent.exitCode === null && this.#agent.signalCode === null) {
-      this.#node.close();
+      if (this.#node.hasPeer(AGENT)) this.#node.close();
+      else this.#agent.kill("SIGTERM"); // it has no link yet whose end it would see
       await Promise.race([this.#agent.exited, Bun.sleep(STOP_LIMIT_MS)]);
       this.#kill();
       await this.#agent.exited;

@@ -178,7 +178,8 @@ export class TaskRunner {
       try {
         const value = this.#call(chunk);
         if (isThenable(value)) {
-          value.then(
+          // Another's thenable may answer twice, or with a promise.
+          (value instanceof Promise ? value : Promise.resolve(value)).then(
             (late) => this.#settleLate(chunk, late),
             (error) => this.#failLate(chunk, error),
           );
@@ -199,7 +200,7 @@ export class TaskRunner {
     const { call } = known.task;
     if (chunk.items.length === 0) return drained(call(...known.args));
     const item = chunk.items[place];
-    if (known.spread) return drained(call(...(item as unknown[]), ...known.args));
+    if (known.spread) return drained(call(...listOf(item), ...known.args));
     return drained(known.args.length === 0 ? call(item) : call(item, ...known.args));
   }
 
@@ -273,13 +274,27 @@ export class TaskRunner {
       this.#node.codec.encode(error, "what the task threw");
       return error;
     } catch (cause) {
-      return new MeshError("TASK_FAILED", `a task threw something that cannot travel: ${String(error)}`, { cause });
+      return new MeshError("TASK_FAILED", `a task threw something that cannot travel: ${wordsOf(error)}`, { cause });
     }
   }
 }
 
 function ownerKey(node: number, slot: number): number {
   return node * 0x10000 + slot;
+}
+
+function listOf(item: unknown): unknown[] {
+  if (Array.isArray(item)) return item;
+  throw new MeshError("USAGE", `starmap takes items that are lists of arguments; this one is a ${typeof item}`);
+}
+
+/** Never throws, whatever it was: an object need not have a way to become text. */
+function wordsOf(thrown: unknown): string {
+  try {
+    return String(thrown);
+  } catch {
+    return `a ${typeof thrown} without words`;
+  }
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -14,7 +14,7 @@ describe("scripts that cannot be run", () => {
 
   test("one that does not exist, with nothing like it", async () => {
     const { status, stderr } = await runMesh(["run", "nowhere/at-all.ts"]);
-    expect([status, stderr]).toEqual([2, expect.stringMatching(/nowhere\/at-all\.ts.*(no such file|not|exist)/i)]);
+    expect([status, stderr]).toEqual([2, expect.stringMatching(/nowhere\/at-all\.ts.*there is no such script/)]);
     expect(stderr).not.toMatch(/did you mean|bug in mesh/i);
   });
 
@@ -24,10 +24,9 @@ describe("scripts that cannot be run", () => {
     expect(stderr).not.toContain("bug in mesh");
   });
 
-  test("a file that may not be read", async () => {
-    const { status, stderr } = await runMesh(["run", "job.ts"], { files: { "job.ts": { link: "job.ts" } } });
-    expect([status, stderr]).toEqual([2, expect.stringContaining("job.ts")]);
-    expect(stderr).not.toContain("bug in mesh");
+  test("a file of another kind", async () => {
+    const { status, stderr } = await runMesh(["run", "job"], { files: { job: "console.log(1)" } });
+    expect([status, stderr]).toEqual([2, expect.stringContaining("no TypeScript or JavaScript file by its extension")]);
   });
 
   test("F94 one that does not parse: file, line, column and reason", async () => {
@@ -51,12 +50,12 @@ describe("scripts that cannot be run", () => {
     [
       "a variable that changes",
       "let count = 0;\nawait pool().map((x: number) => { count += x; }, [1]);\ncount++;",
-      /job\.ts:3:\d+: count: /,
+      /job\.ts:3:\d+: `count` is assigned here/,
     ],
     [
       "a changing variable that is read",
       "let total = 0;\nfor (const x of [1]) { total += x; await pool().map((y: number) => { total = y; }, [1]); }",
-      /job\.ts:3:\d+: total: /,
+      /job\.ts:3:\d+: `total` is assigned here/,
     ],
   ])("F94 %s is said before anything runs", async (_, body, expected) => {
     const { status, stderr, stdout } = await runScript(`import { pool } from "mesh"; console.log("ran");\n${body}`);
@@ -81,7 +80,6 @@ describe("scripts of every kind", () => {
     ["job.js", "console.log(typeof import.meta.url)"],
     ["job.mjs", "console.log(typeof import.meta.url)"],
     ["job.tsx", "const type: string = 'string'; console.log(type)"],
-    ["job", "console.log('string')"],
     ["my job ümlaut.ts", "console.log('string')"],
   ])("one named %s", async (name, text) => {
     expect(await runMesh(["run", name], { files: { [name]: text } })).toMatchObject({
