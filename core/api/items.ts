@@ -40,6 +40,7 @@ class ListSource implements ItemSource {
   }
 
   take(max: number): unknown[] {
+    if (max === 1 && this.#at < this.#list.length) return [this.#list[this.#at++]];
     const taken = this.#list.slice(this.#at, this.#at + max);
     this.#at += taken.length;
     return taken;

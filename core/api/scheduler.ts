@@ -6,6 +6,7 @@ import type { Link } from "../transport.ts";
 import type { Address, Message } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
 import type { Chunk, Estimate, Place, Run } from "./run.ts";
+import { SentTable } from "./sent-table.ts";
 import { type Outcomes, readResult, Status, sendRun } from "./task-wire.ts";
 
 /** A slot as its agent describes it. */
@@ -87,13 +88,12 @@ export class Scheduler {
   readonly #defaultSlots: number;
   readonly #ownSeat: number | undefined;
   readonly #slots = new Map<number, Slot>();
-  readonly #sent = new Map<number, Sent>();
+  readonly #sent = new SentTable<Sent>();
   readonly #runs: Run[] = [];
   /** How many pools use a seat. */
   readonly #users = new Map<number, number>();
   readonly #failedSeats = new Map<number, string>();
   readonly #estimates = new Map<string, Estimate>();
-  #nextChunk = 1;
   #nextRun = 1;
 
   constructor(options: SchedulerOptions) {
@@ -205,7 +205,10 @@ export class Scheduler {
   }
 
   #slotsOf(run: Run): Slot[] {
-    const busy = [...this.#sent.values()].filter((sent) => sent.chunk.run === run).map((sent) => sent.slot);
+    const busy = this.#sent
+      .all()
+      .filter((sent) => sent.chunk.run === run)
+      .map((sent) => sent.slot);
     return [...new Set(busy)];
   }
 
@@ -239,35 +242,36 @@ export class Scheduler {
 
   #send(slot: Slot, chunk: Chunk): boolean {
     const { run, items } = chunk;
-    const id = this.#nextChunk;
-    this.#nextChunk = id === 0xffffffff ? 1 : id + 1;
+    const { estimate } = run;
     if (!slot.defined.has(run.id)) {
       slot.defined.add(run.id);
       this.#node.send(slot.address, MessageType.define, 0, 0, run.definition);
     }
-    let bytes: number;
+    const count = items ? items.length : 1;
+    const expectedMs = (estimate.itemMs ?? AHEAD_MS) * count;
+    const sent: Sent = { id: 0, chunk, slot, expectedMs, bytes: 0 };
+    this.#sent.add(sent);
     try {
-      const sent = sendRun(this.#node, slot.address, id, run.id, items);
-      bytes = sent.bytes;
-      slot.full = !sent.hasRoom;
+      const size = sendRun(this.#node, slot.address, sent.id, run.id, items);
+      sent.bytes = Math.abs(size);
+      slot.full = size < 0;
     } catch (error) {
+      this.#sent.remove(sent);
       run.returned(chunk);
       run.end(itemError(error, chunk, this.#node));
       return true;
     }
-    const count = items?.length ?? 1;
-    if (items) run.estimate.itemBytes = bytes / count;
-    run.estimate.chunkItems = count;
-    const expectedMs = (run.estimate.itemMs ?? AHEAD_MS) * count;
-    this.#sent.set(id, { id, chunk, slot, expectedMs, bytes });
+    if (items) estimate.itemBytes = sent.bytes / count;
+    estimate.chunkItems = count;
     slot.chunks++;
     slot.loadMs += expectedMs;
-    slot.loadBytes += bytes;
+    slot.loadBytes += sent.bytes;
     return true;
   }
 
-  #settle({ id, slot, expectedMs, bytes }: Sent): void {
-    this.#sent.delete(id);
+  #settle(sent: Sent): void {
+    const { slot, expectedMs, bytes } = sent;
+    this.#sent.remove(sent);
     slot.chunks--;
     slot.loadMs = slot.chunks === 0 ? 0 : slot.loadMs - expectedMs;
     slot.loadBytes -= bytes;
@@ -369,7 +373,7 @@ export class Scheduler {
 
   #buried(slot: Slot, down: SlotDown): void {
     this.#slots.delete(down.slot);
-    for (const sent of [...this.#sent.values()].filter((each) => each.slot === slot)) {
+    for (const sent of this.#sent.all().filter((each) => each.slot === slot)) {
       const { id, chunk } = sent;
       this.#settle(sent);
       const running = down.running.find((item) => item.chunk === id && item.run === chunk.run.id);

@@ -80,58 +80,82 @@ function allNumbers(values: ArrayLike<unknown>): values is ArrayLike<number> {
   return littleEndian && values.length > 0;
 }
 
-/** Writes the head of a payload that begins at `offset`. */
-type WriteHead = (view: DataView, offset: number, form: number) => void;
+/** The first bytes of a payload; `form` is put where it belongs. */
+interface Head {
+  type: number;
+  bytes: number;
+  write(view: DataView, offset: number, form: number): void;
+}
 
-/** Sends a payload of a head and a list of values, in the form that suits them. */
+// The two heads are objects that are used again: what they write is set before.
+const runHead = {
+  type: MessageType.run as number,
+  bytes: RUN_HEAD_BYTES,
+  run: 0,
+  write(view: DataView, offset: number, form: number): void {
+    view.setUint32(offset, this.run);
+    view.setUint32(offset + 4, form << 24);
+  },
+};
+
+const resultHead = {
+  type: MessageType.result as number,
+  bytes: RESULT_HEAD_BYTES,
+  status: 0,
+  elapsedMs: 0,
+  write(view: DataView, offset: number, form: number): void {
+    view.setUint32(offset, (this.status << 24) | (form << 16));
+    view.setUint32(offset + 4, 0);
+    view.setFloat64(offset + 8, this.elapsedMs, true);
+  },
+};
+
+/** Sends a head and a list of values, in the form that suits them. Returns its bytes, negative when the link is full. */
 function sendValues(
   sender: Sender,
   to: Address,
-  type: number,
-  correlation: number,
+  head: Head,
+  chunk: number,
   values: ArrayLike<unknown>,
-  headBytes: number,
   what: string,
-  writeHead: WriteHead,
-): { bytes: number; hasRoom: boolean } {
-  if (!allNumbers(values)) {
-    const body = sender.codec.encode(values, what);
-    return sendBody(sender, to, type, correlation, body, headBytes, writeHead);
-  }
-  const bytes = headBytes + 8 * values.length;
+): number {
+  if (!allNumbers(values)) return sendBody(sender, to, head, chunk, sender.codec.encode(values, what));
+  const bytes = head.bytes + 8 * values.length;
   if (bytes > DRAFT_LIMIT_BYTES) {
     const doubles = new Float64Array(bytes / 8);
-    doubles.set(values, headBytes / 8);
-    writeHead(new DataView(doubles.buffer), 0, Form.doubles);
-    return { bytes, hasRoom: sender.send(to, type, 0, correlation, new Uint8Array(doubles.buffer)) };
+    doubles.set(values, head.bytes / 8);
+    head.write(new DataView(doubles.buffer), 0, Form.doubles);
+    return signed(bytes, sender.send(to, head.type, 0, chunk, new Uint8Array(doubles.buffer)));
   }
   const draft = sender.draft(bytes);
-  writeHead(draft.view, HEADER_BYTES, Form.doubles);
-  const at = HEADER_BYTES + headBytes;
+  head.write(draft.view, HEADER_BYTES, Form.doubles);
+  const at = HEADER_BYTES + head.bytes;
   for (let i = 0; i < values.length; i++) draft.view.setFloat64(at + 8 * i, values[i]!, true);
-  return { bytes, hasRoom: sender.sendDraft(to, type, 0, correlation, draft) };
+  return signed(bytes, sender.sendDraft(to, head.type, 0, chunk, draft));
 }
 
-function sendBody(
-  sender: Sender,
-  to: Address,
-  type: number,
-  correlation: number,
-  body: Uint8Array,
-  headBytes: number,
-  writeHead: WriteHead,
-): { bytes: number; hasRoom: boolean } {
-  const bytes = headBytes + body.length;
+function sendBody(sender: Sender, to: Address, head: Head, chunk: number, body: Uint8Array): number {
+  const bytes = head.bytes + body.length;
   if (bytes > DRAFT_LIMIT_BYTES) {
     const payload = new Uint8Array(bytes);
-    payload.set(body, headBytes);
-    writeHead(new DataView(payload.buffer), 0, Form.cbor);
-    return { bytes, hasRoom: sender.send(to, type, 0, correlation, payload) };
+    payload.set(body, head.bytes);
+    head.write(new DataView(payload.buffer), 0, Form.cbor);
+    return signed(bytes, sender.send(to, head.type, 0, chunk, payload));
   }
   const draft = sender.draft(bytes);
-  writeHead(draft.view, HEADER_BYTES, Form.cbor);
-  draft.bytes.set(body, HEADER_BYTES + headBytes);
-  return { bytes, hasRoom: sender.sendDraft(to, type, 0, correlation, draft) };
+  head.write(draft.view, HEADER_BYTES, Form.cbor);
+  draft.bytes.set(body, HEADER_BYTES + head.bytes);
+  return signed(bytes, sender.sendDraft(to, head.type, 0, chunk, draft));
+}
+
+function sendHead(sender: Sender, to: Address, head: Head, chunk: number): number {
+  const draft = sender.draft(head.bytes);
+  head.write(draft.view, HEADER_BYTES, Form.none);
+  return signed(head.bytes, sender.sendDraft(to, head.type, 0, chunk, draft));
+}
+
+function signed(bytes: number, hasRoom: boolean): number {
+  return hasRoom ? bytes : -bytes;
 }
 
 // Eight bytes of a frame as a double, without a view of the frame.
@@ -166,22 +190,19 @@ export interface RunMessage {
   items: ArrayLike<unknown>;
 }
 
-/** Sends a chunk; without items the function is called once with its extra arguments alone. */
+/**
+ * Sends a chunk; without items the function is called once with its extra arguments alone. Returns the bytes of its
+ * payload, negative when the link asks to wait. Throws CANNOT_TRAVEL when an item cannot be sent; nothing was sent then.
+ */
 export function sendRun(
   sender: Sender,
   to: Address,
   chunk: number,
   run: number,
   items: readonly unknown[] | undefined,
-): { bytes: number; hasRoom: boolean } {
-  const writeHead = (view: DataView, offset: number, form: number) => {
-    view.setUint32(offset, run);
-    view.setUint32(offset + 4, form << 24);
-  };
-  if (items) return sendValues(sender, to, MessageType.run, chunk, items, RUN_HEAD_BYTES, "items", writeHead);
-  const draft = sender.draft(RUN_HEAD_BYTES);
-  writeHead(draft.view, HEADER_BYTES, Form.none);
-  return { bytes: RUN_HEAD_BYTES, hasRoom: sender.sendDraft(to, MessageType.run, 0, chunk, draft) };
+): number {
+  runHead.run = run;
+  return items ? sendValues(sender, to, runHead, chunk, items, "items") : sendHead(sender, to, runHead, chunk);
 }
 
 /** Throws PROTOCOL when the message is no chunk. */
@@ -200,12 +221,10 @@ export interface ResultMessage {
   values: ArrayLike<unknown> | Outcomes;
 }
 
-function resultHead(status: number, elapsedMs: number): WriteHead {
-  return (view, offset, form) => {
-    view.setUint32(offset, (status << 24) | (form << 16));
-    view.setUint32(offset + 4, 0);
-    view.setFloat64(offset + 8, elapsedMs, true);
-  };
+function resultHeadOf(status: number, elapsedMs: number): Head {
+  resultHead.status = status;
+  resultHead.elapsedMs = elapsedMs;
+  return resultHead;
 }
 
 /** Throws CANNOT_TRAVEL when a value cannot be sent; nothing was sent then. */
@@ -216,19 +235,16 @@ export function sendDone(
   values: ArrayLike<unknown>,
   elapsedMs: number,
 ): void {
-  const head = resultHead(Status.done, elapsedMs);
-  sendValues(sender, to, MessageType.result, chunk, values, RESULT_HEAD_BYTES, "the result", head);
+  sendValues(sender, to, resultHeadOf(Status.done, elapsedMs), chunk, values, "the result");
 }
 
 export function sendFailed(sender: Sender, to: Address, chunk: number, outcomes: Outcomes, elapsedMs: number): void {
   const body = sender.codec.encode(outcomes);
-  sendBody(sender, to, MessageType.result, chunk, body, RESULT_HEAD_BYTES, resultHead(Status.failed, elapsedMs));
+  sendBody(sender, to, resultHeadOf(Status.failed, elapsedMs), chunk, body);
 }
 
 export function sendDropped(sender: Sender, to: Address, chunk: number): void {
-  const draft = sender.draft(RESULT_HEAD_BYTES);
-  resultHead(Status.dropped, 0)(draft.view, HEADER_BYTES, Form.none);
-  sender.sendDraft(to, MessageType.result, 0, chunk, draft);
+  sendHead(sender, to, resultHeadOf(Status.dropped, 0), chunk);
 }
 
 /** Throws PROTOCOL when the message is no result. */
