@@ -103,9 +103,19 @@ export class TaskRunner {
     const calls = form === Form.none ? 1 : items.length;
     const id = message.correlation;
     const chunk: Chunk = { known, id, items, calls, place: 0, values: [], errors: undefined, startedAt: 0 };
-    this.#queues[known.depth] ??= [];
-    this.#queues[known.depth]!.push(chunk);
-    this.#work();
+    if (this.#mayStart(known.depth)) this.#start(chunk);
+    else {
+      this.#queues[known.depth] ??= [];
+      this.#queues[known.depth]!.push(chunk);
+      this.#work();
+    }
+  }
+
+  /** Whether a chunk that has just come can be run at once, past an empty queue. */
+  #mayStart(depth: number): boolean {
+    if (this.#scheduled || this.#busy[depth] || (this.#queues[depth]?.length ?? 0) > 0) return false;
+    if (this.#now === 0) this.#beginTurn();
+    return this.#now <= this.#turnEnds;
   }
 
   #find(message: Message, run: number): Known | undefined {
