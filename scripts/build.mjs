@@ -1,4 +1,4 @@
-// Builds dist/mesh, the one binary, and dist/types, the declarations that `mesh init` writes for editors.
+// Builds dist/mesh, the one binary, and dist/types.json.gz, the declarations in it that `mesh init` writes for editors.
 // Runs under plain Node or Bun. Does nothing when the binary is already made of these very inputs.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -46,6 +46,7 @@ export function build() {
     const made = join(work, "mesh");
     const { size } = statSync(made);
     rmSync(stamp, { force: true });
+    renameSync(join(work, "types.json.gz"), join(dist, "types.json.gz"));
     renameSync(made, binary);
     writeFileSync(stamp, `${inputs} ${size}\n`);
   } finally {
