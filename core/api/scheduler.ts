@@ -66,7 +66,7 @@ const AHEAD_BYTES = 8 * 1024 * 1024;
 /** A chunk is made to last this long: short enough to balance, long enough that messages cost nothing beside it. */
 const CHUNK_MS = 4;
 const LEAST_CHUNK_MS = 0.25;
-const CHUNK_BYTES = 1024 * 1024;
+const CHUNK_BYTES = 128 * 1024; // fits a Unix socket's buffer (208 KiB): a larger one waits for its reader half way
 const CHUNK_ITEMS = 100_000;
 /** A function is hardly known after its first item: chunks grow by this factor at most. */
 const GROWTH = 32;

@@ -123,7 +123,8 @@ function sendValues(
   const bytes = head.bytes + 8 * values.length;
   if (bytes > DRAFT_LIMIT_BYTES) {
     const doubles = new Float64Array(bytes / 8);
-    doubles.set(values, head.bytes / 8);
+    const first = head.bytes / 8;
+    for (let i = 0; i < values.length; i++) doubles[first + i] = values[i]!; // `set` takes 7 times as long for whole numbers
     head.write(new DataView(doubles.buffer), 0, Form.doubles);
     return signed(bytes, sender.send(to, head.type, 0, chunk, new Uint8Array(doubles.buffer)));
   }
