@@ -186,7 +186,8 @@ export class TaskRunner {
     this.#page.beginChunk(known.depth, known.from.slot, known.run, chunk.id, known.timeoutMs);
     while (chunk.place < chunk.calls && !known.cancelled) {
       try {
-        const value = this.#call(chunk);
+        const returned = this.#call(chunk);
+        const value = typeof returned === "object" ? drained(returned) : returned;
         if (isThenable(value)) {
           // Another's thenable may answer twice, or with a promise.
           (value instanceof Promise ? value : Promise.resolve(value)).then(
@@ -208,10 +209,11 @@ export class TaskRunner {
     if (!known.task) throw known.broken;
     this.#page.beginItem(known.depth, place);
     const { call } = known.task;
-    if (chunk.items.length === 0) return drained(call(...known.args));
+    const { args } = known;
+    if (chunk.items.length === 0) return call(...args);
     const item = chunk.items[place];
-    if (known.spread) return drained(call(...listOf(item), ...known.args));
-    return drained(known.args.length === 0 ? call(item) : call(item, ...known.args));
+    if (known.spread) return call(...listOf(item), ...args);
+    return args.length === 0 ? call(item) : call(item, ...args);
   }
 
   #settle(chunk: Chunk, value: unknown): void {
