@@ -102,7 +102,7 @@ export class TaskRunner {
     }
     const calls = form === Form.none ? 1 : items.length;
     const id = message.correlation;
-    const chunk: Chunk = { known, id, items, calls, place: 0, values: [], errors: undefined, startedAt: 0 };
+    const chunk: Chunk = { known, id, items, calls, place: 0, values: listFor(calls), errors: undefined, startedAt: 0 };
     if (this.#mayStart(known.depth)) this.#start(chunk);
     else {
       this.#queues[known.depth] ??= [];
@@ -217,7 +217,7 @@ export class TaskRunner {
   }
 
   #settle(chunk: Chunk, value: unknown): void {
-    chunk.values.push(value);
+    chunk.values[chunk.place] = value;
     chunk.place++;
   }
 
@@ -225,7 +225,7 @@ export class TaskRunner {
   #fail(chunk: Chunk, error: unknown): boolean {
     chunk.errors ??= [];
     chunk.errors.push([chunk.place, error]);
-    chunk.values.push(undefined);
+    chunk.values[chunk.place] = undefined;
     chunk.place++;
     return !chunk.known.settled;
   }
@@ -253,7 +253,8 @@ export class TaskRunner {
     else this.#answer(chunk, now - chunk.startedAt);
   }
 
-  #answer({ known, id, values, errors }: Chunk, elapsedMs: number): void {
+  #answer({ known, id, values, errors, place }: Chunk, elapsedMs: number): void {
+    values.length = place; // a failure may have ended it early
     if (!errors) {
       try {
         sendDone(this.#node, known.from, id, values, elapsedMs);
@@ -311,6 +312,11 @@ function wordsOf(thrown: unknown): string {
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === "object" && value !== null && typeof (value as PromiseLike<unknown>).then === "function";
+}
+
+/** An empty list with room. Above 50,000 JavaScriptCore would make one that is slow for good. */
+function listFor(count: number): unknown[] {
+  return count <= 50_000 ? new Array(count) : [];
 }
 
 /** A generator's values become a list: a generator itself cannot travel. */
