@@ -10,6 +10,21 @@ export interface CborLimits {
 
 export const CONTROL_LIMITS: CborLimits = { depth: 64, items: 100_000 };
 
+/**
+ * Tags that Codec writes; nobody sends others. cbor-x knows more (records, packed values, bundled strings), whose readers
+ * keep state between messages or compile code.
+ */
+const TAGS = new Set([
+  ...[1, 2, 3], // date, large integers
+  ...[27, 28, 29], // RegExp, shared values and references to them
+  ...[64, 68, 69, 70, 71, 72, 77, 78, 79, 85, 86], // typed arrays, little-endian (RFC 8746)
+  ...[258, 259], // Set, Map
+  ...[19781, 19782, 19783, 19784, 19785], // mesh's own, see codec.ts
+]);
+
+/** A decoder's work on a large integer grows with the square of its length. */
+const BIG_INTEGER_BYTES = 8 * 1024;
+
 function refuse(what: string): never {
   throw new MeshError("PROTOCOL", `a peer sent CBOR that is not allowed: ${what}`);
 }
@@ -19,12 +34,14 @@ const BREAK = 0xff;
 
 /**
  * Throws PROTOCOL unless `bytes` hold exactly one well-formed CBOR value within `limits`: no length beyond the
- * bytes that are there, no deeper nesting, no more items. Needs no stack and no memory but one number per level.
+ * bytes that are there, no deeper nesting, no more items, no tag that Codec does not write, no integer of over 8 KiB.
+ * Needs no stack and no memory but one number per level.
  */
 export function checkCbor(bytes: Uint8Array, limits: CborLimits = CONTROL_LIMITS): void {
   const open: number[] = []; // values still missing at each level; -1 in one of indefinite length
   let offset = 0;
   let items = 0;
+  let isBigInteger = false;
 
   do {
     if (offset >= bytes.length) refuse("it ends in the middle");
@@ -42,6 +59,11 @@ export function checkCbor(bytes: Uint8Array, limits: CborLimits = CONTROL_LIMITS
       const count = info < 24 ? info : readBig(bytes, offset, width);
       offset += width;
       const inside = valuesInside(major, info, count);
+      if (major === 6 && !TAGS.has(count)) refuse(`tag ${count}`);
+      if (isBigInteger && (major !== 2 || info === INDEFINITE || count > BIG_INTEGER_BYTES)) {
+        refuse(`an integer that is no string of at most ${BIG_INTEGER_BYTES} bytes`);
+      }
+      isBigInteger = major === 6 && (count === 2 || count === 3);
       if (inside === 0 && (major === 2 || major === 3)) {
         if (info !== INDEFINITE) {
           if (count > bytes.length - offset) refuse(`a string of ${count} bytes in ${bytes.length}`);

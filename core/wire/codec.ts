@@ -4,6 +4,7 @@ import { Decoder } from "cbor-x/decode";
 import { addExtension, Encoder } from "cbor-x/encode";
 import { MeshError } from "../errors.ts";
 import { checkCbor } from "./cbor-check.ts";
+import { checkSharing, SharedValues, TAG_REFERENCE, TAG_SHARED, Unfinished } from "./shared-values.ts";
 import { type AnyFunction, emptyRegistry, type TravelRegistry } from "./travel.ts";
 
 /** Tags of mesh's own forms; append only. Unassigned at IANA, and read by mesh alone. */
@@ -35,6 +36,10 @@ const ERRORS: Record<string, ErrorConstructor> = {
 
 // The codec in use by the call under way: cbor-x's extensions are global, calls are not nested.
 let registry: TravelRegistry = emptyRegistry;
+let shared: SharedValues | undefined;
+let source: Uint8Array = new Uint8Array(0);
+// Set while a value that holds functions is encoded: one for all of it, so that what is the same stays the same.
+let boxer: Boxer | undefined;
 
 /** Encodes and decodes values. One per process and job; cheap to make. */
 export class Codec {
@@ -54,7 +59,7 @@ export class Codec {
     const before = registry;
     registry = this.#registry;
     try {
-      return this.#encoder.encode(value);
+      return checkSharing(this.#encoder.encode(value), what);
     } catch (error) {
       return this.#encodeSlowly(value, what, error);
     } finally {
@@ -66,8 +71,12 @@ export class Codec {
   decode(bytes: Uint8Array): unknown {
     const before = registry;
     registry = this.#registry;
+    shared = undefined;
+    source = bytes;
     try {
-      return this.#decoder.decode(bytes);
+      const value = this.#decoder.decode(bytes);
+      const met = shared as SharedValues | undefined; // set by the extensions meanwhile
+      return met ? met.finish(value) : value;
     } catch (error) {
       if (error instanceof MeshError) throw error;
       throw new MeshError("PROTOCOL", `a peer sent bytes that are no value: ${(error as Error).message}`, {
@@ -75,6 +84,7 @@ export class Codec {
       });
     } finally {
       registry = before;
+      shared = undefined;
     }
   }
 
@@ -90,15 +100,37 @@ export class Codec {
     if (error instanceof RangeError && /call stack/i.test(error.message)) {
       throw new MeshError("CANNOT_TRAVEL", `${what} is nested too deeply to be sent`, { cause: error });
     }
-    const boxed = new Boxer(this.#registry).box(value, what);
+    const outer = boxer;
+    boxer = new Boxer(this.#registry);
+    const boxed = boxer.box(value, what);
     try {
-      return this.#encoder.encode(boxed);
+      return checkSharing(this.#encoder.encode(boxed), what);
     } catch (again) {
       if (again instanceof MeshError) throw again;
       throw new MeshError("CANNOT_TRAVEL", `${what} cannot be sent: ${(again as Error).message}`, { cause: again });
+    } finally {
+      boxer = outer;
     }
   }
 }
+
+addExtension({
+  tag: TAG_SHARED,
+  decode: Object.assign(
+    (read: () => unknown) => {
+      shared ??= new SharedValues(source);
+      return shared.read(read);
+    },
+    { handlesRead: true },
+  ),
+} as never);
+addExtension({
+  tag: TAG_REFERENCE,
+  decode: (id: unknown) => {
+    shared ??= new SharedValues(source);
+    return shared.refer(id);
+  },
+} as never);
 
 class FunctionBox {
   readonly fn: AnyFunction;
@@ -117,7 +149,7 @@ const NATIVE_VIEWS: Record<string, (buffer: ArrayBuffer) => unknown> = {
 /** Why an object of this constructor cannot travel, in words for its sender. */
 function refusal(value: object): string {
   const name = value.constructor?.name || "object of an unknown class";
-  const article = /^[AEIOU]/.test(name) ? "an" : "a";
+  const article = /^[AEIOUo]/.test(name) ? "an" : "a";
   const hint =
     value instanceof Promise
       ? "await it first"
@@ -177,17 +209,12 @@ class Boxer {
       for (const entry of value) copy.add(this.box(entry, `${path}, an element`));
       return copy;
     }
-    if (value.constructor === Object || value.constructor === undefined) return this.#boxFields(value, {}, path);
+    if (isPlain(value)) return this.#boxFields(value, {}, path);
     if (value instanceof FunctionBox || CARRIED.has(value.constructor) || value.constructor.name in NATIVE_VIEWS) {
       return value;
     }
     if (value instanceof URL) return value;
-    if (value instanceof Error) {
-      this.#copies.set(value, value);
-      this.box(value.cause, `${path}.cause`);
-      this.#checkFields(value, path);
-      return value;
-    }
+    if (value instanceof Error) return value; // see travelsOrText
     const description = this.#registry.describeInstance(value);
     if (!description) throw new MeshError("CANNOT_TRAVEL", `${path}: ${refusal(value)}`);
     this.#copies.set(value, value);
@@ -199,7 +226,12 @@ class Boxer {
 
   #boxFields(value: object, copy: Record<string, unknown>, path: string): unknown {
     this.#copies.set(value, copy);
-    for (const [key, field] of Object.entries(value)) copy[key] = this.box(field, `${path}.${key}`);
+    for (const [key, field] of Object.entries(value)) {
+      const boxed = this.box(field, `${path}.${key}`);
+      // Assigned, a key "__proto__" would change what the copy inherits from.
+      if (key !== "__proto__") copy[key] = boxed;
+      else Object.defineProperty(copy, key, { value: boxed, writable: true, enumerable: true, configurable: true });
+    }
     return copy;
   }
 
@@ -218,9 +250,9 @@ function at<T>(path: string, describe: () => T): T {
   }
 }
 
-/** Replaces functions inside the fields of an instance or error, whose object itself must not be copied. */
-function boxFields(fields: Record<string, unknown>): Record<string, unknown> {
-  return new Boxer(registry).box(fields, "value") as Record<string, unknown>;
+/** Values of an instance or function, whose object itself must not be copied, with functions replaced. */
+function boxedInside<T>(values: T): T {
+  return boxer ? (boxer.box(values, "captured values") as T) : values;
 }
 
 /** True for values that take the extension whose check this is. cbor-x asks by `instanceof`. */
@@ -238,8 +270,15 @@ function extension<Input, Wire>(
   } as never);
 }
 
+/** An object without a class, also when it has a field of its own called "constructor". */
+function isPlain(value: object): boolean {
+  if (value.constructor === Object || value.constructor === undefined) return true;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
+
 function handlesAsInstance(value: object): boolean {
-  if (value.constructor === undefined || CARRIED.has(value.constructor)) return false;
+  if (CARRIED.has(value.constructor) || isPlain(value)) return false;
   return !(value instanceof Error || value instanceof URL || value instanceof FunctionBox || isView(value));
 }
 
@@ -258,17 +297,24 @@ extension<object, InstanceWire>(
     const description = registry.describeInstance(value);
     if (!description) throw new MeshError("CANNOT_TRAVEL", refusal(value));
     const { id, properties, privates, env } = description;
-    const wire: InstanceWire = [id, hasFunctions(properties) ? boxFields(properties) : properties];
-    if (privates || env) wire.push(privates && (hasFunctions(privates) ? boxFields(privates) : privates));
-    if (env) wire.push(boxFields(env));
+    const wire: InstanceWire = [id, boxedInside(properties)];
+    if (privates || env) wire.push(privates && boxedInside(privates));
+    if (env) wire.push(boxedInside(env));
     return wire;
   },
-  ([id, properties, privates, env]) =>
-    registry.reviveInstance({ id, properties, ...(privates && { privates }), ...(env && { env }) }),
+  ([id, properties, privates, env]) => {
+    checkFinished(privates, id);
+    return registry.reviveInstance({ id, properties, ...(privates && { privates }), ...(env && { env }) });
+  },
 );
 
-function hasFunctions(fields: Record<string, unknown>): boolean {
-  return Object.values(fields).some((field) => typeof field === "function");
+/** What nobody outside can reach later must be whole when it is handed over. */
+function checkFinished(values: Record<string, unknown> | unknown[] | undefined, id: string): void {
+  if (!values || !Object.values(values).some((value) => value instanceof Unfinished)) return;
+  throw new MeshError(
+    "CANNOT_TRAVEL",
+    `${id} cannot travel inside an object of a class that it holds itself in a #private field or as a captured value`,
+  );
 }
 
 interface ErrorWire {
@@ -297,7 +343,7 @@ function describeError(error: Error): ErrorWire {
     if (!ENGINE_FIELDS.has(key) && key !== "cause" && key !== "errors") fields[key] = travelsOrText(value);
   }
   return {
-    ...(own && { id: own.id, ...(own.privates && { privates: own.privates }) }),
+    ...(own && { id: own.id, ...(own.privates && { privates: mapValues(own.privates, travelsOrText) }) }),
     base: builtInBase(error),
     name: String(error.name),
     message: String(error.message),
@@ -314,10 +360,23 @@ function travelsOrText(value: unknown): unknown {
     return value;
   }
   try {
-    return new Boxer(registry).box(value, "value");
+    new Boxer(registry).box(value, "value");
   } catch {
-    return String(value);
+    return textOf(value);
   }
+  return boxedInside(value);
+}
+
+function textOf(value: unknown): string {
+  try {
+    return String(value);
+  } catch {
+    return Object.prototype.toString.call(value); // it has no prototype, or throws
+  }
+}
+
+function mapValues(fields: Record<string, unknown>, map: (value: unknown) => unknown): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, map(value)]));
 }
 
 function builtInBase(error: Error): string {
@@ -370,11 +429,12 @@ extension<FunctionBox, unknown>(
   (value) => value instanceof FunctionBox,
   ({ fn }) => {
     const { id, locals, env } = registry.describeFunction(fn);
-    const boxer = new Boxer(registry);
-    return [id, boxer.box(locals, "captured values"), boxer.box(env, "captured values")];
+    return [id, boxedInside(locals), boxedInside(env)];
   },
   (wire) => {
     const [id, locals, env] = wire as [string, unknown[], Record<string, unknown>];
+    checkFinished(locals, id);
+    checkFinished(env, id);
     return registry.reviveFunction({ id, locals, env });
   },
 );

@@ -11,6 +11,8 @@ export const MessageType = {
   reply: 2,
   /** Answer to a request that failed: an Error. */
   failure: 3,
+  /** Answer to a hello that is not accepted: {reason}; the link ends after it. */
+  refused: 4,
 
   /** head -> agent, request: {job, driver, worker, cwd, args, env, slots, slotMemoryBytes?, stdin, tty}; starts it. */
   startJob: 16,
