@@ -39,8 +39,8 @@ def main(workload):
         if workload == "one":
             print(rate(lambda: pool.map(same, items, chunksize=1), 3))
         elif workload == "default":
-            pool.map(square, items)
-            print(rate(lambda: pool.map(square, items), 15))
+            rate(lambda: pool.map(square, items), 10)
+            print(rate(lambda: pool.map(square, items), 41))
         else:
             times = []
             for _ in range(5):

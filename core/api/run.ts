@@ -114,6 +114,13 @@ export class Run {
     return this.total === undefined ? undefined : this.total - this.#next;
   }
 
+  /** Whether it has something to begin, as far as can be told without reading its source. */
+  get isWaiting(): boolean {
+    if (this.over || (this.#sink.room?.() ?? 1) <= 0) return false;
+    if (this.#again.length > 0 || this.#callPending) return true;
+    return this.remaining === undefined ? this.#next === 0 : this.remaining > 0;
+  }
+
   get underWay(): number {
     return this.#underWay;
   }

@@ -68,6 +68,8 @@ const CHUNK_MS = 4;
 const LEAST_CHUNK_MS = 0.25;
 const CHUNK_BYTES = 128 * 1024; // fits a Unix socket's buffer (208 KiB): a larger one waits for its reader half way
 const CHUNK_ITEMS = 100_000;
+/** Shorter calls are not worth a warning. */
+const WORTH_WARNING_MS = 1_000;
 /** A function is hardly known after its first item: chunks grow by this factor at most. */
 const GROWTH = 32;
 
@@ -79,12 +81,15 @@ export interface SchedulerOptions {
   /** A seat this process itself sits on: its own tasks do not go there. */
   ownSeat: number | undefined;
   dial(address: string): Promise<Link>;
+  /** Tells the user something on the terminal. */
+  notice(text: string): void;
 }
 
 export class Scheduler {
   readonly #node: Node;
   readonly #agent: Address;
   readonly #dial: (address: string) => Promise<Link>;
+  readonly #notice: (text: string) => void;
   readonly #defaultSlots: number;
   readonly #ownSeat: number | undefined;
   readonly #slots = new Map<number, Slot>();
@@ -94,12 +99,14 @@ export class Scheduler {
   readonly #users = new Map<number, number>();
   readonly #failedSeats = new Map<number, string>();
   readonly #estimates = new Map<string, Estimate>();
+  #warned = false;
   #nextRun = 1;
 
   constructor(options: SchedulerOptions) {
     this.#node = options.node;
     this.#agent = options.agent;
     this.#dial = options.dial;
+    this.#notice = options.notice;
     this.#defaultSlots = options.defaultSlots;
     this.#ownSeat = options.ownSeat;
     const { node } = options;
@@ -158,10 +165,12 @@ export class Scheduler {
 
   /** Begins a run; it reports to its sink. Calls `over` when it ends, however it does. */
   start(run: Run, over: () => void): void {
+    const begunAt = performance.now();
     this.#runs.push(run);
     this.#node.hold();
     run.onOver = () => {
       this.#over(run);
+      this.#warnOfCheapItems(run, performance.now() - begunAt);
       over();
     };
     const failed = [...run.seats].map((seat) => this.#failedSeats.get(seat));
@@ -204,6 +213,18 @@ export class Scheduler {
     this.#node.release();
   }
 
+  /** Says so, once, when a plain loop would have been faster. */
+  #warnOfCheapItems(run: Run, wallMs: number): void {
+    if (this.#warned || wallMs < WORTH_WARNING_MS || run.doneCount < 1_000 || run.workMs * 2 > wallMs) return;
+    this.#warned = true;
+    const seconds = (ms: number) => `${(ms / 1_000).toPrecision(2)} s`;
+    const advice = run.chunkSize === undefined ? "give each item more to do" : "leave chunkSize out";
+    this.#notice(
+      `${run.label} took ${seconds(wallMs)} for ${run.doneCount} items that were ${seconds(run.workMs)} of work: ` +
+        `sending them costs more than doing them; a plain loop would be faster, or ${advice}`,
+    );
+  }
+
   #slotsOf(run: Run): Slot[] {
     const busy = this.#sent
       .all()
@@ -217,7 +238,12 @@ export class Scheduler {
     if (slot.full || !slot.linkOpen || slot.down) return false;
     for (let i = 0; i < this.#runs.length; i++) {
       const run = this.#runs[i]!;
-      if (!run.seats.has(slot.info.seat) || !hasRoom(slot, run)) continue;
+      if (!run.seats.has(slot.info.seat)) continue;
+      if (!hasRoom(slot, run)) {
+        // It is its turn, and it needs the slot to itself: if others went ahead of it the slot would never be idle.
+        if (run.isWaiting) return false;
+        continue;
+      }
       const chunk = run.take(this.#chunkItems(run, slot));
       if (!chunk) {
         if (run.over) i--;

@@ -1,17 +1,10 @@
 // One process in the mesh: its address, its links to others, and who here gets which message.
 // Forwards by header alone. Must not know transports, jobs or what payloads mean.
+import { type Clock, systemClock } from "../clock.ts";
 import { MeshError } from "../errors.ts";
 import type { Link } from "../transport.ts";
 import type { Codec } from "../wire/codec.ts";
-import {
-  type Address,
-  emptyMessage,
-  FLAG_REQUEST,
-  HEADER_BYTES,
-  type Message,
-  readMessage,
-  writeHeader,
-} from "../wire/message.ts";
+import { type Address, emptyMessage, FLAG_REQUEST, type Message, readMessage, writeHeader } from "../wire/message.ts";
 import { MessageType, messageTypeName, PROTOCOL_VERSION } from "../wire/message-types.ts";
 import { type Draft, Drafts } from "./drafts.ts";
 import { Lane } from "./lane.ts";
@@ -41,6 +34,12 @@ interface Hello {
   protocol: number;
 }
 
+/** The answer to a hello that is not accepted; the link ends after it. */
+interface Refused {
+  reason: string;
+}
+
+/** One link to a peer. Two processes that dial each other at the same moment have two. */
 interface Peer {
   address: Address;
   lane: Lane;
@@ -48,6 +47,12 @@ interface Peer {
 
 const NOTHING = new Uint8Array(0);
 const HELLO_TIMEOUT_MS = 5_000;
+/** All that somebody who has not said hello gets to say. */
+const HELLO_LIMIT_BYTES = 4 * 1024;
+
+function cancelled(what: string, signal: AbortSignal | undefined): MeshError {
+  return new MeshError("CANCELLED", `${what} was cancelled`, { cause: signal?.reason });
+}
 
 function keyOf(address: Address): number {
   return address.node * 0x10000 + address.slot;
@@ -56,14 +61,20 @@ function keyOf(address: Address): number {
 export class Node {
   readonly address: Address;
   readonly codec: Codec;
-  /** Called when the link to a peer ended; `error` is missing when the other side ended it on purpose. */
+  /** Called when the last link to a peer ended; `error` is missing when the other side ended it on purpose. */
   onPeerLost: (peer: Address, error?: Error) => void = () => {};
   /** Called when a peer, whose link was full, can take more. */
   onDrained: (peer: Address) => void = () => {};
   /** Called with what went wrong while a message was handled and nobody waits for an answer. */
   onProblem: (error: unknown) => void = () => {};
+  /** Called when somebody dialed and was sent away, with the reason. */
+  onRefused: (error: MeshError) => void = () => {};
 
+  readonly #clock: Clock;
+  /** The link on which each peer is written to: always the same while it lives, so that messages keep their order. */
   readonly #peers = new Map<number, Peer>();
+  /** Further links to peers, that are only read. */
+  readonly #further = new Set<Peer>();
   readonly #links = new Set<Link>();
   readonly #handlers: (MessageHandler | undefined)[] = [];
   readonly #mailboxes = new Map<number, MessageHandler>();
@@ -76,9 +87,10 @@ export class Node {
   #nextMailbox = 1;
   #holds = 0;
 
-  constructor(address: Address, codec: Codec) {
+  constructor(address: Address, codec: Codec, clock: Clock = systemClock) {
     this.address = address;
     this.codec = codec;
+    this.#clock = clock;
   }
 
   /** Takes a link this process dialed to the process `address`; with `isDefault` also for all it has no link to. */
@@ -97,20 +109,28 @@ export class Node {
   /** Takes a link that somebody else dialed; they must say hello within 5 s. Calls `joined` when they did. */
   accept(link: Link, joined: (peer: Address) => void = () => {}): void {
     let peer: Peer | undefined;
+    let refused = false;
     this.#links.add(link);
-    const timer = setTimeout(() => {
-      link.destroy(new MeshError("TIMEOUT", `${link.label}: no hello within ${HELLO_TIMEOUT_MS} ms`));
-    }, HELLO_TIMEOUT_MS);
+    const timer = this.#clock.after(HELLO_TIMEOUT_MS, () => {
+      const error = new MeshError("TIMEOUT", `${link.label}: no hello within ${HELLO_TIMEOUT_MS} ms`);
+      if (!refused) this.onRefused(error);
+      link.destroy(error);
+    });
     link.attach({
       frame: (frame) => {
         if (peer) return this.#receive(frame, peer);
-        clearTimeout(timer);
+        if (refused) return;
         peer = this.#readHello(frame, link);
-        if (peer) joined(peer.address);
+        if (!peer)
+          refused = true; // the timer goes on: it ends who does not take the refusal
+        else {
+          timer.cancel();
+          joined(peer.address);
+        }
       },
       drained: () => peer && this.#drained(peer),
       closed: (error) => {
-        clearTimeout(timer);
+        timer.cancel();
         this.#links.delete(link);
         if (peer) this.#lost(peer, error);
       },
@@ -174,16 +194,16 @@ export class Node {
   }
 
   /** Sends a value and waits for the answer. Rejects with the other side's error, LINK_CLOSED, TIMEOUT or CANCELLED. */
-  request(to: Address, type: number, body: unknown, options: RequestOptions = {}): Promise<unknown> {
+  async request(to: Address, type: number, body: unknown, options: RequestOptions = {}): Promise<unknown> {
+    const what = messageTypeName(type);
+    if (options.signal?.aborted) throw cancelled(what, options.signal);
+    const payload = this.codec.encode(body);
+    if (!this.#peerFor(to)) {
+      throw new MeshError("LINK_CLOSED", `cannot ask ${to.node}/${to.slot} for ${what}: there is no link to it`);
+    }
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     const correlation = this.#nextCorrelation;
     this.#nextCorrelation = correlation === 0xffffffff ? 1 : correlation + 1;
-    const what = messageTypeName(type);
-    const payload = this.codec.encode(body);
-    if (!this.#peerFor(to)) {
-      reject(new MeshError("LINK_CLOSED", `cannot ask ${to.node}/${to.slot} for ${what}: there is no link to it`));
-      return promise;
-    }
     this.#pending.set(correlation, { to, what, resolve, reject });
     this.hold();
     this.#sendFlagged(to, type, FLAG_REQUEST, 0, correlation, payload);
@@ -204,9 +224,10 @@ export class Node {
     return this.#peers.has(keyOf(address));
   }
 
-  /** Ends the link to one peer. */
+  /** Ends the links to one peer. */
   drop(address: Address): void {
     this.#peers.get(keyOf(address))?.lane.link.close();
+    for (const peer of this.#furtherOf(address)) peer.lane.link.close();
   }
 
   /** Ends all links after sending what was taken. */
@@ -220,28 +241,52 @@ export class Node {
 
   #addPeer(link: Link, address: Address): Peer {
     const key = keyOf(address);
-    if (this.#peers.has(key)) throw new MeshError("PROTOCOL", `${address.node}/${address.slot} has a link already`);
     const peer = { address, lane: new Lane(link) };
-    this.#peers.set(key, peer);
+    if (this.#peers.has(key)) this.#further.add(peer);
+    else this.#peers.set(key, peer);
     this.#links.add(link);
     link.setRef(this.#holds > 0);
     return peer;
   }
 
+  #furtherOf(address: Address): Peer[] {
+    return [...this.#further].filter((peer) => keyOf(peer.address) === keyOf(address));
+  }
+
   #readHello(frame: Uint8Array, link: Link): Peer | undefined {
     const message = emptyMessage();
     try {
+      if (frame.length > HELLO_LIMIT_BYTES) throw new MeshError("PROTOCOL", `its hello has ${frame.length} bytes`);
       readMessage(frame, message);
       if (message.type !== MessageType.hello) throw new MeshError("PROTOCOL", "its first message is no hello");
       const { protocol } = this.codec.decodeControl(message.payload) as Hello;
       if (protocol !== PROTOCOL_VERSION) {
         throw new MeshError("PROTOCOL", `it speaks protocol ${protocol}, this build ${PROTOCOL_VERSION}`);
       }
-      return this.#addPeer(link, { node: message.fromNode, slot: message.fromSlot });
+      const address = { node: message.fromNode, slot: message.fromSlot };
+      if (keyOf(address) === keyOf(this.address)) throw new MeshError("PROTOCOL", "it has this process's own address");
+      return this.#addPeer(link, address);
     } catch (error) {
-      link.destroy(new MeshError("PROTOCOL", `${link.label}: ${(error as Error).message}`, { cause: error }));
+      this.#refuse(link, message, error as Error);
       return undefined;
     }
+  }
+
+  /** Tells who dialed why it is sent away, and ends the link. */
+  #refuse(link: Link, { fromNode, fromSlot }: Message, cause: Error): void {
+    const body: Refused = { reason: cause.message };
+    const to = { node: fromNode, slot: fromSlot };
+    const header = this.#drafts.get(0);
+    writeHeader(header.view, MessageType.refused, 0, to, this.address, 0, 0);
+    link.send(header.bytes, this.codec.encode(body));
+    link.close();
+    this.onRefused(new MeshError("PROTOCOL", `${link.label}: ${cause.message}`, { cause }));
+  }
+
+  #refused(message: Message, from: Peer): void {
+    const { reason } = this.codec.decodeControl(message.payload) as Refused;
+    const { link } = from.lane;
+    link.destroy(new MeshError("PROTOCOL", `${link.label}: the other side refused this process: ${String(reason)}`));
   }
 
   #peerFor(to: Address): Peer | undefined {
@@ -268,8 +313,17 @@ export class Node {
       const value = await compute();
       if (correlation) this.send(to, MessageType.reply, 0, correlation, this.codec.encode(value, "the answer"));
     } catch (error) {
-      if (correlation) this.send(to, MessageType.failure, 0, correlation, this.codec.encode(error));
+      if (correlation) this.send(to, MessageType.failure, 0, correlation, this.#encodeError(error));
       else this.onProblem(error);
+    }
+  }
+
+  /** Bytes of an error, or of one about it when it cannot travel: who asked must hear something. */
+  #encodeError(error: unknown): Uint8Array {
+    try {
+      return this.codec.encode(error, "what was thrown");
+    } catch (cause) {
+      return this.codec.encode(new MeshError("CANNOT_TRAVEL", (cause as Error).message));
     }
   }
 
@@ -280,17 +334,14 @@ export class Node {
     { timeoutMs, signal }: RequestOptions,
   ): Promise<unknown> {
     const give = (error: MeshError) => this.#pending.get(correlation)?.reject(error);
-    const timer =
-      timeoutMs === undefined
-        ? undefined
-        : setTimeout(() => give(new MeshError("TIMEOUT", `no answer to ${what} within ${timeoutMs} ms`)), timeoutMs);
-    const abort = () => give(new MeshError("CANCELLED", `${what} was cancelled`, { cause: signal?.reason }));
-    if (signal?.aborted) abort();
+    const late = () => give(new MeshError("TIMEOUT", `no answer to ${what} within ${timeoutMs} ms`));
+    const timer = timeoutMs === undefined ? undefined : this.#clock.after(timeoutMs, late);
+    const abort = () => give(cancelled(what, signal));
     signal?.addEventListener("abort", abort, { once: true });
     try {
       return await promise;
     } finally {
-      clearTimeout(timer);
+      timer?.cancel();
       signal?.removeEventListener("abort", abort);
       this.#pending.delete(correlation);
       this.release();
@@ -310,7 +361,8 @@ export class Node {
       return;
     }
     try {
-      if (this.#reassembly.add(message)) this.#dispatch(message);
+      if (message.type === MessageType.refused) this.#refused(message, from);
+      else if (this.#reassembly.add(message)) this.#dispatch(message);
     } catch (error) {
       this.#handlerFailed(message, error);
     }
@@ -330,15 +382,19 @@ export class Node {
     const pending = this.#pending.get(message.correlation);
     if (!pending) return;
     this.#pending.delete(message.correlation);
-    const value = this.codec.decode(message.payload);
-    if (message.type === MessageType.reply) pending.resolve(value);
-    else pending.reject(value);
+    try {
+      const value = this.codec.decode(message.payload);
+      if (message.type === MessageType.reply) pending.resolve(value);
+      else pending.reject(value);
+    } catch (error) {
+      pending.reject(error);
+    }
   }
 
   #handlerFailed(message: Message, error: unknown): void {
     const to = { node: message.fromNode, slot: message.fromSlot };
     if (message.flags & FLAG_REQUEST) {
-      this.send(to, MessageType.failure, 0, message.correlation, this.codec.encode(error));
+      this.send(to, MessageType.failure, 0, message.correlation, this.#encodeError(error));
     } else {
       this.onProblem(error);
     }
@@ -363,7 +419,20 @@ export class Node {
   #lost(peer: Peer, error?: Error): void {
     const { node, slot } = peer.address;
     this.#links.delete(peer.lane.link);
-    if (this.#peers.get(keyOf(peer.address)) === peer) this.#peers.delete(keyOf(peer.address));
+    this.#further.delete(peer);
+    const [next, ...others] = this.#furtherOf(peer.address);
+    const first = this.#peers.get(keyOf(peer.address));
+    if (first !== peer || next) {
+      // What was written may be lost, so the peer is too; what it still has to say arrives before that is told.
+      if (first === peer && next) {
+        this.#peers.set(keyOf(peer.address), next);
+        this.#further.delete(next);
+      }
+      if (this.#defaultRoute === peer) this.#defaultRoute = next;
+      for (const { lane } of [first, next, ...others].filter((other) => other !== undefined)) lane.link.close();
+      return;
+    }
+    this.#peers.delete(keyOf(peer.address));
     this.#reassembly.forget(node, slot);
     const viaDefault = this.#defaultRoute === peer;
     if (viaDefault) this.#defaultRoute = undefined;

@@ -9,7 +9,7 @@ import { Node } from "../node/node.ts";
 import type { Transport } from "../transport.ts";
 import { Codec } from "../wire/codec.ts";
 import { MessageType } from "../wire/message-types.ts";
-import { AGENT, AGENT_SOCKET, type LoadJob, slotPage, slotSocket } from "./control.ts";
+import { AGENT, AGENT_SOCKET, HEAD, type LoadJob, slotPage, slotSocket } from "./control.ts";
 import { ProgressReport } from "./progress-report.ts";
 import { StatusPage } from "./status-page.ts";
 import { TaskRunner } from "./task-runner.ts";
@@ -43,6 +43,7 @@ async function load(job: LoadJob, options: SlotOptions, node: Node, registry: Jo
     defaultSlots: job.slots,
     ownSeat: job.seat || undefined,
     dial: (address) => options.transport.dial(address),
+    notice: (text) => node.notify(HEAD, MessageType.notice, { text }),
   });
   if (job.showsProgress && job.role === "driver") new ProgressReport(node, scheduler);
   node.onPeerLost = (peer) => {
