@@ -1,8 +1,10 @@
 // pool(): functions over many items on many slots, with the shape of a local array's methods.
 import { MeshError } from "../errors.ts";
 import type { AnyFunction } from "../wire/travel.ts";
+import { checkItems, checkKeys, checkWhole, describe } from "./check.ts";
 import { jobContext } from "./context.ts";
 import { type Items, itemSource } from "./items.ts";
+import { ResultQueue } from "./result-queue.ts";
 import { Run, type Sink } from "./run.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { Definition } from "./task-wire.ts";
@@ -266,79 +268,6 @@ function fulfilled(values: ArrayLike<unknown>): PromiseFulfilledResult<unknown>[
   return Array.from(values, (value) => ({ status: "fulfilled", value }));
 }
 
-/** Results between the slots that make them and the loop that reads them. */
-class ResultQueue implements Sink {
-  /** How many results may wait or be under way. */
-  ahead: () => number = () => 1;
-  readonly #ordered: boolean;
-  #ready: unknown[] = [];
-  #early = new Map<number, unknown>();
-  #nextIndex = 0;
-  #begun = 0;
-  #consumed = 0;
-  #end: { error?: unknown; failed: boolean } | undefined;
-  #wake: (() => void) | undefined;
-
-  constructor(ordered: boolean) {
-    this.#ordered = ordered;
-  }
-
-  values(first: number, values: ArrayLike<unknown>): void {
-    for (let i = 0; i < values.length; i++) this.#add(first + i, values[i]);
-    if (this.#ready.length > 0) this.#wake?.();
-  }
-
-  #add(index: number, value: unknown): void {
-    if (!this.#ordered) this.#ready.push(value);
-    else {
-      this.#early.set(index, value);
-      while (this.#early.has(this.#nextIndex)) {
-        this.#ready.push(this.#early.get(this.#nextIndex));
-        this.#early.delete(this.#nextIndex++);
-      }
-    }
-  }
-
-  failure(): boolean {
-    return false;
-  }
-
-  finished(...error: [unknown?]): void {
-    this.#end = { error: error[0], failed: error.length > 0 };
-    this.#wake?.();
-  }
-
-  room(): number {
-    return this.ahead() - (this.#begun - this.#consumed);
-  }
-
-  began(count: number): void {
-    this.#begun += count;
-  }
-
-  taken(): void {
-    this.#consumed++;
-  }
-
-  /** Enough was read that more should be begun. */
-  get isThirsty(): boolean {
-    return this.room() * 2 >= this.ahead();
-  }
-
-  /** The results that are there, or undefined at the end. Throws what ended the run. */
-  async next(): Promise<unknown[] | undefined> {
-    while (this.#ready.length === 0) {
-      if (this.#end?.failed) throw this.#end.error;
-      if (this.#end) return undefined;
-      await new Promise<void>((wake) => {
-        this.#wake = wake;
-      });
-      this.#wake = undefined;
-    }
-    return this.#ready.splice(0);
-  }
-}
-
 /** Results worth 50 ms of work may wait, at least two for each slot, at most 4,096 or 64 MB of items. */
 function aheadOf(run: Run): number {
   const least = 2 * run.seats.size;
@@ -387,31 +316,4 @@ function checkCall({ label, fn, items, options }: Call): void {
   if (options.signal !== undefined && !(options.signal instanceof AbortSignal)) {
     throw new MeshError("USAGE", `${label}: signal is an AbortSignal, not ${describe(options.signal)}`);
   }
-}
-
-function checkItems(label: string, items: Items<unknown> | undefined): void {
-  const known = items as Partial<AsyncIterable<unknown> & Iterable<unknown>> | undefined | null;
-  if (typeof items === "string" || (!known?.[Symbol.iterator] && !known?.[Symbol.asyncIterator])) {
-    throw new MeshError("USAGE", `${label} takes a list or (async) iterable of items second, not ${describe(items)}`);
-  }
-}
-
-function checkKeys(label: string, options: object, known: string[]): void {
-  if (typeof options !== "object" || options === null) {
-    throw new MeshError("USAGE", `${label}: options are an object, not ${describe(options)}`);
-  }
-  for (const key of Object.keys(options)) {
-    if (!known.includes(key)) throw new MeshError("USAGE", `${label} has no option ${key}; it has ${known.join(", ")}`);
-  }
-}
-
-function checkWhole(what: string, value: number | undefined, least: number, most: number): void {
-  if (value === undefined || (Number.isInteger(value) && value >= least && value <= most)) return;
-  throw new MeshError("USAGE", `${what} is a whole number of ${least} to ${most}, not ${describe(value)}`);
-}
-
-function describe(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
-  if (typeof value === "object" && value !== null) return `a ${value.constructor?.name || "object"}`;
-  return String(value);
 }

@@ -189,6 +189,17 @@ export class Run {
     this.#checkOver();
   }
 
+  /** An item of a chunk cannot be sent; the others of it are still to be done. */
+  refused(chunk: Chunk, at: number, error: unknown): void {
+    this.#underWay--;
+    if (this.over) return;
+    this.#requeue(chunk, 0, at, chunk.attempt);
+    this.#requeue(chunk, at + 1, Number.POSITIVE_INFINITY, chunk.attempt);
+    this.failedCount++;
+    if (!this.#sink.failure(chunk.first + at, error)) this.end(error);
+    this.#checkOver();
+  }
+
   /** A chunk came back undone. */
   returned(chunk: Chunk): void {
     this.#underWay--;

@@ -283,8 +283,8 @@ export class Scheduler {
       slot.full = size < 0;
     } catch (error) {
       this.#sent.remove(sent);
-      run.returned(chunk);
-      run.end(itemError(error, chunk, this.#node));
+      const [at, precise] = unsendable(error, chunk, this.#node);
+      run.refused(chunk, at, precise);
       return true;
     }
     if (items) estimate.itemBytes = sent.bytes / count;
@@ -436,14 +436,14 @@ function cannotStart(cause: string): MeshError {
   return new MeshError("SLOT_LOST", `no slot can be started: ${cause}`);
 }
 
-/** Names the item that cannot be sent, in a chunk that was refused as a whole. */
-function itemError(error: unknown, chunk: Chunk, node: Node): unknown {
+/** Finds the item that cannot be sent, in a chunk that was refused as a whole. */
+function unsendable(error: unknown, chunk: Chunk, node: Node): [at: number, error: unknown] {
   for (const [i, item] of (chunk.items ?? []).entries()) {
     try {
       node.codec.encode(item, `${chunk.run.label}: item ${chunk.first + i}`);
     } catch (precise) {
-      return precise;
+      return [i, precise];
     }
   }
-  return error;
+  return [0, error];
 }

@@ -1,0 +1,30 @@
+// Checks of what users pass to the API: each throws USAGE and says what was expected and what came.
+import { MeshError } from "../errors.ts";
+import type { Items } from "./items.ts";
+
+export function checkItems(label: string, items: Items<unknown> | undefined): void {
+  const known = items as Partial<AsyncIterable<unknown> & Iterable<unknown>> | undefined | null;
+  if (typeof items === "string" || (!known?.[Symbol.iterator] && !known?.[Symbol.asyncIterator])) {
+    throw new MeshError("USAGE", `${label} takes a list or (async) iterable of items second, not ${describe(items)}`);
+  }
+}
+
+export function checkKeys(label: string, options: object, known: string[]): void {
+  if (typeof options !== "object" || options === null) {
+    throw new MeshError("USAGE", `${label}: options are an object, not ${describe(options)}`);
+  }
+  for (const key of Object.keys(options)) {
+    if (!known.includes(key)) throw new MeshError("USAGE", `${label} has no option ${key}; it has ${known.join(", ")}`);
+  }
+}
+
+export function checkWhole(what: string, value: number | undefined, least: number, most: number): void {
+  if (value === undefined || (Number.isInteger(value) && value >= least && value <= most)) return;
+  throw new MeshError("USAGE", `${what} is a whole number of ${least} to ${most}, not ${describe(value)}`);
+}
+
+export function describe(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
+  if (typeof value === "object" && value !== null) return `a ${value.constructor?.name || "object"}`;
+  return String(value);
+}
