@@ -2,7 +2,7 @@
 import { availableParallelism } from "node:os";
 import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { systemClock } from "../core/clock.ts";
-import { parseDuration, parseSize } from "../core/config/units.ts";
+import { findConfig, loadConfig, parseDuration, parseSize } from "../core/config/mod.ts";
 import { MeshError } from "../core/errors.ts";
 import { Head, type JobTerminal } from "../core/job/head.ts";
 import * as api from "../core/mod.ts";
@@ -57,6 +57,7 @@ function parsed(parse: (text: string) => number): (text: string) => number {
 
 /** Runs a job and returns the exit status of this process. */
 async function run(script: string, args: string[], options: RunOptions): Promise<number> {
+  const config = await configHere();
   const broken = Promise.withResolvers<never>();
   broken.promise.catch(() => {}); // it may break after the job is over
   const terminal = terminalOfProcess({
@@ -68,12 +69,13 @@ async function run(script: string, args: string[], options: RunOptions): Promise
     args,
     transport: new UnixTransport(),
     terminal,
-    slots: options.slots ?? availableParallelism(),
-    ...(options.slotMemory !== undefined && { slotMemoryBytes: options.slotMemory }),
+    slots: options.slots ?? config.slots ?? availableParallelism(),
+    slotMemoryBytes: options.slotMemory ?? config.slotMemoryBytes,
     showsProgress: process.stderr.isTTY,
     agentCommand: ownCommand("worker"),
     apiExports: Object.keys(api),
   });
+  if (config.warning) await terminal.notice(config.warning);
   const limits = watch(head, terminal, options.timeout);
   try {
     const ended = await Promise.race([head.run(), broken.promise]);
@@ -89,6 +91,24 @@ async function run(script: string, args: string[], options: RunOptions): Promise
     await head.dispose();
     await terminal.end();
   }
+}
+
+interface LocalSettings {
+  slots?: number;
+  slotMemoryBytes?: number;
+  warning?: string;
+}
+
+/** What the nearest mesh.toml says of this machine. Throws CONFIG when it is wrong; without one there is nothing to say. */
+async function configHere(): Promise<LocalSettings> {
+  const file = findConfig();
+  if (!file) return {};
+  const { name, hosts } = await loadConfig(file);
+  const here = hosts.find((host) => host.provider === "local");
+  const others = hosts.filter((host) => host.provider !== "local").length;
+  if (others === 0) return here ?? {};
+  const warning = `${file} names ${others} more host(s) of the mesh ${name}; this version of mesh runs jobs on this machine only`;
+  return { ...here, warning };
 }
 
 type StoppedBy = NodeJS.Signals | "timeout";

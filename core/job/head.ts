@@ -40,7 +40,7 @@ export interface JobOptions {
   terminal: JobTerminal;
   /** Slots that tasks get by default. */
   slots: number;
-  slotMemoryBytes?: number;
+  slotMemoryBytes: number | undefined;
   /** Whether progress of long calls is worth telling. */
   showsProgress: boolean;
   /** The command that makes a process an agent; folder and our process id are added. */
