@@ -18,8 +18,8 @@ function readIn(stream: Uint8Array, cuts: number[]): Uint8Array[] {
   let from = 0;
   for (const end of ends) {
     // A copy, overwritten afterwards: the reader must not hold on to a chunk.
-    const chunk = stream.slice(from, end);
-    reader.push(chunk, (frame) => void frames.push(frame.slice()));
+    const chunk = new Uint8Array(stream.subarray(from, end));
+    reader.push(chunk, (frame) => void frames.push(new Uint8Array(frame)));
     chunk.fill(0xee);
     from = end;
   }
