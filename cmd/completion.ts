@@ -1,7 +1,82 @@
-import { Command } from "@commander-js/extra-typings";
+// Shell completions: `mesh completion SHELL` prints the script a shell sources, which asks `mesh complete` at each tab.
+import { readdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { Argument, Command } from "@commander-js/extra-typings";
+import type { ProgramContext } from "./main.ts";
+
+const SHELLS = ["bash", "zsh", "fish", "powershell"] as const;
+
+const HOW_TO = `
+To have completions in every new shell (bash needs the package bash-completion):
+  bash        mesh completion bash > ~/.local/share/bash-completion/completions/mesh
+  zsh         mesh completion zsh > ~/.zsh-completions/_mesh   (a folder of your $fpath)
+  fish        mesh completion fish > ~/.config/fish/completions/mesh.fish
+  powershell  mesh completion powershell >> $PROFILE`;
+
+/** `mesh completion`. */
 export function command() {
-  return new Command("completion");
+  return new Command("completion")
+    .description("Print the completion script of a shell.")
+    .addArgument(new Argument("<shell>", "the shell").choices(SHELLS))
+    .addHelpText("after", HOW_TO)
+    .action(async (shell) => {
+      const { script } = await import("@bomb.sh/tab");
+      script(shell, "mesh", "mesh");
+    });
 }
-export async function main(_args: string[]): Promise<number> {
+
+/** `mesh complete -- WORD…`, for the scripts above: prints what the last word may become. */
+export async function main(args: string[], context: ProgramContext): Promise<number> {
+  const words = args[0] === "--" ? args.slice(1) : args;
+  const { default: createTab } = await import("@bomb.sh/tab/commander");
+  const tab = createTab((await context.loadAll()) as Parameters<typeof createTab>[0]);
+  tab.commands.delete("complete"); // the package adds its own; ours is hidden
+  const partial = words.at(-1) ?? "";
+  const run = tab.commands.get("run");
+  // The script only: what follows is the script's own, and only it knows.
+  run?.arguments.clear();
+  run?.argument("script", (add) => {
+    for (const path of scriptsNear(partial)) add(path, "");
+  });
+  tab.commands.get("config check")?.argument("file", (add) => {
+    for (const path of filesNear(partial, /\.toml$/)) add(path, "");
+  });
+  tab.commands.get("help")?.argument("topic", (add) => {
+    for (const name of [...tab.commands.keys(), "exit-codes"]) if (!name.includes(" ")) add(name, "");
+  });
+  tab.parse([...words]);
   return 0;
+}
+
+const FOLDERS_DEEP = 2;
+const FILES_SHOWN = 200;
+
+function scriptsNear(partial: string): string[] {
+  return filesNear(partial, /(?<!\.d)\.[cm]?[jt]sx?$/);
+}
+
+/** The files that `partial` may be the beginning of, down to FOLDERS_DEEP folders below its own. */
+function filesNear(partial: string, pattern: RegExp): string[] {
+  const folder = partial.endsWith("/") ? partial : dirname(partial);
+  const prefix = folder === "." && !partial.startsWith("./") ? "" : join(folder, "/");
+  const found: string[] = [];
+  const search = (under: string, depth: number) => {
+    for (const entry of entriesOf(join(folder, under))) {
+      if (found.length >= FILES_SHOWN || entry.name.startsWith(".") || entry.name === "node_modules") continue;
+      const name = `${under}${entry.name}`;
+      if (entry.isDirectory() && depth > 0) search(`${name}/`, depth - 1);
+      else if (!entry.isDirectory() && pattern.test(name)) found.push(`${prefix}${name}`);
+    }
+  };
+  search("", FOLDERS_DEEP);
+  const dotted = partial.startsWith("./") ? found.map((path) => `./${path.replace(/^\.\//, "")}`) : found;
+  return dotted.filter((path) => path.startsWith(partial));
+}
+
+function entriesOf(folder: string) {
+  try {
+    return readdirSync(folder, { withFileTypes: true });
+  } catch {
+    return []; // no such folder, or not ours to read: nothing to offer
+  }
 }

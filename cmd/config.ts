@@ -5,7 +5,7 @@ import { MeshError } from "../core/errors.ts";
 
 /** `mesh config check` and `mesh config schema`. */
 export function command() {
-  const config = new Command("config").description("Check mesh.toml, print its schema.");
+  const config = new Command("config").description("Check mesh.toml, print its schema.").helpCommand(false);
   config
     .command("check")
     .description("Check a mesh.toml and tell everything that is wrong with it.")

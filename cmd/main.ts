@@ -20,7 +20,7 @@ interface CommandModule {
  * or with undefined when it will end by itself once nothing is left to do.
  */
 interface RoleModule {
-  main(args: string[]): Promise<number | undefined>;
+  main(args: string[], context: ProgramContext): Promise<number | undefined>;
 }
 
 interface Row<Module> {
@@ -56,11 +56,12 @@ function cleanEnvironment(): void {
   for (const name of Object.keys(process.env)) if (UNWANTED_ENVIRONMENT.test(name)) delete process.env[name];
 }
 
+const context: ProgramContext = { loadAll: () => build("*") };
+
 /** Builds the program with one subcommand loaded and the others known by name, or with all of them loaded. */
 async function build(wanted: string | undefined): Promise<Command> {
   const { createProgram, mount } = await import("./program.ts");
   const program = createProgram();
-  const context = { loadAll: () => build("*") };
   for (const row of COMMANDS) {
     const chosen = wanted === row.name || wanted === "*";
     mount(program, row, chosen ? await (await row.load()).command(context) : undefined);
@@ -81,7 +82,7 @@ function answerVersion([name, ...args]: string[]): boolean {
 async function main(args: string[]): Promise<number | undefined> {
   try {
     const role = ROLES.find((row) => row.name === args[0]);
-    if (role) return await (await role.load()).main(args.slice(1));
+    if (role) return await (await role.load()).main(args.slice(1), context);
     endQuietlyWithoutReader();
     const { parse } = await import("./program.ts");
     return await parse(build, args);

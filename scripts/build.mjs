@@ -27,9 +27,10 @@ const INPUT_FOLDERS = ["cmd", "core", "transports", "plugins", "scripts"];
 const INPUT_FILES = ["package.json", "package-lock.json", "tsconfig.json"];
 
 // A compiled Bun program obeys these before its first line runs: BUN_OPTIONS and BUN_INSPECT_PRELOAD load a file of the
-// environment's choosing into it, BUN_BE_BUN turns it into the bun command. No flag of `bun build` switches them off
+// environment's choosing into it, BUN_BE_BUN turns it into the bun command, and BUN_INSPECT opens a debugger's port or
+// dials one (BUN_INSPECT_CONNECT_TO, which editors set in their terminals). No flag of `bun build` switches them off
 // (seen in 1.4.5), so the copy of Bun that goes into the binary asks for names no shell can set.
-const DEAF_TO = ["BUN_OPTIONS", "BUN_INSPECT_PRELOAD", "BUN_BE_BUN"];
+const DEAF_TO = ["BUN_OPTIONS", "BUN_INSPECT_PRELOAD", "BUN_INSPECT", "BUN_INSPECT_CONNECT_TO", "BUN_BE_BUN"];
 
 /** Makes dist/mesh unless it is current; returns whether it had to. */
 export function build() {

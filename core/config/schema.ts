@@ -24,7 +24,7 @@ function amount(expected: string, parse: (text: string) => number, min = 1) {
     try {
       const number = parse(value);
       if (number >= min) return number;
-      context.addIssue({ code: "custom", message: `${expected}, at least ${min}` });
+      context.addIssue({ code: "custom", message: expected });
     } catch (error) {
       if (!isMeshError(error, "USAGE")) throw error;
       context.addIssue({ code: "custom", message: expected });
