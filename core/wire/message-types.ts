@@ -51,7 +51,6 @@ export const MessageType = {
   cancel: 51,
 } as const;
 
-export type MessageTypeName = keyof typeof MessageType;
 
 const names = new Map<number, string>(Object.entries(MessageType).map(([name, type]) => [type, name]));
 
