@@ -8,7 +8,6 @@ import { expandRanges } from "./ranges.ts";
 import type { ConfigFile } from "./schema.ts";
 
 export type { LocatedProblem } from "./problems.ts";
-export { expandRanges } from "./ranges.ts";
 export { parseDuration, parseSize } from "./units.ts";
 
 /** The name of the configuration file. */
