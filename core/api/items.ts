@@ -63,7 +63,7 @@ class SyncSource implements ItemSource {
   take(max: number): unknown[] {
     const taken: unknown[] = [];
     while (!this.ended && taken.length < max) {
-      const next = this.#iterator.next();
+      const next = this.#next();
       if (next.done) this.ended = true;
       else taken.push(next.value);
     }
@@ -73,7 +73,20 @@ class SyncSource implements ItemSource {
   close(): void {
     if (this.ended) return;
     this.ended = true;
-    this.#iterator.return?.();
+    try {
+      this.#iterator.return?.();
+    } catch {
+      // The run ends for another reason, which is told instead; as in a for loop that is left by a throw.
+    }
+  }
+
+  #next(): IteratorResult<unknown> {
+    try {
+      return this.#iterator.next();
+    } catch (error) {
+      this.ended = true; // what threw is not asked to return as well
+      throw error;
+    }
   }
 }
 
@@ -112,8 +125,8 @@ class AsyncSource implements ItemSource {
     if (this.#over) return;
     this.#over = true;
     this.#ready = [];
-    // A source stuck in `next` answers `return` only after that: nobody waits for it.
-    Promise.resolve(this.#iterator.return?.()).catch(() => {});
+    // A source stuck in `next` answers `return` only after that: nobody waits for it, nor for what it throws.
+    Promise.try(() => this.#iterator.return?.()).catch(() => {});
   }
 
   async #read(): Promise<void> {

@@ -176,6 +176,10 @@ export class Run {
   failed(chunk: Chunk, { values, errors }: Outcomes, elapsedMs: number, place: Place): void {
     this.#underWay--;
     if (this.over) return;
+    if (values.length === 0) {
+      this.#unread(chunk, errors[0]?.[1], place);
+      return;
+    }
     this.#learn(values.length, elapsedMs);
     const failures = new Map(errors);
     for (let i = 0; i < values.length && !this.over; i++) {
@@ -186,6 +190,14 @@ export class Run {
       }
     }
     this.#requeue(chunk, values.length, Number.POSITIVE_INFINITY, chunk.attempt);
+    this.#checkOver();
+  }
+
+  /** A slot could not even read a chunk: each of its items goes alone, so that the one to blame is found. */
+  #unread(chunk: Chunk, error: unknown, place: Place): void {
+    const count = chunk.items?.length ?? 1;
+    if (count === 1) this.#itemFailed(chunk, 0, error, this.#retryFailures, place);
+    else for (let i = 0; i < count; i++) this.#requeue(chunk, i, i + 1, chunk.attempt);
     this.#checkOver();
   }
 

@@ -56,7 +56,10 @@ export const Status = {
 
 /** Values of a chunk in which something failed. */
 export interface Outcomes {
-  /** By place in the chunk; undefined where it failed. Shorter than the chunk when a failure ended it. */
+  /**
+   * By place in the chunk; undefined where it failed. Shorter than the chunk when a failure ended it; empty, with one
+   * error, when the chunk could not be read.
+   */
   values: unknown[];
   /** Place in the chunk and what was thrown. */
   errors: [number, unknown][];

@@ -1,6 +1,15 @@
 // Runs items in a slot: one at a time for each nesting depth, in the order they came. Sends results back.
 // A task that waits for tasks of its own lets those run here meanwhile; otherwise all slots could wait for each other.
-import { type Definition, Form, type Outcomes, readRun, sendDone, sendDropped, sendFailed } from "../api/task-wire.ts";
+import {
+  type Definition,
+  Form,
+  type Outcomes,
+  type RunMessage,
+  readRun,
+  sendDone,
+  sendDropped,
+  sendFailed,
+} from "../api/task-wire.ts";
 import { MeshError } from "../errors.ts";
 import type { Node } from "../node/node.ts";
 import type { Address, Message } from "../wire/message.ts";
@@ -94,15 +103,33 @@ export class TaskRunner {
   }
 
   #enqueue(message: Message): void {
-    const { run, form, items } = readRun(message, this.#node.codec);
+    const from = { node: message.fromNode, slot: message.fromSlot };
+    const { correlation } = message;
+    let read: RunMessage;
+    try {
+      read = readRun(message, this.#node.codec);
+    } catch (error) {
+      const errors: Outcomes["errors"] = [[0, this.#thrown(error)]];
+      sendFailed(this.#node, from, correlation, { values: [], errors }, 0);
+      return;
+    }
+    const { run, form, items } = read;
     const known = this.#find(message, run);
     if (!known) {
-      sendDropped(this.#node, { node: message.fromNode, slot: message.fromSlot }, message.correlation);
+      sendDropped(this.#node, from, correlation);
       return;
     }
     const calls = form === Form.none ? 1 : items.length;
-    const id = message.correlation;
-    const chunk: Chunk = { known, id, items, calls, place: 0, values: listFor(calls), errors: undefined, startedAt: 0 };
+    const chunk: Chunk = {
+      known,
+      id: correlation,
+      items,
+      calls,
+      place: 0,
+      values: listFor(calls),
+      errors: undefined,
+      startedAt: 0,
+    };
     if (this.#mayStart(known.depth)) this.#start(chunk);
     else {
       this.#queues[known.depth] ??= [];
