@@ -49,10 +49,12 @@ describe("mesh, its subcommands and their statuses", () => {
   });
 
   it("version, as a line and as JSON (F87)", () => {
-    expect(mesh(["version"]).stdout).toMatch(/^mesh \d+\.\d+\.\d+ \(\S+, bun \S+, \w+-\w+\)\n$/);
+    expect(mesh(["version"]).stdout).toMatch(/^mesh \d+\.\d+\.\d+ \(\S+, bun \S+, \w+-\w+, protocol \d+\)\n$/);
     expect(mesh(["--version"]).stdout).toBe(mesh(["version"]).stdout);
-    const { version, commit, bun, platform } = JSON.parse(mesh(["version", "--json"]).stdout);
-    expect(mesh(["version"]).stdout).toBe(`mesh ${version} (${commit}, bun ${bun}, ${platform})\n`);
+    const { version, commit, bun, platform, protocol } = JSON.parse(mesh(["version", "--json"]).stdout);
+    expect(mesh(["version"]).stdout).toBe(
+      `mesh ${version} (${commit}, bun ${bun}, ${platform}, protocol ${protocol})\n`,
+    );
   });
 
   it("a pipe gets no colours, unless FORCE_COLOR asks for them; NO_COLOR wins on nothing (F87)", () => {
