@@ -160,8 +160,8 @@ export class Head {
     const bundle = await buildJob({ script, apiExports });
     const driver = join(this.#folder, "driver.js");
     const worker = join(this.#folder, "worker.js");
-    writeFileSync(driver, bundle.driver, { mode: 0o600 });
-    writeFileSync(worker, bundle.worker, { mode: 0o600 });
+    layDown(driver, bundle.driver);
+    layDown(worker, bundle.worker);
     return {
       driver,
       worker,
@@ -182,5 +182,14 @@ export class Head {
     );
     this.#output = shown.catch(() => {});
     return shown;
+  }
+}
+
+function layDown(path: string, text: string): void {
+  try {
+    writeFileSync(path, text, { mode: 0o600 });
+  } catch (cause) {
+    const message = `cannot write the job's code to ${path}: ${(cause as Error).message}; make room there, or set XDG_RUNTIME_DIR to another folder`;
+    throw new MeshError("UNREACHABLE", message, { cause });
   }
 }

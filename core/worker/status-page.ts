@@ -4,7 +4,8 @@
 // A page has one row per nesting depth, of 8 words (u32, this machine's byte order):
 //   0 sequence: odd while an item runs   1 slot that asked   2 run   3 chunk   4 place in the chunk   5 limit in ms
 // Only the slot writes; a reader that sees the same sequence before and after has read one moment.
-import { closeSync, ftruncateSync, openSync } from "node:fs";
+import { writeFileSync } from "node:fs";
+import { MeshError } from "../errors.ts";
 
 const ROWS = 8;
 const WORDS = 8;
@@ -34,11 +35,14 @@ export class StatusPage {
     this.#words = words;
   }
 
-  /** Makes the file and maps it. Throws the system's error when the folder is full or gone. */
+  /** Makes the file and maps it. Throws UNREACHABLE when the folder is full or gone. */
   static create(path: string): StatusPage {
-    const fd = openSync(path, "wx+", 0o600);
-    ftruncateSync(fd, PAGE_BYTES);
-    closeSync(fd);
+    try {
+      // Written and not just made long: on a full disk, writing to a hole of a mapped file ends the process (SIGBUS).
+      writeFileSync(path, new Uint8Array(PAGE_BYTES), { flag: "wx", mode: 0o600 });
+    } catch (cause) {
+      throw new MeshError("UNREACHABLE", `cannot write a slot's page: ${(cause as Error).message}`, { cause });
+    }
     return StatusPage.open(path);
   }
 
