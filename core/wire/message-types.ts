@@ -5,7 +5,7 @@ export const PROTOCOL_VERSION = 1;
 
 /** "payload" below is CBOR of the shape given, unless the line says bytes. */
 export const MessageType = {
-  /** First message on a link, from who dialed: {protocol, build, secret}; its source is the sender's address. */
+  /** First message on a link, from who dialed: {protocol}; its source is the sender's address. */
   hello: 1,
   /** Answer to a request: any value. */
   reply: 2,
@@ -14,34 +14,34 @@ export const MessageType = {
   /** Answer to a hello that is not accepted: {reason}; the link ends after it. */
   refused: 4,
 
-  /** head -> agent, request: {job, driver, worker, cwd, args, env, slots, slotMemoryBytes?, stdin, tty}; starts it. */
+  /** head -> agent, request: StartJob; the job's code is ready. Bodies named so are in core/worker/control.ts. */
   startJob: 16,
-  /** head -> agent, request: {reason}; ends the job: the driver first, then its slots. */
+  /** head -> agent, request: StopJob; ends the job: the script first, then its slots. */
   stopJob: 17,
-  /** agent -> head: {code, signal?, death}; the driver is gone and so is all it started. */
+  /** agent -> head: JobEnded; the script is over and so is all it started. */
   jobEnded: 18,
-  /** agent -> head, request (its reply is the credit for more): {source: "driver" or seat, stream: 1 or 2, bytes}. */
+  /** agent -> head, request (its reply is the credit for more): Output. */
   output: 19,
   /** agent -> head: {text}; something the user should know: a slot died, was replaced, cannot start. */
   notice: 20,
-  /** driver -> agent -> head: {label, done, total?, running, failed?, ratePerS} or null; draws the progress bar. */
+  /** driver -> agent -> head: Progress or null; draws the progress bar. */
   progress: 21,
 
-  /** agent -> slot, request: {kind: "driver" or "worker", bundle, seat, ...}; the slot loads the job's code. */
+  /** agent -> slot, request: LoadJob; the slot loads the job's code. */
   load: 32,
-  /** slot -> agent, request: {count}; wants so many slots to run tasks on; reply: SlotInfo[]. */
+  /** slot -> agent: {seats}; wants a slot on each of these seats; slotUp tells of each. */
   acquireSlots: 33,
-  /** agent -> slot that acquired: SlotInfo; one more is ready. */
+  /** agent -> slot that acquired: SlotInfo of core/api/scheduler.ts; one more is ready. */
   slotUp: 34,
-  /** agent -> slot that acquired: {slot, seat, death, running}; one died, and what it was doing. */
+  /** agent -> slot that acquired: SlotDown of core/api/scheduler.ts; one died, and what it was doing. */
   slotDown: 35,
-  /** slot -> agent: {count}; wants only so many from now on; the rest ends. */
+  /** slot -> agent: {seats}; wants these no more; those nobody else wants are emptied. */
   releaseSlots: 36,
-  /** slot -> agent: {slot, run?, reason}; end that slot, when run is given only if it still works on that run. */
+  /** slot -> agent: KillSlot; end that slot, when run is given only if it still works on that run. */
   killSlot: 37,
   /** slot -> agent: {}; its tasks have time limits: watch its status page. */
   watchTimeouts: 38,
-  /** driver -> agent: {error?}; the script ended; error is the text to print. */
+  /** Not sent: a script's end is its process's end. */
   driverDone: 39,
 
   /** Task protocol, between slots; see core/api/task-wire.ts. Payloads in bytes. */
@@ -50,7 +50,6 @@ export const MessageType = {
   result: 50,
   cancel: 51,
 } as const;
-
 
 const names = new Map<number, string>(Object.entries(MessageType).map(([name, type]) => [type, name]));
 
