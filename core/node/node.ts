@@ -103,7 +103,10 @@ export class Node {
       closed: (error) => this.#lost(peer, error),
     });
     const hello: Hello = { protocol: PROTOCOL_VERSION };
-    this.send(address, MessageType.hello, 0, 0, this.codec.encode(hello));
+    // Over this very link: there may be another to the same process, that it dialed.
+    const header = this.#drafts.get(0);
+    writeHeader(header.view, MessageType.hello, 0, address, this.address, 0, 0);
+    peer.lane.send(header.bytes, this.codec.encode(hello));
   }
 
   /** Takes a link that somebody else dialed; they must say hello within 5 s. Calls `joined` when they did. */
