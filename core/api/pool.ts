@@ -237,6 +237,7 @@ class MeshPool implements AsyncDisposable {
       definition: encodeDefinition(definition, label),
       seats: seats ?? this.#takenSeats(),
       chunkSize: options.chunkSize,
+      depth: definition.depth,
       retries: options.retries ?? DEFAULT_RETRIES,
       retryFailures: options.retries !== undefined,
     });

@@ -44,6 +44,8 @@ export interface RunOptions {
   /** Seats that may be used. */
   seats: ReadonlySet<number>;
   chunkSize: number | undefined;
+  /** Nesting, as in Definition. Default 0. */
+  depth?: number;
   /** How often an item is tried again after its slot died. */
   retries: number;
   /** Whether an item that threw or ran out of time is tried again as well. */
@@ -73,6 +75,7 @@ export class Run {
   readonly seats: ReadonlySet<number>;
   readonly estimate: Estimate;
   readonly chunkSize: number | undefined;
+  readonly depth: number;
   /** Items in all, when known. */
   readonly total: number | undefined;
   doneCount = 0;
@@ -100,6 +103,7 @@ export class Run {
     this.seats = options.seats;
     this.estimate = options.estimate;
     this.chunkSize = options.chunkSize;
+    this.depth = options.depth ?? 0;
     this.#source = options.source;
     this.#sink = options.sink;
     this.#caller = options.caller;

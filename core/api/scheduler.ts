@@ -46,6 +46,8 @@ interface Slot {
   address: Address;
   /** Chunks on their way to it or in it. */
   chunks: number;
+  /** Of them, those of each nesting depth: tasks that wait for deeper ones let those run beside them. */
+  chunksAtDepth: number[];
   loadMs: number;
   loadBytes: number;
   defined: Set<number>;
@@ -236,12 +238,13 @@ export class Scheduler {
   /** Sends one chunk to a slot if there is one for it and it has room. */
   #feed(slot: Slot): boolean {
     if (slot.full || !slot.linkOpen || slot.down) return false;
+    let keptFor: number | undefined;
     for (let i = 0; i < this.#runs.length; i++) {
       const run = this.#runs[i]!;
-      if (!run.seats.has(slot.info.seat)) continue;
+      if (run.depth === keptFor || !run.seats.has(slot.info.seat)) continue;
       if (!hasRoom(slot, run)) {
         // It is its turn, and it needs the slot to itself: if others went ahead of it the slot would never be idle.
-        if (run.isWaiting) return false;
+        if (run.isWaiting) keptFor = run.depth;
         continue;
       }
       const chunk = run.take(this.#chunkItems(run, slot));
@@ -290,6 +293,7 @@ export class Scheduler {
     if (items) estimate.itemBytes = sent.bytes / count;
     estimate.chunkItems = count;
     slot.chunks++;
+    slot.chunksAtDepth[run.depth] = (slot.chunksAtDepth[run.depth] ?? 0) + 1;
     slot.loadMs += expectedMs;
     slot.loadBytes += sent.bytes;
     return true;
@@ -299,6 +303,7 @@ export class Scheduler {
     const { slot, expectedMs, bytes } = sent;
     this.#sent.remove(sent);
     slot.chunks--;
+    slot.chunksAtDepth[sent.chunk.run.depth]!--;
     slot.loadMs = slot.chunks === 0 ? 0 : slot.loadMs - expectedMs;
     slot.loadBytes -= bytes;
   }
@@ -339,6 +344,7 @@ export class Scheduler {
       info,
       address: { node: this.#agent.node, slot: info.slot },
       chunks: 0,
+      chunksAtDepth: [],
       loadMs: 0,
       loadBytes: 0,
       defined: new Set(),
@@ -411,7 +417,7 @@ export class Scheduler {
 }
 
 function hasRoom(slot: Slot, run: Run): boolean {
-  if (slot.chunks === 0) return true;
+  if (!slot.chunksAtDepth[run.depth]) return true;
   if (run.estimate.itemMs === undefined || slot.loadBytes >= AHEAD_BYTES) return false;
   if (slot.loadMs < AHEAD_MS) return slot.chunks < AHEAD_CHUNKS;
   const leavesSomeForOthers = run.remaining === undefined || run.remaining > run.seats.size;
