@@ -136,15 +136,15 @@ out([await p.map(async (x: number) => (await pool({ slots: 1 }).map((y: number) 
     ]);
   });
 
-  test("recursion over the mesh", async () => {
+  test.each(["1", "2", "3"])("recursion over the mesh, on %s slots", async (slots) => {
     const script = `import { pool } from "mesh"; ${out}
 async function fibonacci(n: number): Promise<number> {
   if (n < 2) return n;
   const [a, b] = await pool().map(fibonacci, [n - 1, n - 2]);
   return a! + b!;
 }
-out(await fibonacci(7));`;
-    expect(await resultOf(script, { args: ["--slots", "2"] })).toBe(13);
+out(await fibonacci(9));`;
+    expect(await resultOf(script, { args: ["--slots", slots] })).toBe(34);
   });
 
   test("a slot that dies while its task waits for tasks of its own", async () => {
