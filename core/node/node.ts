@@ -287,9 +287,10 @@ export class Node {
   }
 
   #refused(message: Message, from: Peer): void {
-    const { reason } = this.codec.decodeControl(message.payload) as Refused;
+    const body = this.codec.decodeControl(message.payload) as Partial<Refused> | null | undefined;
+    const reason = typeof body?.reason === "string" ? body.reason : "it does not say why";
     const { link } = from.lane;
-    link.destroy(new MeshError("PROTOCOL", `${link.label}: the other side refused this process: ${String(reason)}`));
+    link.destroy(new MeshError("PROTOCOL", `${link.label}: the other side refused this process: ${reason}`));
   }
 
   #peerFor(to: Address): Peer | undefined {
