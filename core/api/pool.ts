@@ -7,6 +7,7 @@ import { type Items, itemSource } from "./items.ts";
 import { ResultQueue } from "./result-queue.ts";
 import { Run, type Sink } from "./run.ts";
 import type { Scheduler } from "./scheduler.ts";
+import { asCalled } from "./task-error.ts";
 import type { Definition } from "./task-wire.ts";
 
 /** What a task's result is at the caller: promises are awaited, a generator's values come as a list. */
@@ -100,9 +101,11 @@ const SLOTS_LIMIT = 4_096;
  * Throws USAGE for options out of range.
  */
 export function pool(options: PoolOptions = {}): Pool {
-  checkKeys("pool", options, ["slots"]);
-  checkWhole("pool: slots", options.slots, 1, SLOTS_LIMIT);
-  return new MeshPool(options) as unknown as Pool; // its methods are typed for callers, not for what they do inside
+  return asCalled(() => {
+    checkKeys("pool", options, ["slots"]);
+    checkWhole("pool: slots", options.slots, 1, SLOTS_LIMIT);
+    return new MeshPool(options);
+  }) as unknown as Pool; // its methods are typed for callers, not for what they do inside
 }
 
 /** Marks a function as one that travels, where mesh cannot see that it does: `return task((x) => x + n)`. */
@@ -213,6 +216,12 @@ class MeshPool implements AsyncDisposable {
   }
 
   #begin(call: Call, seats: Set<number> | undefined, sink: Sink): Run {
+    const run = asCalled(() => this.#prepare(call, seats, sink));
+    this.#track(run, call.options.signal);
+    return run;
+  }
+
+  #prepare(call: Call, seats: Set<number> | undefined, sink: Sink): Run {
     const context = jobContext();
     const { label, options } = call;
     checkCall(call);
@@ -227,7 +236,7 @@ class MeshPool implements AsyncDisposable {
       depth: context.callDepth(),
       timeoutMs: options.timeoutMs ?? 0,
     };
-    const run = new Run({
+    return new Run({
       id,
       label,
       caller: new Error(label),
@@ -241,8 +250,6 @@ class MeshPool implements AsyncDisposable {
       retries: options.retries ?? DEFAULT_RETRIES,
       retryFailures: options.retries !== undefined,
     });
-    this.#track(run, options.signal);
-    return run;
   }
 
   #track(run: Run, signal: AbortSignal | undefined): void {

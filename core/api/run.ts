@@ -2,7 +2,7 @@
 // Knows nothing of links; the scheduler takes chunks from it and brings back what became of them.
 import { MeshError } from "../errors.ts";
 import type { ItemSource } from "./items.ts";
-import { noteTask } from "./task-error.ts";
+import { noteCaller, noteTask } from "./task-error.ts";
 import type { Outcomes } from "./task-wire.ts";
 
 /** Where the results of a run go. */
@@ -245,6 +245,7 @@ export class Run {
     this.over = true;
     this.#again = [];
     this.#source?.close();
+    noteCaller(error, this.#caller);
     this.#sink.finished(error);
     this.onOver();
   }

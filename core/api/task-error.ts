@@ -1,4 +1,5 @@
 // Which task an error came from: kept beside the error, and as a line in its stack.
+import { isMeshError } from "../errors.ts";
 
 export interface TaskPlace {
   host: string;
@@ -47,6 +48,25 @@ export function noteTask(error: unknown, place: TaskPlace, caller: Error): void 
     seen.add(each);
     const stack = userStack(each.stack ?? `${each.name}: ${each.message}`);
     setStack(each, each === error ? [stack, line, ...callers].join("\n") : stack);
+  }
+}
+
+/** Gives an error of mesh the stack of the call it is about; what was thrown by users keeps its own. */
+export function noteCaller(error: unknown, caller: Error): void {
+  if (!isMeshError(error) || places.has(error)) return;
+  const callers = userStack(caller.stack ?? "")
+    .split("\n")
+    .slice(1);
+  setStack(error, [`${error.name}: ${error.message}`, ...callers].join("\n"));
+}
+
+/** Runs `call`; an error of mesh it throws shows where the user called, not where mesh noticed. */
+export function asCalled<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    if (isMeshError(error)) noteCaller(error, error);
+    throw error;
   }
 }
 
