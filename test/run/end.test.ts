@@ -1,6 +1,7 @@
 // However a run ends, nothing of it stays: no process, no folder. Every test starts with a look at what runs.
 import { describe, expect, test } from "vitest";
 import {
+  binary,
   type Files,
   kill,
   MeshProcess,
@@ -131,6 +132,28 @@ hold();
 console.log("held", new Set(await both).size);`;
     const { status, stdout, stderr } = await runMesh(["run", "job.ts"], { files: { "job.ts": script } });
     expect([status, stdout, stderr]).toEqual([0, "held 2\n", ""]);
+  });
+
+  test("X26 Ctrl-C typed on a terminal reaches the script by way of the head, once", async () => {
+    using folder = testFolder({
+      "job.ts": `process.on("SIGINT", () => { console.log("heard"); process.exit(0); }); console.log("ready"); setInterval(() => {}, 1_000);`,
+    });
+    let shown = "";
+    const child = Bun.spawn([binary, "run", "job.ts"], {
+      cwd: folder.path,
+      env: { ...process.env, XDG_RUNTIME_DIR: folder.at(".runtime"), MESH_TEST_MARK: folder.marker },
+      terminal: {
+        data: (_terminal, data) => {
+          shown += Buffer.from(data).toString();
+        },
+      },
+    });
+    await until(() => shown.includes("ready"), { what: "the script to begin" });
+    child.terminal?.write("\x03");
+    expect(await child.exited).toBe(130);
+    child.terminal?.close();
+    expect(shown.match(/heard/g)).toHaveLength(1);
+    await nothingLeft(folder);
   });
 
   test("X26 a signal before the script has begun", async () => {

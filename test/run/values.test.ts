@@ -15,9 +15,9 @@ const captured = await p.submit(() => values);
 const wrong = (got: unknown[]) => got.flatMap((x, i) => isDeepStrictEqual(x, values[i]) ? [] : [i + ": " + inspect(values[i]) + " became " + inspect(x)]);
 out([wrong(asItems), wrong(asArgs), wrong(captured), asItems.length]);`;
     const [asItems, asArgs, captured] = (await resultOf(script)) as string[][];
-    // A gap in a list becomes undefined: there is no such thing on the wire.
-    const gap = [expect.stringContaining("1 empty item")];
-    expect([asItems, asArgs, captured]).toEqual([gap, gap, gap]);
+    // CBOR as we write it knows no gaps in lists and no -0; lists of numbers alone travel as doubles and keep it.
+    const gap = expect.stringContaining("1 empty item");
+    expect([asItems, asArgs, captured]).toEqual([[gap], ["3: -0 became 0", gap], ["3: -0 became 0", gap]]);
   });
 
   test("lists of numbers alone, which travel in a form of their own, are the same ones", async () => {
