@@ -16,11 +16,8 @@ if (mode === "hold") {
   node.hold();
   node.hold();
   node.release();
-  // Nothing but the hold that is left keeps the process until somebody asks it.
-  const asked = Promise.withResolvers<void>();
-  node.handleRequest(TEST_TYPE, () => asked.resolve());
+  // Nothing but the hold that is left keeps the process until somebody asks it: a top-level await would as well.
+  node.handleRequest(TEST_TYPE, () => queueMicrotask(() => node.release()));
   node.notify(B, TEST_TYPE, "held");
-  await asked.promise;
-  node.release();
 }
 process.on("exit", () => console.log(`${mode} over`));
