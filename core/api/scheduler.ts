@@ -70,6 +70,8 @@ const CHUNK_MS = 4;
 const LEAST_CHUNK_MS = 0.25;
 const CHUNK_BYTES = 128 * 1024; // fits a Unix socket's buffer (208 KiB): a larger one waits for its reader half way
 const CHUNK_ITEMS = 100_000;
+/** What a slot whose link broke gets to be gone by itself. */
+const BROKEN_GRACE_MS = 200;
 /** Shorter calls are not worth a warning. */
 const WORTH_WARNING_MS = 1_000;
 /** A function is hardly known after its first item: chunks grow by this factor at most. */
@@ -379,7 +381,8 @@ export class Scheduler {
   /** Has the agent make sure that it is dead, and tell of it. */
   #endUnreachable(slot: Slot): void {
     const reason = "its link to the process it worked for broke";
-    this.#node.notify(this.#agent, MessageType.killSlot, { slot: slot.info.slot, reason });
+    // A process that is ending by itself gets the time to do so: its own cause says more.
+    this.#node.notify(this.#agent, MessageType.killSlot, { slot: slot.info.slot, reason, graceMs: BROKEN_GRACE_MS });
   }
 
   peerDrained(peer: Address): void {
