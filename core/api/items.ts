@@ -8,6 +8,8 @@ export interface ItemSource {
   readonly total: number | undefined;
   /** Nothing is left, and nothing more will come. */
   readonly ended: boolean;
+  /** It has failed and gave all it had before: the next `take` throws why. */
+  readonly failed?: boolean;
   /** Up to `max` items that are there now; an async source asks for more. Throws what the iterable throws. */
   take(max: number): unknown[];
   /** Tells the iterable that no more is wanted. */
@@ -107,6 +109,10 @@ class AsyncSource implements ItemSource {
 
   get ended(): boolean {
     return this.#over && this.#ready.length === 0 && !this.#failure;
+  }
+
+  get failed(): boolean {
+    return this.#failure !== undefined && this.#ready.length === 0;
   }
 
   take(max: number): unknown[] {

@@ -129,6 +129,12 @@ export class Run {
     return this.#underWay;
   }
 
+  /** Ends it when its source has ended or failed meanwhile: that needs no slot. */
+  checkSource(): void {
+    if (this.#source?.failed && !this.over) this.#fresh(1);
+    else this.#checkOver();
+  }
+
   /** The next items to do, at most `max` of them; undefined when there are none now. */
   take(max: number): Chunk | undefined {
     if (this.over) return undefined;

@@ -105,6 +105,7 @@ export class Scheduler {
   readonly #estimates = new Map<string, Estimate>();
   #warned = false;
   #nextRun = 1;
+  #watchesTimeouts = false;
 
   constructor(options: SchedulerOptions) {
     this.#node = options.node;
@@ -127,6 +128,13 @@ export class Scheduler {
   /** Slots that can take work now. */
   get readySlots(): SlotInfo[] {
     return [...this.#slots.values()].filter((slot) => slot.linkOpen).map((slot) => slot.info);
+  }
+
+  /** Has the agent end slots whose items take longer than their limits, from now on. */
+  watchTimeouts(): void {
+    if (this.#watchesTimeouts) return;
+    this.#watchesTimeouts = true;
+    this.#node.notify(this.#agent, MessageType.watchTimeouts, {});
   }
 
   nextRunId(): number {
@@ -199,6 +207,7 @@ export class Scheduler {
 
   /** Hands out what can be handed out now, one chunk to each slot in turn. */
   pump(): void {
+    for (const run of [...this.#runs]) run.checkSource();
     let busy = true;
     while (busy) {
       busy = false;

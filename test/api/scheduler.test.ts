@@ -321,6 +321,34 @@ describe("Scheduler with TaskRunners", () => {
     await turn(3);
     expect(sink.ends).toEqual([[]]);
   });
+
+  it("a run whose source ends or fails while all slots work for others does not wait for them", async () => {
+    for (const fails of [false, true]) {
+      const { pool, seats } = await poolOf(1);
+      const gate = Promise.withResolvers<void>();
+      const source = (async function* () {
+        yield 1;
+        await gate.promise;
+        if (fails) throw new RangeError("source");
+      })();
+      const [sink, other] = [new KeepingSink(), new KeepingSink()];
+      pool.map(source as never, sink, seats);
+      await turn(3);
+      pool.finishOne((item) => item);
+      await turn(3);
+      pool.map(["first", "long"], other, seats);
+      await turn(3);
+      nowMs += 150; // so long that nothing is sent ahead of it
+      pool.finishOne((item) => item);
+      await turn(3);
+      expect(pool.open.map((task) => task.item)).toEqual(["long"]);
+      gate.resolve();
+      await turn(3);
+      expect(sink.ends).toEqual(fails ? [[expect.any(RangeError)]] : [[]]);
+      expect(other.ends).toEqual([]);
+      await finishAll(pool);
+    }
+  });
 });
 
 /** Counts the items that were given to slots. */
