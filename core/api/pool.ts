@@ -226,6 +226,7 @@ class MeshPool implements AsyncDisposable {
     const { label, options } = call;
     checkCall(call);
     const fn = describeTask(call);
+    if (options.timeoutMs !== undefined) this.#scheduler.watchTimeouts();
     const id = this.#scheduler.nextRunId();
     const definition: Definition = {
       run: id,

@@ -61,6 +61,8 @@ export class Agent {
   readonly #driver: SlotProcess;
   #job: StartJob | undefined;
   #ending = false;
+  /** Whether some call of the job limits the time of its items. */
+  #hasTimeouts = false;
   #nextSlot = 1;
 
   /** Starts the script's slot at once: it gets ready while the head still prepares the code. */
@@ -75,7 +77,7 @@ export class Agent {
     node.handleRequest(MessageType.acquireSlots, ({ seats }: Seats, from) => this.#acquire(seats, from.slot));
     node.handleRequest(MessageType.releaseSlots, ({ seats }: Seats, from) => this.#release(seats, from.slot));
     node.handleRequest(MessageType.killSlot, (order: KillSlot, from) => this.#kill(order, from.slot));
-    node.handleRequest(MessageType.watchTimeouts, (_: unknown, from) => this.#watchTimeouts(from.slot));
+    node.handleRequest(MessageType.watchTimeouts, () => this.#watchTimeouts());
     this.#driver = this.#spawn(0);
     void this.#driver.died.then((death) => this.#driverDied(death));
   }
@@ -142,9 +144,10 @@ export class Agent {
     setTimeout(() => works() && this.#end(slot, { kind: "killed", reason }), graceMs);
   }
 
-  #watchTimeouts(slot: number): void {
-    const process = this.#processes.get(slot);
-    if (process) this.#limits.watch(process);
+  /** Asked by who calls, not by the slot that is called: that may never get to say anything again. */
+  #watchTimeouts(): void {
+    this.#hasTimeouts = true;
+    for (const process of this.#processes.values()) this.#limits.watch(process);
   }
 
   #end(slot: number, death: Death): void {
@@ -181,6 +184,7 @@ export class Agent {
     });
     this.#processes.set(process.slot, process);
     this.#own.add(process.pid);
+    if (this.#hasTimeouts) this.#limits.watch(process);
     return process;
   }
 

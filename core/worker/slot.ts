@@ -36,7 +36,7 @@ export async function startSlot({ folder, slot, transport }: SlotOptions): Promi
 /** Sets the API up and loads the code; for the script itself returns before it has run. */
 async function load(job: LoadJob, options: SlotOptions, node: Node, registry: JobRegistry): Promise<void> {
   const page = StatusPage.open(join(options.folder, slotPage(options.slot)));
-  const runner = new TaskRunner(node, registry, page, () => node.notify(AGENT, MessageType.watchTimeouts, {}));
+  const runner = new TaskRunner(node, registry, page);
   const scheduler = new Scheduler({
     node,
     agent: AGENT,

@@ -66,11 +66,11 @@ export class TaskRunner {
   #turnEnds = 0;
   #scheduled = false;
 
-  constructor(node: Node, source: TaskSource, page: StatusPage, onTimeLimits: () => void) {
+  constructor(node: Node, source: TaskSource, page: StatusPage) {
     this.#node = node;
     this.#source = source;
     this.#page = page;
-    node.handle(MessageType.define, (message) => this.#define(message, onTimeLimits));
+    node.handle(MessageType.define, (message) => this.#define(message));
     node.handle(MessageType.run, (message) => this.#enqueue(message));
     node.handle(MessageType.cancel, (message) => this.#cancel(message));
   }
@@ -87,7 +87,7 @@ export class TaskRunner {
     this.#known.delete(key);
   }
 
-  #define(message: Message, onTimeLimits: () => void): void {
+  #define(message: Message): void {
     const definition = this.#node.codec.decode(message.payload) as Definition;
     const from = { node: message.fromNode, slot: message.fromSlot };
     const known: Known = { ...definition, from, task: undefined, broken: undefined, cancelled: false };
@@ -96,7 +96,6 @@ export class TaskRunner {
     } catch (error) {
       known.broken = error;
     }
-    if (definition.timeoutMs > 0) onTimeLimits();
     const key = ownerKey(from.node, from.slot);
     const runs = this.#known.get(key) ?? new Map<number, Known>();
     this.#known.set(key, runs.set(definition.run, known));

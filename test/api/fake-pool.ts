@@ -65,7 +65,7 @@ export class FakeSlot {
         if (!this.isDead) pool.open.push({ slot: this, item, resolve, reject });
       });
     const source = { reviveTask: () => ({ call, activate: () => {} }) };
-    new TaskRunner(this.node, source, this.page as unknown as StatusPage, () => {});
+    new TaskRunner(this.node, source, this.page as unknown as StatusPage);
   }
 
   /** What it worked on. */

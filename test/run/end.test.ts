@@ -83,9 +83,8 @@ describe("F95 X26 the end of a run", () => {
   });
 
   test("X26 Ctrl-C: the script's own handler runs, and has its time to clean up", async () => {
-    const script = `${busy}
-process.on("SIGINT", async () => { await Bun.sleep(300); console.log("cleaned up"); process.exit(5); });
-${waits}`;
+    const script = `process.on("SIGINT", async () => { await Bun.sleep(300); console.log("cleaned up"); process.exit(5); });
+${busy}${waits}`;
     await using run = await start(script);
     run.mesh.signal("SIGINT");
     const { status, stdout } = await run.mesh.ended();
@@ -94,7 +93,7 @@ ${waits}`;
   });
 
   test("X26 Ctrl-C: a handler that does not end is ended after its grace", async () => {
-    await using run = await start(`${busy} process.on("SIGINT", () => console.log("never mind")); ${waits}`);
+    await using run = await start(`process.on("SIGINT", () => console.log("never mind")); ${busy}${waits}`);
     const begun = performance.now();
     run.mesh.signal("SIGINT");
     const { status, stdout } = await run.mesh.ended();
@@ -104,7 +103,7 @@ ${waits}`;
   });
 
   test("X26 Ctrl-C twice ends it at once", async () => {
-    await using run = await start(`${busy} process.on("SIGINT", () => console.log("never mind")); ${waits}`);
+    await using run = await start(`process.on("SIGINT", () => console.log("never mind")); ${busy}${waits}`);
     run.mesh.signal("SIGINT");
     await run.mesh.prints("never mind");
     const begun = performance.now();

@@ -98,6 +98,16 @@ out([error, next !== pid, settled.map((r) => r.status === "fulfilled" ? r.value 
     expect([replaced, settled]).toEqual([true, [0, 1, "TIMEOUT", 3]]);
   });
 
+  test.each(["for (;;);", 'process.kill(process.pid, "SIGSTOP");'])(
+    "F47 the very first item of a slot: %s",
+    async (body) => {
+      const script = `import { pool } from "mesh"; ${out}
+const limited = (slots: number) => pool({ slots }).map((i: number) => { if (i > 0) { ${body} } return i; }, [1, 0, 2], { timeoutMs: 200, settled: true });
+out((await limited(1)).map((r) => r.status === "fulfilled" ? r.value : r.reason.code));`;
+      expect(await resultOf(script)).toEqual(["TIMEOUT", 0, "TIMEOUT"]);
+    },
+  );
+
   test("F47 an item that awaits for too long is ended as well; retries given hold for it", async () => {
     const script = `import { pool } from "mesh"; ${once} ${out}
 const p = pool({ slots: 1 });
