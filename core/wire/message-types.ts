@@ -41,8 +41,6 @@ export const MessageType = {
   killSlot: 37,
   /** slot -> agent: {}; its tasks have time limits: watch its status page. */
   watchTimeouts: 38,
-  /** Not sent: a script's end is its process's end. */
-  driverDone: 39,
 
   /** Task protocol, between slots; see core/api/task-wire.ts. Payloads in bytes. */
   define: 48,
