@@ -35,6 +35,8 @@ export interface SlotDown {
 
 interface Sent {
   id: number;
+  /** Grows with every chunk sent. */
+  order: number;
   chunk: Chunk;
   slot: Slot;
   expectedMs: number;
@@ -53,6 +55,9 @@ interface Slot {
   defined: Set<number>;
   /** Speed relative to the average slot. */
   speed: number;
+  /** Chunks it answered, in all and when they were last looked at. */
+  answers: number;
+  answersSeen: number;
   /** The link asked to wait. */
   full: boolean;
   linkOpen: boolean;
@@ -70,6 +75,8 @@ const CHUNK_MS = 4;
 const LEAST_CHUNK_MS = 0.25;
 const CHUNK_BYTES = 128 * 1024; // fits a Unix socket's buffer (208 KiB): a larger one waits for its reader half way
 const CHUNK_ITEMS = 100_000;
+/** A slot that answers nothing for so long keeps what waits behind its item from slots that are idle. */
+const STALLED_MS = 100;
 /** What a slot whose link broke gets to be gone by itself. */
 const BROKEN_GRACE_MS = 200;
 /** Shorter calls are not worth a warning. */
@@ -105,6 +112,8 @@ export class Scheduler {
   readonly #estimates = new Map<string, Estimate>();
   #warned = false;
   #nextRun = 1;
+  #order = 0;
+  #looking: NodeJS.Timeout | undefined;
   #watchesTimeouts = false;
 
   constructor(options: SchedulerOptions) {
@@ -180,6 +189,7 @@ export class Scheduler {
     const begunAt = performance.now();
     this.#runs.push(run);
     this.#node.hold();
+    this.#looking ??= setInterval(() => this.#relieve(), STALLED_MS);
     run.onOver = () => {
       this.#over(run);
       this.#warnOfCheapItems(run, performance.now() - begunAt);
@@ -224,6 +234,41 @@ export class Scheduler {
       if (slot.defined.delete(run.id)) this.#node.send(slot.address, MessageType.cancel, 0, 0, number);
     }
     this.#node.release();
+    if (this.#runs.length > 0) return;
+    clearInterval(this.#looking);
+    this.#looking = undefined;
+  }
+
+  /** Takes what waits in slots that a long item holds, and gives it to idle ones. */
+  #relieve(): void {
+    const slots = [...this.#slots.values()];
+    const stalled = slots.filter((slot) => slot.chunks > 1 && slot.linkOpen && slot.answers === slot.answersSeen);
+    for (const slot of slots) slot.answersSeen = slot.answers;
+    const idle = slots.filter((slot) => slot.chunks === 0 && slot.linkOpen && !slot.down);
+    if (idle.length === 0) return;
+    for (const slot of stalled) {
+      const waiting = this.#waitingIn(slot).filter(({ chunk }) =>
+        idle.some(({ info }) => chunk.run.seats.has(info.seat)),
+      );
+      if (waiting.length === 0) continue;
+      for (const sent of waiting) this.#settle(sent);
+      const numbers = this.#node.codec.encode(waiting.map((sent) => sent.id));
+      this.#node.send(slot.address, MessageType.recall, 0, 0, numbers);
+      for (const { chunk } of waiting) chunk.run.returned(chunk);
+    }
+    this.pump();
+  }
+
+  /** What a slot was sent and has not begun, as far as can be told: all but the oldest of each depth. */
+  #waitingIn(slot: Slot): Sent[] {
+    const begun = new Set<number>();
+    const inOrder = this.#sent.all().filter((sent) => sent.slot === slot);
+    inOrder.sort((a, b) => a.order - b.order);
+    return inOrder.filter(({ chunk }) => {
+      if (begun.has(chunk.run.depth)) return true;
+      begun.add(chunk.run.depth);
+      return false;
+    });
   }
 
   /** Says so, once, when a plain loop would have been faster. */
@@ -289,7 +334,7 @@ export class Scheduler {
     }
     const count = items ? items.length : 1;
     const expectedMs = (estimate.itemMs ?? AHEAD_MS) * count;
-    const sent: Sent = { id: 0, chunk, slot, expectedMs, bytes: 0 };
+    const sent: Sent = { id: 0, order: this.#order++, chunk, slot, expectedMs, bytes: 0 };
     this.#sent.add(sent);
     try {
       const size = sendRun(this.#node, slot.address, sent.id, run.id, items);
@@ -325,6 +370,7 @@ export class Scheduler {
     if (!sent || sent.slot.info.slot !== message.fromSlot) return;
     const { chunk, slot } = sent;
     const { run } = chunk;
+    slot.answers++;
     this.#settle(sent);
     try {
       const { status, elapsedMs, values } = readResult(message, this.#node.codec);
@@ -360,6 +406,8 @@ export class Scheduler {
       loadBytes: 0,
       defined: new Set(),
       speed: 1,
+      answers: 0,
+      answersSeen: 0,
       full: false,
       linkOpen: false,
       down: undefined,

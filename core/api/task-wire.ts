@@ -9,7 +9,8 @@
 //          +--------+--------+-------------------------+-----------------------+---------------+
 //          | status | form   | zero                    | elapsed ms (f64, LE)  | values        |
 //          +--------+--------+-------------------------+-----------------------+---------------+
-// cancel   CBOR of the run's number.
+// cancel   CBOR of the run's number: it is over.
+// recall   CBOR of a list of chunks: they are given to another slot, unless they run already.
 //
 // The header's correlation is the chunk; a result has that of its run message.
 import { MeshError } from "../errors.ts";

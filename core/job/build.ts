@@ -99,7 +99,7 @@ function addonDiagnostics(files: OwnFiles, addons: NativeAddons): Diagnostic[] {
 function findScript(given: string): string {
   const path = resolve(given);
   const fail = (message: string) => new BuildError("SCRIPT", [{ file: path, line: 0, column: 0, message }]);
-  const stat = statSync(path, { throwIfNoEntry: false });
+  const stat = statOf(path, fail);
   if (!stat) {
     const near = neighbour(path);
     throw fail(`there is no such script${near ? `; did you mean ${near}?` : ""}`);
@@ -107,4 +107,12 @@ function findScript(given: string): string {
   if (stat.isDirectory()) throw fail("is a folder, not a script; name the file in it that is to run");
   if (!/\.[cm]?[jt]sx?$/.test(path)) throw fail("is no TypeScript or JavaScript file by its extension");
   return realpathSync(path);
+}
+
+function statOf(path: string, fail: (message: string) => BuildError) {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    throw fail(`cannot be read: ${(error as Error).message}`);
+  }
 }

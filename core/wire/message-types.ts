@@ -47,6 +47,7 @@ export const MessageType = {
   run: 49,
   result: 50,
   cancel: 51,
+  recall: 52,
 } as const;
 
 const names = new Map<number, string>(Object.entries(MessageType).map(([name, type]) => [type, name]));

@@ -33,6 +33,8 @@ interface Known extends Definition {
   /** Why the function cannot run here. */
   broken: unknown;
   cancelled: boolean;
+  /** Of its chunks so far. */
+  slowestMs: number;
 }
 
 interface Chunk {
@@ -64,6 +66,8 @@ export class TaskRunner {
   /** The time as of the last chunk that ended in this turn of the event loop; 0 in a new turn. */
   #now = 0;
   #turnEnds = 0;
+  /** Whether something was answered in this turn. */
+  #answered = false;
   #scheduled = false;
 
   constructor(node: Node, source: TaskSource, page: StatusPage) {
@@ -73,6 +77,7 @@ export class TaskRunner {
     node.handle(MessageType.define, (message) => this.#define(message));
     node.handle(MessageType.run, (message) => this.#enqueue(message));
     node.handle(MessageType.cancel, (message) => this.#cancel(message));
+    node.handle(MessageType.recall, (message) => this.#recall(message));
   }
 
   /** The depth of tasks called from here: one more than the deepest that runs, as JavaScript cannot tell who calls. */
@@ -90,7 +95,7 @@ export class TaskRunner {
   #define(message: Message): void {
     const definition = this.#node.codec.decode(message.payload) as Definition;
     const from = { node: message.fromNode, slot: message.fromSlot };
-    const known: Known = { ...definition, from, task: undefined, broken: undefined, cancelled: false };
+    const known: Known = { ...definition, from, task: undefined, broken: undefined, cancelled: false, slowestMs: 0 };
     try {
       known.task = this.#source.reviveTask(definition.fn);
     } catch (error) {
@@ -129,7 +134,7 @@ export class TaskRunner {
       errors: undefined,
       startedAt: 0,
     };
-    if (this.#mayStart(known.depth)) this.#start(chunk);
+    if (this.#mayStart(known)) this.#start(chunk);
     else {
       this.#queues[known.depth] ??= [];
       this.#queues[known.depth]!.push(chunk);
@@ -138,10 +143,16 @@ export class TaskRunner {
   }
 
   /** Whether a chunk that has just come can be run at once, past an empty queue. */
-  #mayStart(depth: number): boolean {
+  #mayStart(known: Known): boolean {
+    const { depth } = known;
     if (this.#scheduled || this.#busy[depth] || (this.#queues[depth]?.length ?? 0) > 0) return false;
     if (this.#now === 0) this.#beginTurn();
-    return this.#now <= this.#turnEnds;
+    return !this.#mustTurn(known);
+  }
+
+  /** Answers leave at the end of a turn: they are not kept behind what may hold the loop for long. */
+  #mustTurn(next: Known): boolean {
+    return this.#now > this.#turnEnds || (this.#answered && next.slowestMs > TURN_MS);
   }
 
   #find(message: Message, run: number): Known | undefined {
@@ -164,6 +175,16 @@ export class TaskRunner {
     this.#work();
   }
 
+  /** Forgets chunks that wait and were given to another slot; whoever recalls them expects no answer. */
+  #recall(message: Message): void {
+    const chunks = new Set(this.#node.codec.decode(message.payload) as number[]);
+    const isRecalled = ({ id, known }: Chunk) =>
+      chunks.has(id) && known.from.slot === message.fromSlot && known.from.node === message.fromNode;
+    this.#queues.forEach((queue, depth) => {
+      this.#queues[depth] = queue.filter((chunk) => !isRecalled(chunk));
+    });
+  }
+
   /** Runs what may run until this turn's time is used up; goes on after messages were looked at. */
   #work(): void {
     if (this.#scheduled) return;
@@ -171,7 +192,7 @@ export class TaskRunner {
     for (let depth = 0; depth < this.#queues.length; depth++) {
       const queue = this.#queues[depth];
       while (queue && queue.length > 0 && !this.#busy[depth]) {
-        if (this.#now > this.#turnEnds) {
+        if (this.#mustTurn(queue[0]!.known)) {
           this.#continueLater();
           return;
         }
@@ -184,6 +205,7 @@ export class TaskRunner {
   #beginTurn(): void {
     this.#now = performance.now();
     this.#turnEnds = this.#now + TURN_MS;
+    this.#answered = false;
     queueMicrotask(() => {
       this.#now = 0;
     });
@@ -275,6 +297,8 @@ export class TaskRunner {
     this.#running--;
     const now = performance.now();
     if (this.#now !== 0) this.#now = now;
+    this.#answered = true;
+    known.slowestMs = Math.max(known.slowestMs, now - chunk.startedAt);
     if (known.cancelled) sendDropped(this.#node, known.from, chunk.id);
     else this.#answer(chunk, now - chunk.startedAt);
   }
