@@ -33,7 +33,7 @@ interface Known extends Definition {
   /** Why the function cannot run here. */
   broken: unknown;
   cancelled: boolean;
-  /** Of its chunks so far. */
+  /** Of its chunks lately, the longer ago the less it counts. */
   slowestMs: number;
 }
 
@@ -50,6 +50,10 @@ interface Chunk {
 
 /** User code may hold the loop so long before messages are looked at again. */
 const TURN_MS = 1;
+/** A function of which a chunk took this long lately may do so again: what is answered already goes out before. */
+const SLOW_MS = 5;
+/** By chunk: a moment in which the machine was busy elsewhere is forgotten after some fifty. */
+const FADING = 0.98;
 
 export class TaskRunner {
   readonly #node: Node;
@@ -152,7 +156,7 @@ export class TaskRunner {
 
   /** Answers leave at the end of a turn: they are not kept behind what may hold the loop for long. */
   #mustTurn(next: Known): boolean {
-    return this.#now > this.#turnEnds || (this.#answered && next.slowestMs > TURN_MS);
+    return this.#now > this.#turnEnds || (this.#answered && next.slowestMs > SLOW_MS);
   }
 
   #find(message: Message, run: number): Known | undefined {
@@ -298,7 +302,7 @@ export class TaskRunner {
     const now = performance.now();
     if (this.#now !== 0) this.#now = now;
     this.#answered = true;
-    known.slowestMs = Math.max(known.slowestMs, now - chunk.startedAt);
+    known.slowestMs = Math.max(known.slowestMs * FADING, now - chunk.startedAt);
     if (known.cancelled) sendDropped(this.#node, known.from, chunk.id);
     else this.#answer(chunk, now - chunk.startedAt);
   }

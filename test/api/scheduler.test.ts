@@ -362,7 +362,7 @@ function chunkSizes(pool: FakePool): number[] {
   const sizes: number[] = [];
   const { node } = pool;
   const count = (type: number, bytes: number) => {
-    if (type === MessageType.run) sizes.push((bytes - 8) / 8); // all items are numbers
+    if (type === MessageType.run) sizes.push((bytes - 8) / 4); // all items are whole numbers
   };
   const { send, sendDraft } = node;
   node.send = (to, type, mailbox, correlation, payload) => {

@@ -59,11 +59,33 @@ const special = [0, -0, 1, -1.5, Number.NaN, Number.POSITIVE_INFINITY, Number.NE
 
 describe("task messages: run", () => {
   it("lists of numbers are doubles and arrive exactly: NaN, -0 and infinities, one of them or many", () => {
-    for (const items of [special, ...special.map((n) => [n]), Array.from({ length: 10_000 }, (_, i) => -i / 3)]) {
+    const doubles = special.filter((n) => n !== 1 && !Object.is(n, 0));
+    for (const items of [special, ...doubles.map((n) => [n]), Array.from({ length: 10_000 }, (_, i) => -i / 3)]) {
       const { run, form, items: back } = runThere(items);
       expect([run, form]).toEqual([0xfedcba98, Form.doubles]);
       expect(same(back, items)).toBe(true);
     }
+  });
+
+  it("lists of whole numbers of 32 bits are ints, one of them or many; the last one decides", () => {
+    const ends = [0, 1, -1, 2 ** 31 - 1, -(2 ** 31)];
+    const many = Array.from({ length: 10_000 }, (_, i) => i - 5_000);
+    for (const items of [ends, ...ends.map((n) => [n]), many]) {
+      const { form, items: back } = runThere(items);
+      expect(form).toBe(Form.ints);
+      expect(same(back, items)).toBe(true);
+    }
+    for (const last of [-0, 0.5, 2 ** 31, -(2 ** 31) - 1, Number.NaN]) {
+      for (const items of [
+        [...ends, last],
+        [...many, last],
+      ]) {
+        const { form, items: back } = runThere(items);
+        expect(form).toBe(Form.doubles);
+        expect(same(back, items)).toBe(true);
+      }
+    }
+    expect(runThere([...many, "x"]).form).toBe(Form.cbor);
   });
 
   it("property: any list of numbers, at any place in memory", () => {
@@ -99,11 +121,11 @@ describe("task messages: run", () => {
 
   it("tells the bytes of its payload, negative when the link asks to wait", () => {
     const loop = new Loop();
-    expect([sendRun(loop, HERE, 1, 1, [1, 2]), sendRun(loop, HERE, 1, 1, undefined)]).toEqual([24, 8]);
+    const sizeOf = (items: number[] | undefined) => sendRun(loop, HERE, 1, 1, items);
+    expect([sizeOf([1.5, 2]), sizeOf([1, 2]), sizeOf(undefined)]).toEqual([24, 16, 8]);
     loop.hasRoom = false;
-    expect([sendRun(loop, HERE, 1, 1, [1, 2]), sendRun(loop, HERE, 1, 1, new Array(1_000).fill(1))]).toEqual([
-      -24, -8_008,
-    ]);
+    const sizes = [sizeOf([1.5, 2]), sizeOf(new Array(1_000).fill(1)), sizeOf(new Array(1_000).fill(1.5))];
+    expect(sizes).toEqual([-24, -4_008, -8_008]);
   });
 
   it("nothing is sent of items that cannot travel", () => {

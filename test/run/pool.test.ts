@@ -1,5 +1,6 @@
 // Calls of the pool on real processes: what comes back, in which order, from how many slots, and how far sources are read.
 import { availableParallelism } from "node:os";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { MeshProcess, nothingLeft, resultOf, runScript, testFolder } from "../support/mesh.ts";
 
@@ -203,6 +204,27 @@ const tiny = await pool().map((x: number) => x + 1, Array.from({ length: n }, (_
 const heavy = await pool().map((x: number) => { const end = performance.now() + 60; while (performance.now() < end); return [x, process.pid]; }, [1, 2, 3, 4, 5]);
 out([tiny.length, tiny.every((x, i) => x === i + 1), heavy.map(([x]) => x), new Set(heavy.map(([, pid]) => pid)).size]);`;
     expect(await resultOf(script, { args: ["--slots", "2"] })).toEqual([1_000_000, true, [1, 2, 3, 4, 5], 2]);
+  });
+
+  test("F45 what waits in a slot behind a long item is done by the others", async () => {
+    // The long item ends when all others are done: if one of them waited behind it, neither would ever be.
+    const script = `import { existsSync, writeFileSync } from "node:fs";
+import { args, pool } from "mesh"; ${out}
+const go = args[0];
+const wait = (i: number) => {
+  const end = performance.now() + 20_000;
+  while (i === 0 && !existsSync(go) && performance.now() < end);
+  return [i, performance.now() < end];
+};
+const order: number[] = [];
+for await (const [i, inTime] of pool().imapUnordered(wait, Array.from({ length: 300 }, (_, i) => i), { chunkSize: 1 })) {
+  if (!inTime) throw new Error("an item waited behind the long one");
+  if (order.push(i) === 299) writeFileSync(go, "");
+}
+out([order.length, new Set(order).size, order.at(-1)]);`;
+    using folder = testFolder();
+    const options = { args: ["--slots", "2"], scriptArgs: [join(folder.path, "go")] };
+    expect(await resultOf(script, options)).toEqual([300, 300, 0]);
   });
 
   test("F45 items of very different length: no slot waits behind a long one", async () => {

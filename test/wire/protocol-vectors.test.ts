@@ -208,6 +208,7 @@ const checks: Record<string, Check> = {
     expect([error.name, error.message, error.cause, error.stack]).toEqual(["RangeError", "no", 5, "RangeError: no"]);
   }),
   "run-doubles": run([1, -0], 2),
+  "run-ints": run([1, -2], 3),
   "run-cbor": run(["a"], 1),
   "run-call": run(undefined, 0),
   "result-done": result((to) => sendDone(to, HERE, 1, [2.5], 1.5), { status: 0, elapsedMs: 1.5, values: [2.5] }),
