@@ -1,7 +1,11 @@
 // Where the items of a call come from: a list, an iterable or an async iterable, read only as fast as they are used.
+import { type Numbers, numbersOf } from "./numbers.ts";
 
 /** What pool methods take items from. */
 export type Items<T> = Iterable<T> | AsyncIterable<T>;
+
+/** Items that were taken: a list, or numbers as they lie in memory. */
+export type ItemList = readonly unknown[] | Numbers;
 
 export interface ItemSource {
   /** Items in all, when that is known. */
@@ -11,25 +15,28 @@ export interface ItemSource {
   /** It has failed and gave all it had before: the next `take` throws why. */
   readonly failed?: boolean;
   /** Up to `max` items that are there now; an async source asks for more. Throws what the iterable throws. */
-  take(max: number): unknown[];
+  take(max: number): ItemList;
   /** Tells the iterable that no more is wanted. */
   close(): void;
 }
 
 /** `arrived` is called when an async source has more, has ended or failed; a failure is thrown by the next `take`. */
 export function itemSource(items: Items<unknown>, arrived: () => void): ItemSource {
-  if (Array.isArray(items)) return new ListSource(items.slice());
+  // A copy: what its owner changes in the list from now on is not meant.
+  if (Array.isArray(items)) return new ListSource((items.length >= WORTH_PACKING && numbersOf(items)) || items.slice());
   if (typeof (items as AsyncIterable<unknown>)[Symbol.asyncIterator] === "function") {
     return new AsyncSource((items as AsyncIterable<unknown>)[Symbol.asyncIterator](), arrived);
   }
   return new SyncSource((items as Iterable<unknown>)[Symbol.iterator]());
 }
 
+const WORTH_PACKING = 1_000;
+
 class ListSource implements ItemSource {
-  readonly #list: unknown[];
+  readonly #list: ItemList;
   #at = 0;
 
-  constructor(list: unknown[]) {
+  constructor(list: ItemList) {
     this.#list = list;
   }
 
@@ -41,9 +48,11 @@ class ListSource implements ItemSource {
     return this.#at >= this.#list.length;
   }
 
-  take(max: number): unknown[] {
+  take(max: number): ItemList {
     if (max === 1 && this.#at < this.#list.length) return [this.#list[this.#at++]];
-    const taken = this.#list.slice(this.#at, this.#at + max);
+    const list = this.#list;
+    const end = this.#at + max;
+    const taken = Array.isArray(list) ? list.slice(this.#at, end) : (list as Numbers).subarray(this.#at, end);
     this.#at += taken.length;
     return taken;
   }

@@ -1,7 +1,7 @@
 // One call of map, imap, submit or apply: which items are still to be done, which are under way, and what failed.
 // Knows nothing of links; the scheduler takes chunks from it and brings back what became of them.
 import { MeshError } from "../errors.ts";
-import type { ItemSource } from "./items.ts";
+import type { ItemList, ItemSource } from "./items.ts";
 import { noteCaller, noteTask } from "./task-error.ts";
 import type { Outcomes } from "./task-wire.ts";
 
@@ -57,7 +57,7 @@ export interface Chunk {
   run: Run;
   first: number;
   /** Undefined for a call without items. */
-  items: unknown[] | undefined;
+  items: ItemList | undefined;
   /** Tries so far, this one included. */
   attempt: number;
 }

@@ -19,6 +19,7 @@ import type { Codec } from "../wire/codec.ts";
 import { type Address, HEADER_BYTES, type Message } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
 import type { FunctionDescription } from "../wire/travel.ts";
+import { copyNumbers, isInt } from "./numbers.ts";
 
 /** What a slot must know before it can run items: the function and what is the same for all of them. */
 export interface Definition {
@@ -80,23 +81,16 @@ export interface Sender {
   send(to: Address, type: number, mailbox: number, correlation: number, payload: Uint8Array): boolean;
 }
 
-/**
- * The form for a list. Plain numbers cross some 50 times faster than CBOR. Whole ones have a form of their own not for
- * its size: a number that was once read as a double makes the loops of the function that gets it slower.
- */
+/** The form for a short list. */
 function formOf(values: ArrayLike<unknown>): number {
   if (!littleEndian || values.length === 0) return Form.cbor;
   let form: number = Form.ints;
   for (let i = 0; i < values.length; i++) {
     const value = values[i];
     if (typeof value !== "number") return Form.cbor;
-    if ((value | 0) !== value || isNegativeZero(value)) form = Form.doubles;
+    if (!isInt(value)) form = Form.doubles;
   }
   return form;
-}
-
-function isNegativeZero(value: number): boolean {
-  return value === 0 && 1 / value < 0;
 }
 
 /** The first bytes of a payload; `form` is put where it belongs. */
@@ -138,7 +132,7 @@ function sendValues(
   values: ArrayLike<unknown>,
   what: string,
 ): number {
-  if (head.bytes + 4 * values.length > DRAFT_LIMIT_BYTES / 2) {
+  if (littleEndian && head.bytes + 4 * values.length > DRAFT_LIMIT_BYTES / 2) {
     const packed = packNumbers(values, head.bytes, Form.ints) ?? packNumbers(values, head.bytes, Form.doubles);
     if (!packed) return sendBody(sender, to, head, chunk, sender.codec.encode(values, what));
     head.write(new DataView(packed.payload), 0, packed.form);
@@ -159,14 +153,7 @@ function packNumbers(values: ArrayLike<unknown>, headBytes: number, form: 2 | 3)
   const width = form === Form.ints ? 4 : 8;
   const payload = new ArrayBuffer(headBytes + width * values.length);
   const target = form === Form.ints ? new Int32Array(payload) : new Float64Array(payload);
-  const first = headBytes / width;
-  for (let i = 0; i < values.length; i++) {
-    const value = values[i];
-    if (typeof value !== "number") return undefined;
-    target[first + i] = value;
-    if (form === Form.ints && (target[first + i] !== value || isNegativeZero(value))) return undefined;
-  }
-  return { payload, form };
+  return copyNumbers(values, target, headBytes / width) ? { payload, form } : undefined;
 }
 
 function writeNumbers(view: DataView, at: number, form: number, numbers: ArrayLike<number>): void {
@@ -248,7 +235,7 @@ export function sendRun(
   to: Address,
   chunk: number,
   run: number,
-  items: readonly unknown[] | undefined,
+  items: ArrayLike<unknown> | undefined,
 ): number {
   runHead.run = run;
   return items ? sendValues(sender, to, runHead, chunk, items, "items") : sendHead(sender, to, runHead, chunk);
