@@ -11,6 +11,8 @@ export interface LinkHandler {
    * keep a copy of what must outlive it.
    */
   frame(frame: Uint8Array): void;
+  /** If there: called instead of `frame` by links that have the frame inside other bytes, from `start` to before `end`. */
+  span?(bytes: Uint8Array, start: number, end: number): void;
   /** The transport can take more after a `send` that returned false. */
   drained(): void;
   /** Called exactly once, last. Without `error` the other side ended the link on purpose. */

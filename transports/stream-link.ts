@@ -150,14 +150,17 @@ export class StreamLink implements Link {
 
   #read(bytes: Uint8Array): void {
     try {
-      this.#reader.push(bytes, this.#onFrame);
+      this.#reader.pushSpans(bytes, this.#onSpan);
     } catch (error) {
       this.destroy(error as Error);
     }
   }
 
-  readonly #onFrame = (frame: Uint8Array): void => {
-    if (!this.#broken) this.#handler?.frame(frame);
+  readonly #onSpan = (bytes: Uint8Array, start: number, end: number): void => {
+    const handler = this.#handler;
+    if (this.#broken || !handler) return;
+    if (handler.span) handler.span(bytes, start, end);
+    else handler.frame(bytes.subarray(start, end));
   };
 
   #endWhenSent(): void {

@@ -194,25 +194,26 @@ function doubleAt(bytes: Uint8Array, at: number): number {
   return oneDouble[0]!;
 }
 
-function intAt(bytes: Uint8Array, at: number): number {
-  return bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
+function intAt(bytes: Uint8Array, at: number, isLittleEndian: boolean): number {
+  const [a, b, c, d] = [bytes[at]!, bytes[at + 1]!, bytes[at + 2]!, bytes[at + 3]!];
+  return isLittleEndian ? a | (b << 8) | (c << 16) | (d << 24) : (a << 24) | (b << 16) | (c << 8) | d;
 }
 
-/** The values of a message whose list begins at byte `at` of its frame. */
-function readValues(form: number, frame: Uint8Array, at: number, codec: Codec): ArrayLike<unknown> {
+/** The values of a message whose list lies in `bytes` from `at` to before `end`. */
+function readValues(form: number, bytes: Uint8Array, at: number, end: number, codec: Codec): ArrayLike<unknown> {
   switch (form) {
     case Form.none:
       return [];
     case Form.cbor:
-      return codec.decode(frame.subarray(at)) as unknown[];
+      return codec.decode(bytes.subarray(at, end)) as unknown[];
     case Form.doubles: {
-      if (frame.length === at + 8) return [doubleAt(frame, at)];
-      const copy = frame.slice(at); // doubles must lie at a multiple of 8
+      if (end === at + 8) return [doubleAt(bytes, at)];
+      const copy = bytes.slice(at, end); // doubles must lie at a multiple of 8
       return new Float64Array(copy.buffer, copy.byteOffset, copy.length >>> 3);
     }
     case Form.ints: {
-      if (frame.length === at + 4) return [intAt(frame, at)];
-      const copy = frame.slice(at);
+      if (end === at + 4) return [intAt(bytes, at, true)];
+      const copy = bytes.slice(at, end);
       return new Int32Array(copy.buffer, copy.byteOffset, copy.length >>> 2);
     }
     default:
@@ -242,12 +243,12 @@ export function sendRun(
 }
 
 /** Throws PROTOCOL when the message is no chunk. */
-export function readRun({ frame }: Message, codec: Codec): RunMessage {
-  const at = HEADER_BYTES;
-  if (frame.length < at + RUN_HEAD_BYTES) throw new MeshError("PROTOCOL", "a run message is too short");
-  const run = frame[at]! * 0x1000000 + ((frame[at + 1]! << 16) | (frame[at + 2]! << 8) | frame[at + 3]!);
-  const form = frame[at + 4]!;
-  return { run, form, items: readValues(form, frame, at + RUN_HEAD_BYTES, codec) };
+export function readRun({ bytes, start, end }: Message, codec: Codec): RunMessage {
+  const at = start + HEADER_BYTES;
+  if (end < at + RUN_HEAD_BYTES) throw new MeshError("PROTOCOL", "a run message is too short");
+  const run = intAt(bytes, at, false) >>> 0;
+  const form = bytes[at + 4]!;
+  return { run, form, items: readValues(form, bytes, at + RUN_HEAD_BYTES, end, codec) };
 }
 
 export interface ResultMessage {
@@ -284,9 +285,9 @@ export function sendDropped(sender: Sender, to: Address, chunk: number): void {
 }
 
 /** Throws PROTOCOL when the message is no result. */
-export function readResult({ frame }: Message, codec: Codec): ResultMessage {
-  const at = HEADER_BYTES;
-  if (frame.length < at + RESULT_HEAD_BYTES) throw new MeshError("PROTOCOL", "a result message is too short");
-  const values = readValues(frame[at + 1]!, frame, at + RESULT_HEAD_BYTES, codec);
-  return { status: frame[at]!, elapsedMs: doubleAt(frame, at + 8), values };
+export function readResult({ bytes, start, end }: Message, codec: Codec): ResultMessage {
+  const at = start + HEADER_BYTES;
+  if (end < at + RESULT_HEAD_BYTES) throw new MeshError("PROTOCOL", "a result message is too short");
+  const values = readValues(bytes[at + 1]!, bytes, at + RESULT_HEAD_BYTES, end, codec);
+  return { status: bytes[at]!, elapsedMs: doubleAt(bytes, at + 8), values };
 }

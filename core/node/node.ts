@@ -98,7 +98,8 @@ export class Node {
     const peer = this.#addPeer(link, address);
     if (isDefault) this.#defaultRoute = peer;
     link.attach({
-      frame: (frame) => this.#receive(frame, peer),
+      frame: (frame) => this.#receive(peer, frame),
+      span: (bytes, start, end) => this.#receive(peer, bytes, start, end),
       drained: () => this.#drained(peer),
       closed: (error) => this.#lost(peer, error),
     });
@@ -119,18 +120,17 @@ export class Node {
       if (!refused) this.onRefused(error);
       link.destroy(error);
     });
+    const greet = (frame: Uint8Array) => {
+      if (refused) return;
+      peer = this.#readHello(frame, link);
+      refused = !peer;
+      if (!peer) return; // the timer goes on: it ends who does not take the refusal
+      timer.cancel();
+      joined(peer.address);
+    };
     link.attach({
-      frame: (frame) => {
-        if (peer) return this.#receive(frame, peer);
-        if (refused) return;
-        peer = this.#readHello(frame, link);
-        if (!peer)
-          refused = true; // the timer goes on: it ends who does not take the refusal
-        else {
-          timer.cancel();
-          joined(peer.address);
-        }
-      },
+      frame: (frame) => (peer ? this.#receive(peer, frame) : greet(frame)),
+      span: (bytes, start, end) => (peer ? this.#receive(peer, bytes, start, end) : greet(bytes.subarray(start, end))),
       drained: () => peer && this.#drained(peer),
       closed: (error) => {
         timer.cancel();
@@ -352,16 +352,16 @@ export class Node {
     }
   }
 
-  #receive(frame: Uint8Array, from: Peer): void {
+  #receive(from: Peer, bytes: Uint8Array, start = 0, end = bytes.length): void {
     const message = this.#message;
     try {
-      readMessage(frame, message);
+      readMessage(bytes, message, start, end);
     } catch (error) {
       from.lane.link.destroy(error as Error);
       return;
     }
     if (message.toNode !== this.address.node || message.toSlot !== this.address.slot) {
-      this.#forward(message, frame, from);
+      this.#forward(message, from);
       return;
     }
     try {
@@ -404,11 +404,11 @@ export class Node {
     }
   }
 
-  #forward(message: Message, frame: Uint8Array, from: Peer): void {
+  #forward(message: Message, from: Peer): void {
     const to = { node: message.toNode, slot: message.toSlot };
     const peer = this.#peerFor(to);
     if (peer && peer !== from) {
-      peer.lane.forward(frame);
+      peer.lane.forward(message.frame);
       return;
     }
     if (!(message.flags & FLAG_REQUEST)) return;

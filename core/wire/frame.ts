@@ -34,6 +34,9 @@ function readLength(bytes: Uint8Array, offset: number): number {
   throw new MeshError("PROTOCOL", `a peer announced a frame of ${length} bytes; allowed are 1 to ${FRAME_LIMIT_BYTES}`);
 }
 
+/** Takes a frame that lies in `bytes` from `start` to before `end`; valid during the call. */
+export type TakeSpan = (bytes: Uint8Array, start: number, end: number) => void;
+
 /**
  * Cuts a stream of bytes into frames. Frames that lie whole in one chunk are handed on without a copy.
  * Memory stays under one frame plus one chunk, and grows with the bytes that came, not with the length announced.
@@ -44,12 +47,17 @@ export class FrameReader {
 
   /** Calls `frame` for each whole frame; the bytes are valid during that call. Throws PROTOCOL on a bad length. */
   push(chunk: Uint8Array, frame: (frame: Uint8Array) => void): void {
+    this.pushSpans(chunk, (bytes, start, end) => frame(bytes.subarray(start, end)));
+  }
+
+  /** As `push`, but says where a frame lies instead of making a view of it, which costs more than a small frame. */
+  pushSpans(chunk: Uint8Array, span: TakeSpan): void {
     let offset = 0;
     if (this.#heldBytes > 0) {
-      offset = this.#completeHeld(chunk, frame);
+      offset = this.#completeHeld(chunk, span);
       if (offset < 0) return;
     }
-    offset = cutFrames(chunk, offset, frame);
+    offset = cutFrames(chunk, offset, span);
     if (offset < chunk.length) this.#hold(chunk.subarray(offset));
   }
 
@@ -59,7 +67,7 @@ export class FrameReader {
   }
 
   /** Finishes the held frame from the chunk; returns how much of it that took, or -1 when it is not whole yet. */
-  #completeHeld(chunk: Uint8Array, frame: (frame: Uint8Array) => void): number {
+  #completeHeld(chunk: Uint8Array, span: TakeSpan): number {
     let taken = 0;
     if (this.#heldBytes < FRAME_HEAD_BYTES) {
       taken = Math.min(FRAME_HEAD_BYTES - this.#heldBytes, chunk.length);
@@ -70,10 +78,11 @@ export class FrameReader {
     const part = chunk.subarray(taken, taken + wanted);
     this.#hold(part);
     if (part.length < wanted) return -1;
-    const whole = this.#held.subarray(FRAME_HEAD_BYTES, this.#heldBytes);
+    const whole = this.#held;
+    const end = this.#heldBytes;
     this.#heldBytes = 0;
-    if (this.#held.length > KEEP_BYTES) this.#held = new Uint8Array(0);
-    frame(whole);
+    if (whole.length > KEEP_BYTES) this.#held = new Uint8Array(0);
+    span(whole, FRAME_HEAD_BYTES, end);
     return taken + wanted;
   }
 
@@ -93,12 +102,12 @@ export class FrameReader {
 const KEEP_BYTES = 1024 * 1024;
 
 /** Hands on every whole frame from `offset`; returns where the first incomplete one begins. */
-function cutFrames(chunk: Uint8Array, offset: number, frame: (frame: Uint8Array) => void): number {
+function cutFrames(chunk: Uint8Array, offset: number, span: TakeSpan): number {
   let start = offset;
   while (chunk.length - start >= FRAME_HEAD_BYTES) {
     const end = start + FRAME_HEAD_BYTES + readLength(chunk, start);
     if (end > chunk.length) break;
-    frame(chunk.subarray(start + FRAME_HEAD_BYTES, end));
+    span(chunk, start + FRAME_HEAD_BYTES, end);
     start = end;
   }
   return start;

@@ -46,12 +46,25 @@ export class Message {
   mailbox = 0;
   /** Ties an answer to its question; chosen by who asked. */
   correlation = 0;
-  /** Header and payload, for handlers that read a few bytes without a view of their own. */
-  frame: Uint8Array = NOTHING;
+  /** Where the frame lies: `bytes` from `start` to before `end`. For handlers that read a few bytes without a view. */
+  bytes: Uint8Array = NOTHING;
+  start = 0;
+  end = NOTHING.length;
 
-  /** The bytes after the header, in the frame: valid during the handler's call only. */
+  /** Header and payload: valid during the handler's call only, as is the payload. */
+  get frame(): Uint8Array {
+    return this.bytes.subarray(this.start, this.end);
+  }
+
+  set frame(frame: Uint8Array) {
+    this.bytes = frame;
+    this.start = 0;
+    this.end = frame.length;
+  }
+
+  /** The bytes after the header. */
   get payload(): Uint8Array {
-    return this.frame.subarray(HEADER_BYTES);
+    return this.bytes.subarray(this.start + HEADER_BYTES, this.end);
   }
 }
 
@@ -77,24 +90,26 @@ export function writeHeader(
 }
 
 /**
- * Reads a frame into `message` (reused between frames, so that a frame costs no object).
- * Throws PROTOCOL when it is no message: too short, an unknown flag, or a byte that must be zero is not.
+ * Reads the frame that lies in `bytes` from `start` to before `end` into `message`, which is used again for the next:
+ * a frame costs no object. Throws PROTOCOL when it is no message: too short, an unknown flag, or a byte that must be zero is not.
  */
-export function readMessage(frame: Uint8Array, message: Message): void {
-  if (frame.length < HEADER_BYTES) {
-    throw new MeshError("PROTOCOL", `a message has at least ${HEADER_BYTES} bytes, this one ${frame.length}`);
+export function readMessage(bytes: Uint8Array, message: Message, start = 0, end = bytes.length): void {
+  if (end - start < HEADER_BYTES) {
+    throw new MeshError("PROTOCOL", `a message has at least ${HEADER_BYTES} bytes, this one ${end - start}`);
   }
-  message.type = frame[0]!;
-  message.flags = frame[1]!;
-  message.toSlot = u16(frame, 2);
-  message.toNode = u32(frame, 4);
-  message.fromNode = u32(frame, 8);
-  message.fromSlot = u16(frame, 12);
-  message.mailbox = u32(frame, 16);
-  message.correlation = u32(frame, 20);
-  message.frame = frame;
+  message.type = bytes[start]!;
+  message.flags = bytes[start + 1]!;
+  message.toSlot = u16(bytes, start + 2);
+  message.toNode = u32(bytes, start + 4);
+  message.fromNode = u32(bytes, start + 8);
+  message.fromSlot = u16(bytes, start + 12);
+  message.mailbox = u32(bytes, start + 16);
+  message.correlation = u32(bytes, start + 20);
+  message.bytes = bytes;
+  message.start = start;
+  message.end = end;
   if (message.flags & ~KNOWN_FLAGS) throw new MeshError("PROTOCOL", `a message has unknown flags ${message.flags}`);
-  if (u16(frame, 14) !== 0) throw new MeshError("PROTOCOL", "a message has something where zero must be");
+  if (u16(bytes, start + 14) !== 0) throw new MeshError("PROTOCOL", "a message has something where zero must be");
 }
 
 export function emptyMessage(): Message {
