@@ -2,7 +2,7 @@
 import { readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { Argument, Command } from "@commander-js/extra-typings";
-import type { ProgramContext } from "./main.ts";
+import type { ProgramContext } from "./program.ts";
 
 const SHELLS = ["bash", "zsh", "fish", "powershell"] as const;
 

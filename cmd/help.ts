@@ -1,9 +1,9 @@
 // mesh help [COMMAND or TOPIC]. A subcommand's help is its own --help; what stands here are the topics beside them.
 import { Command } from "@commander-js/extra-typings";
-import { nearest } from "../core/config/nearest.ts";
 import { MeshError } from "../core/errors.ts";
+import { nearest } from "../core/nearest.ts";
 import { EXIT } from "./exit.ts";
-import type { ProgramContext } from "./main.ts";
+import type { ProgramContext } from "./program.ts";
 
 const EXIT_CODES = `The exit status of mesh says what happened:
 

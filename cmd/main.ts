@@ -1,13 +1,8 @@
 // The composition root: the table of subcommands, each loaded only when it is asked for, and the way out of the process.
 // The command line parser is loaded only for what needs it: `mesh version`, slots and workers start without.
 import type { Command } from "commander";
+import type { ProgramContext } from "./program.ts";
 import { versionLine } from "./version.ts";
-
-/** What a subcommand may ask of the program it belongs to. */
-export interface ProgramContext {
-  /** The program with every subcommand loaded, so with all options and arguments: for help and completions. */
-  loadAll(): Promise<Command>;
-}
 
 /** A subcommand in the parser's words. Its action resolves when the process should end, with `process.exitCode` set. */
 interface CommandModule {

@@ -3,6 +3,12 @@ import { styleText } from "node:util";
 import { Command, CommanderError } from "commander";
 import { EXIT } from "./exit.ts";
 
+/** What a subcommand may ask of the program it belongs to. */
+export interface ProgramContext {
+  /** The program with every subcommand loaded, so with all options and arguments: for help and completions. */
+  loadAll(): Promise<Command>;
+}
+
 interface Row {
   name: string;
   summary: string;

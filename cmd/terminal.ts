@@ -4,6 +4,7 @@
 import { fstatSync, write } from "node:fs";
 import { isatty } from "node:tty";
 import type { Clock, Timer } from "../core/clock.ts";
+import type { Progress } from "../core/worker/control.ts";
 
 export type OutputStream = "stdout" | "stderr";
 
@@ -24,17 +25,6 @@ export interface TerminalOptions {
   clock: Clock;
   /** Called once, when stdout takes no more (its reader is gone, its disk is full). What follows on stdout is dropped. */
   onBroken?: (error: Error) => void;
-}
-
-/** What the bar tells. Without `total` (an iterable of unknown length) it is a counter. */
-export interface Progress {
-  label: string;
-  done: number;
-  total?: number;
-  running: number;
-  failed?: number;
-  /** Items finished per second, as the caller averages it; the time left is computed from it. */
-  ratePerS: number;
 }
 
 // Slot output waits this long for the script to finish a line it has begun; a prompt that waits for a person must not hold

@@ -1,7 +1,8 @@
 // The library as jobs import it: `import { pool } from "mesh"`.
 
+export type { NodeInfo, Self } from "./api/context.ts";
 export type { Items } from "./api/items.ts";
-export { args, type NodeInfo, nodes, type Self, self } from "./api/nodes.ts";
+export { args, nodes, self } from "./api/nodes.ts";
 export { type MapOptions, type Pool, type PoolOptions, pool, type Settled, type TaskResult, task } from "./api/pool.ts";
 export { type TaskPlace, taskOf } from "./api/task-error.ts";
 export { MeshError, type MeshErrorCode } from "./errors.ts";

@@ -2,8 +2,35 @@
 import { MeshError } from "../errors.ts";
 import type { Node } from "../node/node.ts";
 import type { AnyFunction, FunctionDescription } from "../wire/travel.ts";
-import type { NodeInfo, Self } from "./nodes.ts";
 import type { Scheduler } from "./scheduler.ts";
+
+/** A machine of the mesh as a job sees it. */
+export interface NodeInfo {
+  /** Unique in the mesh; "here" is the machine of this mesh when it has no other. */
+  name: string;
+  /** The machine's own name. */
+  host: string;
+  /** Slots a job may use: its cores unless set otherwise. */
+  slots: number;
+  /** Hardware threads. */
+  cores: number;
+  /** "x64" or "arm64". */
+  arch: string;
+  /** Bytes of memory. */
+  memoryBytes: number;
+}
+
+/** The process that asks. */
+export interface Self {
+  /** Name of its node. */
+  node: string;
+  /** 0 in the script itself, otherwise the number of the slot on its node, from 1. */
+  slot: number;
+  /** Whether this is the script itself and not a task. */
+  isDriver: boolean;
+  /** Number of the job. */
+  job: number;
+}
 
 export interface JobContext {
   node: Node;

@@ -1,7 +1,7 @@
 // What no single value of mesh.toml shows: names that must exist, ranges that must fit each other, times in order.
 // Looks at the file as parsed, so that these problems are told together with those of the shape.
 import { isMeshError } from "../errors.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../nearest.ts";
 import type { Problem } from "./problems.ts";
 import { expandRanges, hasRange, RANGE_LIMIT } from "./ranges.ts";
 import { BUILTIN_PROVIDERS, BUILTIN_TRANSPORTS } from "./schema.ts";

@@ -1,5 +1,5 @@
 // What is said of a key that mesh.toml does not have.
-import { nearest } from "./nearest.ts";
+import { nearest } from "../nearest.ts";
 import type { Problem } from "./problems.ts";
 
 /** Makes the problem of an unknown key, with the nearest of the keys that `knownKeys` allows at its place. */

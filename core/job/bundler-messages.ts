@@ -2,7 +2,7 @@
 
 import { readdirSync } from "node:fs";
 import { basename, dirname, parse, resolve } from "node:path";
-import { closest } from "./closest.ts";
+import { nearest } from "../nearest.ts";
 import type { Diagnostic } from "./diagnostics.ts";
 import type { Rendered } from "./edits.ts";
 import type { OwnFiles } from "./own-files.ts";
@@ -54,7 +54,7 @@ export function neighbour(path: string): string | undefined {
 
 function closestFile(base: string, names: string[]): string | undefined {
   const stems = new Map(names.map((name) => [parse(base).ext ? name : parse(name).name, name]));
-  const near = closest(base, stems.keys());
+  const near = nearest(base, stems.keys());
   return near === undefined ? undefined : stems.get(near);
 }
 

@@ -3,8 +3,8 @@
 
 import { readFileSync } from "node:fs";
 import { dirname, relative } from "node:path";
+import { nearest } from "../nearest.ts";
 import { type Analysis, analyse } from "./analysis.ts";
-import { closest } from "./closest.ts";
 import type { Diagnostic } from "./diagnostics.ts";
 import type { Rendered } from "./edits.ts";
 import { analyseModule, importOf, type Module } from "./module.ts";
@@ -152,7 +152,7 @@ function missingExport(name: string, apiExports: readonly string[]): string {
   if (name === "default") {
     return '"mesh" has no default export: write `import { pool } from "mesh"` or `import * as mesh from "mesh"`';
   }
-  const near = closest(name, apiExports);
+  const near = nearest(name, apiExports);
   const hint = near ? `did you mean \`${near}\`?` : `it exports ${[...apiExports].sort().join(", ")}`;
   return `"mesh" has no export \`${name}\`: ${hint}`;
 }

@@ -77,7 +77,7 @@ export interface KillSlot {
   graceMs?: number;
 }
 
-/** slot -> head: how a long call goes on; null takes the bar away. */
+/** slot -> head: how a long call goes on, without `total` for iterables; null takes the bar away. */
 export interface Progress {
   label: string;
   done: number;

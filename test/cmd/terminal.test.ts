@@ -3,8 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Progress, progressLine, Terminal, type TerminalOptions } from "../../cmd/terminal.ts";
+import { progressLine, Terminal, type TerminalOptions } from "../../cmd/terminal.ts";
 import { ManualClock } from "../../core/clock.ts";
+import type { Progress } from "../../core/worker/control.ts";
 import { until } from "../support/until.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);

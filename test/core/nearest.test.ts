@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { nearest } from "../../core/config/nearest.ts";
+import { nearest } from "../../core/nearest.ts";
 
 const KEYS = ["ssh", "slots", "slotMemory", "tags", "provider"];
 
