@@ -1,5 +1,5 @@
 // The folder of one run: sockets, status pages and bundles, readable by their user alone, gone when the run is over.
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { chmodSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { MeshError } from "../errors.ts";
@@ -17,7 +17,7 @@ export function makeRunFolder(): string {
     try {
       const parent = ownFolder(join(base, `mesh-${userInfo().uid}`));
       removeDead(parent);
-      const folder = mkdtempSync(join(parent, `${process.pid}-${startOf(process.pid)}-`));
+      const folder = mkdtempSync(join(parent, `${process.pid}-${startOf(process.pid)}-${pidNamespace()}-`));
       if (Buffer.byteLength(folder) <= FOLDER_LIMIT_BYTES) return folder;
       rmSync(folder, { recursive: true });
       tried.push(`${folder}: its path is longer than ${FOLDER_LIMIT_BYTES} bytes`);
@@ -40,16 +40,28 @@ function bases(): string[] {
 /** A folder that belongs to this user and to nobody else; one that others prepared is refused. */
 function ownFolder(path: string): string {
   mkdirSync(path, { recursive: true, mode: 0o700 });
-  const { uid } = statSync(path);
-  if (uid !== userInfo().uid) throw new Error(`${path} belongs to user ${uid}`);
+  const stat = lstatSync(path);
+  if (!stat.isDirectory()) throw new Error(`${path} is a link, which others may have laid`);
+  if (stat.uid !== userInfo().uid) throw new Error(`${path} belongs to user ${stat.uid}`);
   chmodSync(path, 0o700);
   return path;
 }
 
 function removeDead(parent: string): void {
   for (const name of readdirSync(parent)) {
-    const [pid, start] = name.split("-");
-    if (pid && start && startOf(Number(pid)) !== start) removeRunFolder(join(parent, name));
+    const [pid, start, namespace] = name.split("-");
+    // Process ids of another container, which may share this folder, say nothing here.
+    if (!pid || !start || namespace !== pidNamespace()) continue;
+    if (startOf(Number(pid)) !== start) removeRunFolder(join(parent, name));
+  }
+}
+
+/** The number of the kernel's namespace that our process ids belong to; "0" where there is none. */
+function pidNamespace(): string {
+  try {
+    return /\d+/.exec(readlinkSync("/proc/self/ns/pid"))?.[0] ?? "0";
+  } catch {
+    return "0";
   }
 }
 
