@@ -480,7 +480,7 @@ function hasRoom(slot: Slot, run: Run): boolean {
   if (!slot.chunksAtDepth[run.depth]) return true;
   if (run.estimate.itemMs === undefined || slot.loadBytes >= AHEAD_BYTES) return false;
   if (slot.loadMs < AHEAD_MS) return slot.chunks < AHEAD_CHUNKS;
-  const leavesSomeForOthers = run.remaining === undefined || run.remaining > run.seats.size;
+  const leavesSomeForOthers = run.remaining === undefined || run.remaining >= run.seats.size;
   return slot.chunks === 1 && slot.loadMs < ONE_AHEAD_MS && leavesSomeForOthers;
 }
 
