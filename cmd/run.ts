@@ -24,7 +24,12 @@ export function command() {
     .description("Run a TypeScript script; its functions handed to the mesh run on every core of this machine.")
     .argument("<script>", "the TypeScript or JavaScript file to run")
     .argument("[args...]", "the script's own arguments; options after the script are the script's too")
-    .addOption(new Option("--slots <count>", "processes for tasks (default: one for each core)").argParser(parseSlots))
+    .addOption(
+      new Option(
+        "--slots <count>",
+        "processes for tasks (default: as mesh.toml says, else one for each core)",
+      ).argParser(parseSlots),
+    )
     .addOption(
       new Option("--slot-memory <size>", 'memory each of them may use, such as "512M"').argParser(parsed(parseSize)),
     )

@@ -1,6 +1,7 @@
 // `mesh worker`: the agent of a host. So far of this machine, started by `mesh run` and told where by its arguments.
 import { rmSync } from "node:fs";
 import { join } from "node:path";
+import { MeshError } from "../core/errors.ts";
 import { Node } from "../core/node/node.ts";
 import { Codec } from "../core/wire/codec.ts";
 import { Agent } from "../core/worker/agent.ts";
@@ -11,7 +12,7 @@ import { ownCommand } from "./own-command.ts";
 
 /** Serves one run in `folder` until its head is gone; then nothing of it is left. Never resolves before. */
 export async function main([folder]: string[]): Promise<number> {
-  if (!folder) return 2;
+  if (!folder) throw new MeshError("USAGE", "this version's agent is started by mesh itself, by `mesh run`");
   becomeSubreaper();
   const transport = new UnixTransport();
   const node = new Node(AGENT, new Codec());
