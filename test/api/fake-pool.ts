@@ -77,6 +77,8 @@ export class FakeSlot {
 }
 
 export class FakePool {
+  /** What the user was told. */
+  readonly notices: string[] = [];
   readonly transport = new MemoryTransport();
   readonly node = new Node(CALLER, new Codec());
   readonly agent = new Node(AGENT, new Codec());
@@ -108,7 +110,7 @@ export class FakePool {
       agent: AGENT,
       defaultSlots: 3,
       ownSeat: undefined,
-      notice: () => {},
+      notice: (text) => void this.notices.push(text),
       dial: async (address) => {
         const link = await this.transport.dial(address);
         const slot = [...this.slots.values()].find(({ info }) => info.address === address);

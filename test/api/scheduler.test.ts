@@ -99,6 +99,23 @@ describe("Scheduler with TaskRunners", () => {
     expect(largest).toBeGreaterThan(32);
   });
 
+  it.each([
+    ["F46 says once that items cost less than sending them", 1_500, 1],
+    ["F46 says nothing of a short call", 900, 0],
+  ])("%s", async (_, onTheWayMs, notices) => {
+    const { pool, seats } = await poolOf(1);
+    for (let call = 0; call < 2; call++) {
+      pool.map(list(1_000), new KeepingSink(), seats, { chunkSize: 1_000 });
+      nowMs += onTheWayMs; // the items are on their way: this is no work of the slot
+      await turn();
+      await finishAll(pool, 0.1);
+    }
+    expect(pool.scheduler.runs).toEqual([]);
+    expect(pool.notices.length).toBe(notices);
+    if (notices > 0)
+      expect(pool.notices[0]).toMatch(/1000 items .* a plain loop would be faster, or leave chunkSize out/);
+  });
+
   it("chunkSize is kept to", async () => {
     const { pool, seats } = await poolOf(2);
     const sizes = chunkSizes(pool);
