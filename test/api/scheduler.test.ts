@@ -101,7 +101,7 @@ describe("Scheduler with TaskRunners", () => {
 
   it.each([
     ["F46 says once that items cost less than sending them", 1_500, 1],
-    ["F46 says nothing of a short call", 900, 0],
+    ["F46 says nothing of a short call", 800, 0],
   ])("%s", async (_, onTheWayMs, notices) => {
     const { pool, seats } = await poolOf(1);
     for (let call = 0; call < 2; call++) {
