@@ -36,6 +36,8 @@ export interface JobContext {
   node: Node;
   scheduler: Scheduler;
   describeFunction(fn: AnyFunction): FunctionDescription;
+  /** As TravelRegistry.localNames. */
+  localNames(fn: AnyFunction): readonly string[];
   /** Nesting depth of tasks called now. */
   callDepth(): number;
   self: Self;

@@ -244,7 +244,7 @@ class MeshPool implements AsyncDisposable {
       source: call.items && itemSource(call.items, () => this.#scheduler.pump()),
       sink,
       estimate: this.#scheduler.estimateOf(fn.id),
-      definition: encodeDefinition(definition, label),
+      definition: encodeDefinition(definition, call),
       seats: seats ?? this.#takenSeats(),
       chunkSize: options.chunkSize,
       depth: definition.depth,
@@ -296,15 +296,17 @@ function describeTask({ fn, label }: Call) {
 }
 
 /** Encodes captured values and extra arguments, naming the one that cannot travel. */
-function encodeDefinition(definition: Definition, label: string): Uint8Array {
-  const { codec } = jobContext().node;
+function encodeDefinition(definition: Definition, { label, fn }: Call): Uint8Array {
+  const { node, localNames } = jobContext();
+  const { codec } = node;
   try {
     return codec.encode(definition);
   } catch (error) {
     for (const [i, arg] of definition.args.entries()) codec.encode(arg, `${label}: args[${i}]`);
     for (const [name, value] of Object.entries(definition.fn.env)) codec.encode(value, `${label}: captured ${name}`);
+    const names = localNames(fn);
     for (const [i, value] of definition.fn.locals.entries()) {
-      codec.encode(value, `${label}: captured value ${i + 1} of ${definition.fn.id}`);
+      codec.encode(value, `${label}: captured ${names[i] ?? `value ${i + 1} of ${definition.fn.id}`}`);
     }
     throw error;
   }

@@ -30,6 +30,8 @@ interface FunctionRecord {
   env: readonly string[] | Falsy;
   /** Why it cannot travel, as found at build time. */
   reason: string | Falsy;
+  /** What `locals` are called, in their order. */
+  localNames?: readonly string[] | Falsy;
 }
 
 interface ClassRecord extends FunctionRecord {
@@ -80,8 +82,14 @@ export class JobRegistry implements TravelRegistry {
   }
 
   /** Gives a function made where it is handed over its id and a way to read what it captures, later. */
-  fn<F>(value: F, id: string, locals?: (() => unknown[]) | Falsy, env?: readonly string[] | Falsy): F {
-    if (typeof value === "function") this.#records.set(value, { id, locals, env, reason: 0 });
+  fn<F>(
+    value: F,
+    id: string,
+    locals?: (() => unknown[]) | Falsy,
+    env?: readonly string[] | Falsy,
+    localNames?: readonly string[] | Falsy,
+  ): F {
+    if (typeof value === "function") this.#records.set(value, { id, locals, env, reason: 0, localNames });
     return value;
   }
 
@@ -123,6 +131,11 @@ export class JobRegistry implements TravelRegistry {
     if (!record) throw unknownFunction(fn);
     if (record.reason) throw new MeshError("CANNOT_TRAVEL", `${nameOf(fn)} cannot travel: ${record.reason}`);
     return { id: record.id, locals: readLocals(record, fn), env: this.#readEnv(record) };
+  }
+
+  /** What the captured values of a function are called, in the order of `locals`; for messages. */
+  localNames(fn: (...args: never[]) => unknown): readonly string[] {
+    return this.#records.get(fn)?.localNames || [];
   }
 
   /** Makes the described function of this process's bundle, and remembers it so that it can travel on. */

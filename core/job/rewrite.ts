@@ -217,7 +217,8 @@ function shipmentArguments(rewriting: Rewriting, { id, captures, hidden }: Shipm
   const locals = orderedLocals(captures.locals).map((local) =>
     hidden.has(local) ? `${rewriting.accessors.get(local)}()` : local.name,
   );
-  return argumentsText(id, locals.length === 0 ? "0" : `() => [${locals.join(", ")}]`, nameList(captures.data));
+  const names = nameList(orderedLocals(captures.locals));
+  return argumentsText(id, locals.length === 0 ? "0" : `() => [${locals.join(", ")}]`, nameList(captures.data), names);
 }
 
 /** Where code runs that has to run before anything can use a function declared in a block: at the block's start. */

@@ -183,7 +183,8 @@ class Boxer {
     const box = new FunctionBox(fn);
     this.#copies.set(fn, box);
     const { locals, env } = at(path, () => this.#registry.describeFunction(fn));
-    locals.forEach((local, i) => void this.box(local, `${path} (captured value ${i + 1})`));
+    const names = this.#registry.localNames?.(fn) ?? [];
+    locals.forEach((local, i) => void this.box(local, `${path} (captured ${names[i] ?? `value ${i + 1}`})`));
     for (const [name, captured] of Object.entries(env)) this.box(captured, `${path} (captured ${name})`);
     return box;
   }

@@ -30,6 +30,8 @@ export interface InstanceDescription {
 export interface TravelRegistry {
   /** Throws CANNOT_TRAVEL with the reason and the next step when `fn` is not known to the bundle. */
   describeFunction(fn: AnyFunction): FunctionDescription;
+  /** What the `locals` of a function are called, in their order, where that is known; for messages. */
+  localNames?(fn: AnyFunction): readonly string[];
   reviveFunction(description: FunctionDescription): AnyFunction;
   /** Undefined when the instance's class is not one of the job's own. */
   describeInstance(instance: object): InstanceDescription | undefined;

@@ -58,6 +58,7 @@ async function load(job: LoadJob, options: SlotOptions, node: Node, registry: Jo
     node,
     scheduler,
     describeFunction: (fn) => registry.describeFunction(fn),
+    localNames: (fn) => registry.localNames(fn),
     callDepth: () => runner.callDepth,
     self: { node: job.host, slot: job.seat, isDriver: job.role === "driver", job: 1 },
     nodes: async () => [thisMachine(job)],
