@@ -47,7 +47,7 @@ async function report(workload: Workload): Promise<void> {
     const ratio = workload.lessIsBetter ? other / mesh : mesh / other;
     const reached = "of" in bar ? other <= bar.limit : ratio >= bar.ratio;
     console.log(
-      `  ${reached ? "reached" : "MISSED "}  ${bar.text}: ${"of" in bar ? show(other) : `${ratio.toFixed(2)} x`}`,
+      `  ${reached ? "reached" : "MISSED "}  ${bar.text}: ${"of" in bar ? show(other) : `${ratio.toFixed(3)} x`}`,
     );
   }
 }
