@@ -15,7 +15,7 @@ const multiprocessing = (workload: string, ...args: string[]) =>
 
 // Erlang's port mapper stays behind as a daemon: ended again unless it was there before.
 const ERLANG = `epmd -names >/dev/null 2>&1; had=$?; escript "$1"; status=$?
-[ $had = 0 ] || epmd -kill >/dev/null 2>&1
+for try in 1 2 3 4 5 6 7 8 9 10; do [ $had = 0 ] || ! epmd -names >/dev/null 2>&1 && break; epmd -kill >/dev/null 2>&1; sleep 0.2; done
 exit $status`;
 
 export async function poolOne(): Promise<Workload> {
