@@ -262,8 +262,7 @@ export class Scheduler {
   /** What a slot was sent and has not begun, as far as can be told: all but the oldest of each depth. */
   #waitingIn(slot: Slot): Sent[] {
     const begun = new Set<number>();
-    const inOrder = this.#sent.all().filter((sent) => sent.slot === slot);
-    inOrder.sort((a, b) => a.order - b.order);
+    const inOrder = this.#sentTo(slot).sort((a, b) => a.order - b.order);
     return inOrder.filter(({ chunk }) => {
       if (begun.has(chunk.run.depth)) return true;
       begun.add(chunk.run.depth);
@@ -281,6 +280,10 @@ export class Scheduler {
       `${run.label} took ${seconds(wallMs)} for ${run.doneCount} items that were ${seconds(run.workMs)} of work: ` +
         `sending them costs more than doing them; a plain loop would be faster, or ${advice}`,
     );
+  }
+
+  #sentTo(slot: Slot): Sent[] {
+    return this.#sent.all().filter((sent) => sent.slot === slot);
   }
 
   #slotsOf(run: Run): Slot[] {
@@ -465,7 +468,7 @@ export class Scheduler {
 
   #buried(slot: Slot, down: SlotDown): void {
     this.#slots.delete(down.slot);
-    for (const sent of this.#sent.all().filter((each) => each.slot === slot)) {
+    for (const sent of this.#sentTo(slot)) {
       const { id, chunk } = sent;
       this.#settle(sent);
       const running = down.running.find((item) => item.chunk === id && item.run === chunk.run.id);

@@ -39,7 +39,7 @@ export const MessageType = {
   releaseSlots: 36,
   /** slot -> agent: KillSlot; end that slot, when run is given only if it still works on that run. */
   killSlot: 37,
-  /** slot -> agent: {}; its tasks have time limits: watch its status page. */
+  /** slot -> agent: {}; some call limits the time of its items: watch the status pages of all slots. */
   watchTimeouts: 38,
 
   /** Task protocol, between slots; see core/api/task-wire.ts. Payloads in bytes. */

@@ -57,6 +57,8 @@ export class Agent {
   /** Process ids that are ours and not strays. */
   readonly #own = new Set<number>();
   readonly #connected = new Set<number>();
+  /** Deaths of slots that could not load the job: another slot would not either. */
+  readonly #loadFailures = new WeakSet<Death>();
   readonly #limits: TimeLimits;
   readonly #driver: SlotProcess;
   #job: StartJob | undefined;
@@ -207,7 +209,10 @@ export class Agent {
       await this.#node.request({ node: this.#node.address.node, slot }, MessageType.load, load);
     } catch (error) {
       // A link that closed is a death, which tells its own cause.
-      if (!isMeshError(error, "LINK_CLOSED")) await process.end({ kind: "killed", reason: loadFailure(error) });
+      if (isMeshError(error, "LINK_CLOSED")) return;
+      const death: Death = { kind: "killed", reason: `it could not load the job: ${wordsOf(error)}` };
+      this.#loadFailures.add(death);
+      await process.end(death);
       return;
     }
     if (seat !== 0) this.#slotReady(this.#seat(seat), process);
@@ -229,7 +234,7 @@ export class Agent {
     await sweepStrays(this.#own);
     for (const other of this.#seats.values()) other.users.delete(process.slot);
     seat.uselessDeaths = process.wasUsed || (wasReady && isOrdered(death)) ? 0 : seat.uselessDeaths + 1;
-    const final = seat.uselessDeaths >= USELESS_DEATHS || isLoadFailure(death);
+    const final = seat.uselessDeaths >= USELESS_DEATHS || this.#loadFailures.has(death);
     const cause = describeDeath(death);
     for (const user of seat.users) {
       const down: SlotDown = {
@@ -284,14 +289,8 @@ export class Agent {
   }
 }
 
-const LOAD_FAILURE = "it could not load the job: ";
-
-function loadFailure(error: unknown): string {
-  return LOAD_FAILURE + (error instanceof Error ? (error.stack ?? error.message) : String(error));
-}
-
-function isLoadFailure(death: Death): boolean {
-  return death.kind === "killed" && death.reason.startsWith(LOAD_FAILURE);
+function wordsOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
 /** Ended by us for a reason its user knows of. */

@@ -64,7 +64,6 @@ export class TaskRunner {
   /** By depth: what waits, and what runs. */
   readonly #queues: Chunk[][] = [];
   readonly #busy: (Chunk | undefined)[] = [];
-  #running = 0;
   /** The last definition looked up: nearly always the next one too. */
   #latest: Known | undefined;
   /** The time as of the last chunk that ended in this turn of the event loop; 0 in a new turn. */
@@ -86,7 +85,7 @@ export class TaskRunner {
 
   /** The depth of tasks called from here: one more than the deepest that runs, as JavaScript cannot tell who calls. */
   get callDepth(): number {
-    return this.#running === 0 ? 0 : this.#busy.findLastIndex((chunk) => chunk !== undefined) + 1;
+    return this.#busy.findLastIndex((chunk) => chunk !== undefined) + 1;
   }
 
   /** Forgets what a process that is gone had asked for. */
@@ -226,7 +225,6 @@ export class TaskRunner {
 
   #start(chunk: Chunk): void {
     this.#busy[chunk.known.depth] = chunk;
-    this.#running++;
     chunk.startedAt = this.#now;
     this.#advance(chunk);
   }
@@ -298,7 +296,6 @@ export class TaskRunner {
     const { known } = chunk;
     this.#page.endChunk(known.depth);
     this.#busy[known.depth] = undefined;
-    this.#running--;
     const now = performance.now();
     if (this.#now !== 0) this.#now = now;
     this.#answered = true;
