@@ -3,22 +3,12 @@
 import { afterEach, expect, it, vi } from "vitest";
 import { MessageType } from "../../core/wire/message-types.ts";
 import { CALLER, FakePool, type FakeSlot, KeepingSink, turn } from "../api/fake-pool.ts";
+import { randomOf } from "../support/random.ts";
 
 const SEEDS = Number(process.env.MESH_SIM ?? 500);
 const ONLY = process.env.MESH_SIM_SEED;
 const SEATS = 3;
 const STEPS_LIMIT = 20_000;
-
-/** mulberry32: numbers from 0 up to 1. */
-function randomOf(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
 
 /** What a task makes of its item; one in seven throws. */
 function work(item: unknown): unknown {

@@ -10,22 +10,13 @@ import { FLAG_MORE, FLAG_REQUEST, Message, readMessage } from "../../core/wire/m
 import { MessageType } from "../../core/wire/message-types.ts";
 import { memoryPair } from "../../transports/memory/memory-transport.ts";
 import { A, B, frameOf, helloFrame, RawEnd, TEST_TYPE } from "../node/support.ts";
+import { randomOf } from "../support/random.ts";
 
 const COUNT = Number(process.env.MESH_FUZZ ?? 200_000);
 const SEED = Number(process.env.MESH_FUZZ_SEED ?? 20_261_120);
 /** Frames for each node: so many that most get past hello, so few that state does not hide what one did. */
 const FRAMES_EACH = 40;
 const MEMORY_LIMIT_BYTES = 200 * 1024 * 1024;
-
-function randomOf(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
 
 const random = randomOf(SEED);
 const below = (n: number): number => Math.floor(random() * n);
