@@ -19,6 +19,12 @@ export interface LinkHandler {
   closed(error?: Error): void;
 }
 
+export interface LinkCertificates {
+  readonly ownCertificate: Uint8Array;
+  /** Undefined when the peer, a stranger, showed none that our CA signed. */
+  readonly peerCertificate: Uint8Array | undefined;
+}
+
 /**
  * An ordered, whole-frame connection to one peer. Frames sent before the peer attached its handler wait for it.
  * Everything sent before `close` arrives before the other side hears `closed`, unless an error breaks the link.
@@ -26,6 +32,8 @@ export interface LinkHandler {
 export interface Link {
   /** Where this link leads, for people: "unix:/run/…/2.sock". */
   readonly label: string;
+  /** What TLS showed of both ends: the leaf certificates as DER. Not there on links without TLS. */
+  readonly tls?: LinkCertificates;
   /** Starts delivery to `handler`. Called once. */
   attach(handler: LinkHandler): void;
   /**

@@ -14,6 +14,19 @@ export const MessageType = {
   /** Answer to a hello that is not accepted: {reason}; the link ends after it. */
   refused: 4,
 
+  /** Between nodes, handshake and upkeep of a session's links; these have no message header. See core/session. */
+  challenge: 5,
+  greeting: 6,
+  welcome: 7,
+  ack: 8,
+  heartbeat: 9,
+  goodbye: 10,
+  /** Somebody without a certificate asks the coordinator for one, with a token; see core/identity. */
+  join: 11,
+  joined: 12,
+  /** To the source of a large message: some of its pieces were taken; the correlation says how many. No payload. */
+  grant: 13,
+
   /** head -> agent, request: StartJob; the job's code is ready. Bodies named so are in core/worker/control.ts. */
   startJob: 16,
   /** head -> agent, request: StopJob; ends the job: the script first, then its slots. */
@@ -48,6 +61,44 @@ export const MessageType = {
   result: 50,
   cancel: 51,
   recall: 52,
+
+  /** Node to coordinator and back; bodies in core/coordinator. */
+  register: 64,
+  membership: 65,
+  report: 66,
+  introduce: 67,
+  certify: 68,
+  revoked: 69,
+  beginJob: 72,
+  jobProgress: 73,
+  endJob: 74,
+  jobLog: 75,
+  submitJob: 76,
+
+  /** Commands of users to the coordinator, and what it streams back. */
+  status: 80,
+  jobs: 81,
+  logs: 82,
+  killJob: 83,
+  killNode: 84,
+  issueToken: 85,
+  revoke: 86,
+  rotateCa: 87,
+  logLines: 88,
+  stopLogs: 89,
+
+  /** coordinator -> node. */
+  shutdown: 91,
+
+  /** head -> worker: a job may use this host's slots; and is over. */
+  openJob: 96,
+  closeJob: 97,
+  /** slot -> head, request: open the job on this host. */
+  openHost: 98,
+  /** node -> its slots: who is in the mesh now. */
+  nodesChanged: 99,
+  /** agent -> agents of the job: a process that used slots is gone. */
+  userGone: 100,
 } as const;
 
 const names = new Map<number, string>(Object.entries(MessageType).map(([name, type]) => [type, name]));
