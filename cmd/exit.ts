@@ -31,6 +31,7 @@ const STATUS_OF_CODE: Record<MeshErrorCode, number> = {
   AUTHENTICATION: EXIT.authentication,
   UNREACHABLE: EXIT.unreachable,
   OUTPUT: EXIT.jobFailed,
+  STORAGE: EXIT.jobFailed,
 };
 
 /**

@@ -16,6 +16,7 @@ export const MESH_ERROR_CODES = [
   "AUTHENTICATION", // identity or host key refused
   "UNREACHABLE", // nothing answers there
   "OUTPUT", // what a job prints cannot be written
+  "STORAGE", // a state folder or its database cannot be read or written
 ] as const;
 
 export type MeshErrorCode = (typeof MESH_ERROR_CODES)[number];
