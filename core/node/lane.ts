@@ -1,9 +1,5 @@
-// The way out over one link: keeps messages in order, cuts large ones in pieces, and waits when the link is full.
+// The way out over one link: keeps messages in order, and keeps what the link cannot take yet.
 import type { Link } from "../transport.ts";
-import { FLAG_MORE, HEADER_BYTES } from "../wire/message.ts";
-
-/** Payloads over this size travel in several messages, so that no frame comes near the limit. */
-export const PIECE_BYTES = 1024 * 1024;
 
 interface Queued {
   header: Uint8Array;
@@ -13,10 +9,16 @@ interface Queued {
 export class Lane {
   readonly link: Link;
   #queue: Queued[] = [];
+  #queuedBytes = 0;
   #full = false;
 
   constructor(link: Link) {
     this.link = link;
+  }
+
+  /** Bytes that wait for the link. */
+  get queuedBytes(): number {
+    return this.#queuedBytes;
   }
 
   /**
@@ -24,39 +26,41 @@ export class Lane {
    * The header is copied when it must wait; the payload must not change until it is sent.
    */
   send(header: Uint8Array, payload: Uint8Array): boolean {
-    if (this.#queue.length === 0 && !this.#full && payload.length <= PIECE_BYTES) {
+    if (!this.#full) {
       this.#full = !this.link.send(header, payload);
       return !this.#full;
     }
-    this.#queue.push({ header: header.slice(), payload });
-    if (!this.#full) this.#pump();
-    return !this.#full && this.#queue.length === 0;
+    this.#keep(header.slice(), payload);
+    return false;
   }
 
-  /** Passes on a whole frame that is for somebody else. */
-  forward(frame: Uint8Array): boolean {
-    return this.send(frame.subarray(0, HEADER_BYTES), frame.slice(HEADER_BYTES));
+  /** Passes on a frame that lies in `bytes` from `start` to before `end`; the bytes are free again afterwards. */
+  forward(bytes: Uint8Array, start: number, end: number): boolean {
+    const frame = bytes.subarray(start, end);
+    if (!this.#full) {
+      this.#full = !this.link.send(frame);
+      return !this.#full;
+    }
+    this.#keep(frame.slice(), NOTHING);
+    return false;
   }
 
   /** The link can take more; true when nothing waits any longer. */
   drained(): boolean {
     this.#full = false;
-    this.#pump();
-    return !this.#full && this.#queue.length === 0;
+    while (!this.#full) {
+      const next = this.#queue.shift();
+      if (!next) return true;
+      this.#queuedBytes -= next.header.length + next.payload.length;
+      this.#full = !this.link.send(next.header, next.payload);
+    }
+    return false;
   }
 
-  #pump(): void {
-    while (!this.#full) {
-      const next = this.#queue[0];
-      if (!next) return;
-      const piece = next.payload.subarray(0, PIECE_BYTES);
-      next.payload = next.payload.subarray(piece.length);
-      const last = next.payload.length === 0;
-      const flags = next.header[1]!;
-      if (!last) next.header[1] = flags | FLAG_MORE;
-      this.#full = !this.link.send(next.header, piece);
-      next.header[1] = flags;
-      if (last) this.#queue.shift();
-    }
+  #keep(header: Uint8Array, payload: Uint8Array): void {
+    this.#queue.push({ header, payload });
+    this.#queuedBytes += header.length + payload.length;
   }
 }
+
+const NOTHING = new Uint8Array(0);

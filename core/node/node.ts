@@ -4,32 +4,42 @@ import { type Clock, systemClock } from "../clock.ts";
 import { MeshError } from "../errors.ts";
 import type { Link } from "../transport.ts";
 import type { Codec } from "../wire/codec.ts";
-import { type Address, emptyMessage, FLAG_REQUEST, type Message, readMessage, writeHeader } from "../wire/message.ts";
+import {
+  type Address,
+  emptyMessage,
+  FLAG_MORE,
+  FLAG_REQUEST,
+  HEADER_BYTES,
+  type Message,
+  readMessage,
+  writeHeader,
+} from "../wire/message.ts";
 import { MessageType, messageTypeName, PROTOCOL_VERSION } from "../wire/message-types.ts";
 import { type Draft, Drafts } from "./drafts.ts";
-import { Lane } from "./lane.ts";
+import type { Lane } from "./lane.ts";
+import { Outbox } from "./outbox.ts";
+import { Peer, type PeerRole } from "./peer.ts";
 import { Reassembly } from "./reassembly.ts";
+import { cancelled, type RequestOptions, Requests } from "./requests.ts";
+
+export type { RequestOptions } from "./requests.ts";
 
 /** Gets messages of one type or mailbox. The message object is reused: take what must outlive the call. */
 export type MessageHandler = (message: Message) => void;
 /** Answers a request; what it returns or throws travels back. */
 export type RequestHandler = (body: never, from: Address) => unknown;
 
-export interface RequestOptions {
-  /** Gives up after so many milliseconds with TIMEOUT. Default: no limit but the link's life. */
-  timeoutMs?: number;
-  /** Gives up with CANCELLED when aborted. */
-  signal?: AbortSignal;
+/** A session to another node. */
+export interface NodeRoute {
+  node: number;
+  role: PeerRole;
+  /** Carries messages; lives as long as the session. */
+  link: Link;
+  /** Makes the second link, for the pieces of large messages. */
+  bulk?: () => Link;
 }
 
-interface Pending {
-  to: Address;
-  what: string;
-  resolve(value: unknown): void;
-  reject(error: unknown): void;
-}
-
-/** The first message on a link. */
+/** The first message on a link between processes of one node. */
 interface Hello {
   protocol: number;
 }
@@ -39,23 +49,13 @@ interface Refused {
   reason: string;
 }
 
-/** One link to a peer. Two processes that dial each other at the same moment have two. */
-interface Peer {
-  address: Address;
-  lane: Lane;
-}
-
 const NOTHING = new Uint8Array(0);
 const HELLO_TIMEOUT_MS = 5_000;
 /** All that somebody who has not said hello gets to say. */
 const HELLO_LIMIT_BYTES = 4 * 1024;
 
-function cancelled(what: string, signal: AbortSignal | undefined): MeshError {
-  return new MeshError("CANCELLED", `${what} was cancelled`, { cause: signal?.reason });
-}
-
-function keyOf(address: Address): number {
-  return address.node * 0x10000 + address.slot;
+function isSame(a: Address, b: Address): boolean {
+  return a.node === b.node && a.slot === b.slot;
 }
 
 export class Node {
@@ -63,27 +63,33 @@ export class Node {
   readonly codec: Codec;
   /** Called when the last link to a peer ended; `error` is missing when the other side ended it on purpose. */
   onPeerLost: (peer: Address, error?: Error) => void = () => {};
-  /** Called when a peer, whose link was full, can take more. */
-  onDrained: (peer: Address) => void = () => {};
+  /** Called with a process that a `send` asked to wait for, when it can take more. */
+  onDrained: (to: Address) => void = () => {};
   /** Called with what went wrong while a message was handled and nobody waits for an answer. */
   onProblem: (error: unknown) => void = () => {};
   /** Called when somebody dialed and was sent away, with the reason. */
   onRefused: (error: MeshError) => void = () => {};
+  /** Asked for a session to a node that none leads to; may call `addNode`. */
+  onNoRoute: (node: number) => void = () => {};
+  /** Whether a node of that role may send this type of message to or through this one. */
+  permits: (role: PeerRole, type: number) => boolean = () => true;
 
   readonly #clock: Clock;
-  /** The link on which each peer is written to: always the same while it lives, so that messages keep their order. */
-  readonly #peers = new Map<number, Peer>();
+  /** Processes of the own node, by slot: the link on which each is written to, always the same while it lives. */
+  readonly #slots = new Map<number, Peer>();
+  /** Other nodes, by their number. */
+  readonly #nodes = new Map<number, Peer>();
   /** Further links to peers, that are only read. */
   readonly #further = new Set<Peer>();
   readonly #links = new Set<Link>();
   readonly #handlers: (MessageHandler | undefined)[] = [];
   readonly #mailboxes = new Map<number, MessageHandler>();
-  readonly #pending = new Map<number, Pending>();
+  readonly #requests: Requests;
   readonly #reassembly = new Reassembly();
+  readonly #outbox: Outbox;
   readonly #drafts = new Drafts();
   readonly #message = emptyMessage();
   #defaultRoute: Peer | undefined;
-  #nextCorrelation = 1;
   #nextMailbox = 1;
   #holds = 0;
 
@@ -91,18 +97,19 @@ export class Node {
     this.address = address;
     this.codec = codec;
     this.#clock = clock;
+    this.#requests = new Requests(clock);
+    this.#outbox = new Outbox(
+      ({ to, type, mailbox, correlation }, flags, part, isBulk) =>
+        this.#write(to, type, flags, mailbox, correlation, part, isBulk),
+      (to) => this.onDrained(to),
+    );
   }
 
   /** Takes a link this process dialed to the process `address`; with `isDefault` also for all it has no link to. */
   join(link: Link, address: Address, isDefault = false): void {
-    const peer = this.#addPeer(link, address);
+    const peer = this.#addPeer(new Peer({ address, link, forwards: isDefault }));
     if (isDefault) this.#defaultRoute = peer;
-    link.attach({
-      frame: (frame) => this.#receive(peer, frame),
-      span: (bytes, start, end) => this.#receive(peer, bytes, start, end),
-      drained: () => this.#drained(peer),
-      closed: (error) => this.#lost(peer, error),
-    });
+    this.#listen(peer, peer.lane);
     const hello: Hello = { protocol: PROTOCOL_VERSION };
     // Over this very link: there may be another to the same process, that it dialed.
     const header = this.#drafts.get(0);
@@ -129,15 +136,36 @@ export class Node {
       joined(peer.address);
     };
     link.attach({
-      frame: (frame) => (peer ? this.#receive(peer, frame) : greet(frame)),
-      span: (bytes, start, end) => (peer ? this.#receive(peer, bytes, start, end) : greet(bytes.subarray(start, end))),
-      drained: () => peer && this.#drained(peer),
+      frame: (frame) => (peer ? this.#receive(peer, peer.lane, frame) : greet(frame)),
+      span: (bytes, start, end) =>
+        peer ? this.#receive(peer, peer.lane, bytes, start, end) : greet(bytes.subarray(start, end)),
+      drained: () => peer && this.#drained(peer, peer.lane),
       closed: (error) => {
         timer.cancel();
         this.#links.delete(link);
         if (peer) this.#lost(peer, error);
       },
     });
+  }
+
+  /**
+   * Takes a session to another node: what is for its processes goes there. Its role decides what it may send
+   * (`permits`), and it speaks for its own processes alone.
+   */
+  addNode({ node, role, link, bulk }: NodeRoute): void {
+    const peer = new Peer({ address: { node, slot: 0 }, link, role, forwards: false, ...(bulk && { bulk }) });
+    this.#addPeer(peer);
+    this.#listen(peer, peer.lane);
+  }
+
+  /** Takes a link that a node opened for the pieces of its large messages. */
+  addBulk(node: number, link: Link): void {
+    const peer = this.#nodes.get(node);
+    if (!peer) {
+      link.destroy(new MeshError("PROTOCOL", `${link.label}: a second link of node ${node}, which has no first`));
+      return;
+    }
+    this.#listenBulk(peer, peer.adoptBulk(link));
   }
 
   /** Calls `handler` for messages of `type` to this process itself. */
@@ -185,10 +213,13 @@ export class Node {
 
   /** As `send`, for a draft. */
   sendDraft(to: Address, type: number, mailbox: number, correlation: number, draft: Draft): boolean {
+    if (this.#outbox.takes(to, 0)) {
+      return this.send(to, type, mailbox, correlation, draft.bytes.slice(HEADER_BYTES));
+    }
     const peer = this.#peerFor(to);
     if (!peer) return true;
     writeHeader(draft.view, type, 0, to, this.address, mailbox, correlation);
-    return peer.lane.send(draft.bytes, NOTHING);
+    return this.#told(peer, to, peer.lane.send(draft.bytes, NOTHING));
   }
 
   /** Sends a value, without an answer. */
@@ -204,13 +235,14 @@ export class Node {
     if (!this.#peerFor(to)) {
       throw new MeshError("LINK_CLOSED", `cannot ask ${to.node}/${to.slot} for ${what}: there is no link to it`);
     }
-    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-    const correlation = this.#nextCorrelation;
-    this.#nextCorrelation = correlation === 0xffffffff ? 1 : correlation + 1;
-    this.#pending.set(correlation, { to, what, resolve, reject });
     this.hold();
-    this.#sendFlagged(to, type, FLAG_REQUEST, 0, correlation, payload);
-    return this.#limited(promise, correlation, what, options);
+    try {
+      return await this.#requests.ask(to, what, options, (correlation) => {
+        this.#sendFlagged(to, type, FLAG_REQUEST, 0, correlation, payload);
+      });
+    } finally {
+      this.release();
+    }
   }
 
   /** Keeps the process from ending while something is under way; each hold needs one release. */
@@ -224,12 +256,32 @@ export class Node {
 
   /** Whether there is a direct link to `address`. */
   hasPeer(address: Address): boolean {
-    return this.#peers.has(keyOf(address));
+    const peer = this.#firstTo(address);
+    return peer !== undefined && isSame(peer.address, address);
+  }
+
+  /**
+   * A process that only others are linked to is gone: what waits for its answers fails, what waits for it to take
+   * something is dropped.
+   */
+  processGone(address: Address, cause?: Error): void {
+    const isGone = (to: Address) => isSame(to, address);
+    this.#reassembly.forget(address.node, address.slot);
+    this.#outbox.dropAll(isGone);
+    this.#requests.fail(isGone, cause);
+  }
+
+  /** As `processGone`, for all processes of another node. */
+  nodeGone(node: number, cause?: Error): void {
+    const isGone = (to: Address) => to.node === node;
+    this.#reassembly.forgetNode(node);
+    this.#outbox.dropAll(isGone);
+    this.#requests.fail(isGone, cause);
   }
 
   /** Ends the links to one peer. */
   drop(address: Address): void {
-    this.#peers.get(keyOf(address))?.lane.link.close();
+    this.#firstTo(address)?.lane.link.close();
     for (const peer of this.#furtherOf(address)) peer.lane.link.close();
   }
 
@@ -242,18 +294,51 @@ export class Node {
     for (const link of this.#links) link.setRef(keepsProcess);
   }
 
-  #addPeer(link: Link, address: Address): Peer {
-    const key = keyOf(address);
-    const peer = { address, lane: new Lane(link) };
-    if (this.#peers.has(key)) this.#further.add(peer);
-    else this.#peers.set(key, peer);
+  #listen(peer: Peer, lane: Lane): void {
+    lane.link.attach({
+      frame: (frame) => this.#receive(peer, lane, frame),
+      span: (bytes, start, end) => this.#receive(peer, lane, bytes, start, end),
+      drained: () => this.#drained(peer, lane),
+      closed: (error) => this.#lost(peer, error),
+    });
+  }
+
+  #listenBulk(peer: Peer, lane: Lane): void {
+    this.#links.add(lane.link);
+    lane.link.setRef(this.#holds > 0);
+    lane.link.attach({
+      frame: (frame) => this.#receive(peer, lane, frame),
+      span: (bytes, start, end) => this.#receive(peer, lane, bytes, start, end),
+      drained: () => this.#drained(peer, lane),
+      closed: () => {
+        this.#links.delete(lane.link);
+        peer.bulkClosed(lane);
+      },
+    });
+  }
+
+  #addPeer(peer: Peer): Peer {
+    const { address } = peer;
+    if (this.#firstTo(address)) this.#further.add(peer);
+    else this.#setFirst(address, peer);
+    const { link } = peer.lane;
     this.#links.add(link);
     link.setRef(this.#holds > 0);
     return peer;
   }
 
+  #firstTo({ node, slot }: Address): Peer | undefined {
+    return node === this.address.node ? this.#slots.get(slot) : this.#nodes.get(node);
+  }
+
+  #setFirst({ node, slot }: Address, peer: Peer | undefined): void {
+    const [map, key] = node === this.address.node ? [this.#slots, slot] : [this.#nodes, node];
+    if (peer) map.set(key, peer);
+    else map.delete(key);
+  }
+
   #furtherOf(address: Address): Peer[] {
-    return [...this.#further].filter((peer) => keyOf(peer.address) === keyOf(address));
+    return [...this.#further].filter((peer) => isSame(peer.address, address));
   }
 
   #readHello(frame: Uint8Array, link: Link): Peer | undefined {
@@ -267,8 +352,8 @@ export class Node {
         throw new MeshError("PROTOCOL", `it speaks protocol ${protocol}, this build ${PROTOCOL_VERSION}`);
       }
       const address = { node: message.fromNode, slot: message.fromSlot };
-      if (keyOf(address) === keyOf(this.address)) throw new MeshError("PROTOCOL", "it has this process's own address");
-      return this.#addPeer(link, address);
+      if (isSame(address, this.address)) throw new MeshError("PROTOCOL", "it has this process's own address");
+      return this.#addPeer(new Peer({ address, link, forwards: false }));
     } catch (error) {
       this.#refuse(link, message, error as Error);
       return undefined;
@@ -286,15 +371,18 @@ export class Node {
     this.onRefused(new MeshError("PROTOCOL", `${link.label}: ${cause.message}`, { cause }));
   }
 
-  #refused(message: Message, from: Peer): void {
+  #refused(message: Message, { link }: Lane): void {
     const body = this.codec.decodeControl(message.payload) as Partial<Refused> | null | undefined;
     const reason = typeof body?.reason === "string" ? body.reason : "it does not say why";
-    const { link } = from.lane;
     link.destroy(new MeshError("PROTOCOL", `${link.label}: the other side refused this process: ${reason}`));
   }
 
   #peerFor(to: Address): Peer | undefined {
-    return this.#peers.get(keyOf(to)) ?? this.#defaultRoute;
+    if (to.node === this.address.node) return this.#slots.get(to.slot) ?? this.#defaultRoute;
+    const known = this.#nodes.get(to.node) ?? this.#defaultRoute;
+    if (known) return known;
+    this.onNoRoute(to.node);
+    return this.#nodes.get(to.node);
   }
 
   #sendFlagged(
@@ -305,21 +393,50 @@ export class Node {
     correlation: number,
     payload: Uint8Array,
   ): boolean {
+    if (!this.#outbox.takes(to, payload.length)) return this.#write(to, type, flags, mailbox, correlation, payload);
+    if (!this.#peerFor(to)) return true;
+    this.#outbox.add({ to, type, flags, mailbox, correlation, payload });
+    return !this.#outbox.takes(to, 0);
+  }
+
+  #write(
+    to: Address,
+    type: number,
+    flags: number,
+    mailbox: number,
+    correlation: number,
+    payload: Uint8Array,
+    isBulk = false,
+  ): boolean {
     const peer = this.#peerFor(to);
     if (!peer) return true;
+    const lane = isBulk ? this.#bulkLane(peer) : peer.lane;
     const header = this.#drafts.get(0);
     writeHeader(header.view, type, flags, to, this.address, mailbox, correlation);
-    return peer.lane.send(header.bytes, payload);
+    return this.#told(peer, to, lane.send(header.bytes, payload));
+  }
+
+  #bulkLane(peer: Peer): Lane {
+    return peer.bulkLane((lane) => this.#listenBulk(peer, lane));
+  }
+
+  #told(peer: Peer, to: Address, hasRoom: boolean): boolean {
+    if (!hasRoom) peer.tell(to);
+    return hasRoom;
   }
 
   async #answer(to: Address, correlation: number, compute: () => unknown): Promise<void> {
     try {
       const value = await compute();
-      if (correlation) this.send(to, MessageType.reply, 0, correlation, this.codec.encode(value, "the answer"));
+      if (correlation) this.#reply(to, MessageType.reply, correlation, this.codec.encode(value, "the answer"));
     } catch (error) {
-      if (correlation) this.send(to, MessageType.failure, 0, correlation, this.#encodeError(error));
+      if (correlation) this.#reply(to, MessageType.failure, correlation, this.#encodeError(error));
       else this.onProblem(error);
     }
+  }
+
+  #reply(to: Address, type: number, correlation: number, payload: Uint8Array): void {
+    this.send(to, type, 0, correlation, payload);
   }
 
   /** Bytes of an error, or of one about it when it cannot travel: who asked must hear something. */
@@ -331,45 +448,44 @@ export class Node {
     }
   }
 
-  async #limited(
-    promise: Promise<unknown>,
-    correlation: number,
-    what: string,
-    { timeoutMs, signal }: RequestOptions,
-  ): Promise<unknown> {
-    const give = (error: MeshError) => this.#pending.get(correlation)?.reject(error);
-    const late = () => give(new MeshError("TIMEOUT", `no answer to ${what} within ${timeoutMs} ms`));
-    const timer = timeoutMs === undefined ? undefined : this.#clock.after(timeoutMs, late);
-    const abort = () => give(cancelled(what, signal));
-    signal?.addEventListener("abort", abort, { once: true });
-    try {
-      return await promise;
-    } finally {
-      timer?.cancel();
-      signal?.removeEventListener("abort", abort);
-      this.#pending.delete(correlation);
-      this.release();
-    }
-  }
-
-  #receive(from: Peer, bytes: Uint8Array, start = 0, end = bytes.length): void {
+  #receive(from: Peer, lane: Lane, bytes: Uint8Array, start = 0, end = bytes.length): void {
     const message = this.#message;
     try {
       readMessage(bytes, message, start, end);
+      if (!from.maySpeakFor(message.fromNode, message.fromSlot)) throw foreign(message);
     } catch (error) {
-      from.lane.link.destroy(error as Error);
+      lane.link.destroy(error as Error);
       return;
     }
-    if (message.toNode !== this.address.node || message.toSlot !== this.address.slot) {
-      this.#forward(message, from);
-      return;
+    if (from.role !== undefined && !this.permits(from.role, message.type)) {
+      this.#fail(message, from, "AUTHENTICATION", `a ${from.role} may not send ${messageTypeName(message.type)} here`);
+    } else if (message.toNode !== this.address.node || message.toSlot !== this.address.slot) {
+      this.#forward(message, from, lane);
+    } else {
+      this.#take(message, lane);
     }
+  }
+
+  #take(message: Message, lane: Lane): void {
     try {
-      if (message.type === MessageType.refused) this.#refused(message, from);
+      if (message.type === MessageType.refused) this.#refused(message, lane);
+      else if (message.type === MessageType.grant) this.#outbox.granted(sourceOf(message), message.correlation);
       else if (this.#reassembly.add(message)) this.#dispatch(message);
+      else if (message.flags & FLAG_MORE) this.#grant(message, 1);
     } catch (error) {
       this.#handlerFailed(message, error);
     }
+  }
+
+  /** Tells the source of a piece that it was taken, or with 0 that nobody will ever take more. */
+  #grant(message: Message, count: number): void {
+    const to = sourceOf(message);
+    const peer = this.#peerFor(to);
+    if (!peer) return;
+    const header = this.#drafts.get(0);
+    const from = { node: message.toNode, slot: message.toSlot };
+    writeHeader(header.view, MessageType.grant, 0, to, from, 0, count);
+    peer.lane.send(header.bytes, NOTHING);
   }
 
   #dispatch(message: Message): void {
@@ -383,9 +499,8 @@ export class Node {
   }
 
   #settle(message: Message): void {
-    const pending = this.#pending.get(message.correlation);
+    const pending = this.#requests.take(message.correlation);
     if (!pending) return;
-    this.#pending.delete(message.correlation);
     try {
       const value = this.codec.decode(message.payload);
       if (message.type === MessageType.reply) pending.resolve(value);
@@ -396,55 +511,79 @@ export class Node {
   }
 
   #handlerFailed(message: Message, error: unknown): void {
-    const to = { node: message.fromNode, slot: message.fromSlot };
     if (message.flags & FLAG_REQUEST) {
-      this.send(to, MessageType.failure, 0, message.correlation, this.#encodeError(error));
+      this.#reply(sourceOf(message), MessageType.failure, message.correlation, this.#encodeError(error));
     } else {
       this.onProblem(error);
     }
   }
 
-  #forward(message: Message, from: Peer): void {
+  #forward(message: Message, from: Peer, source: Lane): void {
     const to = { node: message.toNode, slot: message.toSlot };
     const peer = this.#peerFor(to);
     if (peer && peer !== from) {
-      peer.lane.forward(message.frame);
+      const lane = message.flags & FLAG_MORE ? this.#bulkLane(peer) : peer.lane;
+      if (!lane.forward(message.bytes, message.start, message.end)) peer.hold(lane, source.link);
       return;
     }
-    if (!(message.flags & FLAG_REQUEST)) return;
-    const error = new MeshError("UNREACHABLE", `there is no way to process ${to.node}/${to.slot}`);
-    this.send(from.address, MessageType.failure, 0, message.correlation, this.codec.encode(error));
+    if (message.flags & FLAG_MORE) this.#grant(message, 0);
+    else this.#fail(message, from, "UNREACHABLE", `there is no way to process ${to.node}/${to.slot}`);
   }
 
-  #drained(peer: Peer): void {
-    if (peer.lane.drained()) this.onDrained(peer.address);
+  /** Answers a request that goes no further; what is no request is dropped. */
+  #fail(message: Message, from: Peer, code: "UNREACHABLE" | "AUTHENTICATION", words: string): void {
+    if (!(message.flags & FLAG_REQUEST)) {
+      if (code === "AUTHENTICATION") this.onProblem(new MeshError(code, words));
+      return;
+    }
+    const header = this.#drafts.get(0);
+    const payload = this.codec.encode(new MeshError(code, words));
+    writeHeader(header.view, MessageType.failure, 0, sourceOf(message), this.address, 0, message.correlation);
+    from.lane.send(header.bytes, payload);
+  }
+
+  #drained(peer: Peer, lane: Lane): void {
+    if (!lane.drained()) return;
+    for (const to of peer.release()) this.onDrained(to);
   }
 
   #lost(peer: Peer, error?: Error): void {
-    const { node, slot } = peer.address;
     this.#links.delete(peer.lane.link);
     this.#further.delete(peer);
     const [next, ...others] = this.#furtherOf(peer.address);
-    const first = this.#peers.get(keyOf(peer.address));
+    const first = this.#firstTo(peer.address);
     if (first !== peer || next) {
       // What was written may be lost, so the peer is too; what it still has to say arrives before that is told.
       if (first === peer && next) {
-        this.#peers.set(keyOf(peer.address), next);
+        this.#setFirst(peer.address, next);
         this.#further.delete(next);
       }
       if (this.#defaultRoute === peer) this.#defaultRoute = next;
       for (const { lane } of [first, next, ...others].filter((other) => other !== undefined)) lane.link.close();
       return;
     }
-    this.#peers.delete(keyOf(peer.address));
-    this.#reassembly.forget(node, slot);
-    const viaDefault = this.#defaultRoute === peer;
-    if (viaDefault) this.#defaultRoute = undefined;
-    for (const pending of this.#pending.values()) {
-      if (this.#peerFor(pending.to)) continue;
-      const message = `process ${node}/${slot} is gone while it was asked for ${pending.what}`;
-      pending.reject(new MeshError("LINK_CLOSED", message, error && { cause: error }));
-    }
+    this.#setFirst(peer.address, undefined);
+    if (this.#defaultRoute === peer) this.#defaultRoute = undefined;
+    peer.release();
+    if (peer.isNode) this.nodeGone(peer.address.node, error);
+    else this.processGone(peer.address, error);
+    this.#failUnreachable(error);
     this.onPeerLost(peer.address, error);
   }
+
+  /** Fails questions to processes that no way leads to any longer. */
+  #failUnreachable(error?: Error): void {
+    const hasWay = ({ node, slot }: Address) =>
+      this.#defaultRoute || (node === this.address.node ? this.#slots.has(slot) : this.#nodes.has(node));
+    this.#requests.fail((to) => !hasWay(to), error);
+    this.#outbox.dropAll((to) => !hasWay(to));
+  }
+}
+
+function sourceOf({ fromNode, fromSlot }: Message): Address {
+  return { node: fromNode, slot: fromSlot };
+}
+
+function foreign({ fromNode, fromSlot }: Message): MeshError {
+  return new MeshError("PROTOCOL", `a peer sent a message in the name of process ${fromNode}/${fromSlot}`);
 }

@@ -20,11 +20,15 @@ export const HEADER_BYTES = 24;
 
 const NOTHING = new Uint8Array(HEADER_BYTES);
 
-/** The message goes on in the next one with the same source, mailbox, correlation and type. */
+/** The message goes on in the next one of the same source and type. */
 export const FLAG_MORE = 1;
 /** The sender waits for a reply or failure with this correlation. */
 export const FLAG_REQUEST = 2;
-const KNOWN_FLAGS = FLAG_MORE | FLAG_REQUEST;
+/** The first piece of a message: its payload begins with the size of the whole one (u32). */
+export const FLAG_FIRST = 4;
+/** The last piece of a message. */
+export const FLAG_LAST = 8;
+const KNOWN_FLAGS = FLAG_MORE | FLAG_REQUEST | FLAG_FIRST | FLAG_LAST;
 
 /** One process of a mesh: a node, and which of its slots; slot 0 is the node itself. */
 export interface Address {

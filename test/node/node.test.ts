@@ -5,7 +5,7 @@ import { MeshError } from "../../core/errors.ts";
 import type { Node } from "../../core/node/node.ts";
 import { Reassembly } from "../../core/node/reassembly.ts";
 import { Codec } from "../../core/wire/codec.ts";
-import { FLAG_MORE, FLAG_REQUEST, HEADER_BYTES, Message, readMessage } from "../../core/wire/message.ts";
+import { FLAG_FIRST, FLAG_LAST, FLAG_MORE, FLAG_REQUEST, Message, readMessage } from "../../core/wire/message.ts";
 import { MessageType, PROTOCOL_VERSION } from "../../core/wire/message-types.ts";
 import { memoryPair } from "../../transports/memory/memory-transport.ts";
 import { A, B, C, connect, frameOf, helloFrame, nodeAt, RawEnd, settled, TEST_TYPE } from "./support.ts";
@@ -484,47 +484,51 @@ describe("Node: large messages", () => {
 });
 
 describe("Reassembly", () => {
-  function piece(bytes: number[], { more = false, correlation = 1, slot = 0 } = {}): Message {
+  const part = (bytes: number[], flags: number, slot = 0): Message => {
     const message = new Message();
-    const flags = more ? FLAG_MORE : 0;
-    const from = { node: 1, slot };
-    readMessage(frameOf({ type: TEST_TYPE, flags, from, correlation, payload: new Uint8Array(bytes) }), message);
+    readMessage(frameOf({ type: TEST_TYPE, flags, from: { node: 1, slot }, payload: new Uint8Array(bytes) }), message);
     return message;
-  }
+  };
+  const sized = (size: number, bytes: number[]) => [0, 0, size >> 8, size & 255, ...bytes];
 
-  it("property: pieces of several messages, mixed in any way, come out whole", () => {
-    const lengths = fc.array(fc.array(fc.uint8Array({ maxLength: 5 }), { minLength: 1, maxLength: 5 }), {
+  it("property: pieces of several senders, mixed in any way, come out whole", () => {
+    const lengths = fc.array(fc.array(fc.uint8Array({ maxLength: 5 }), { minLength: 2, maxLength: 5 }), {
       maxLength: 5,
     });
     fc.assert(
       fc.property(lengths, fc.array(fc.nat()), (messages, choices) => {
         const reassembly = new Reassembly();
-        const queues = messages.map((pieces) => [...pieces]);
+        const queues = messages.map((pieces) => pieces.map((piece, i) => ({ piece, i })));
         const whole = new Map<number, number[]>();
         for (let turn = 0; queues.some((queue) => queue.length > 0); turn++) {
-          const open = [...queues.keys()].filter((i) => queues[i]!.length > 0);
-          const at = open[(choices[turn] ?? 0) % open.length]!;
-          const bytes = [...queues[at]!.shift()!];
-          const message = piece(bytes, { more: queues[at]!.length > 0, correlation: at });
+          const open = queues.flatMap((queue, at) => (queue.length > 0 ? [at] : []));
+          const at = open[(choices[turn % Math.max(1, choices.length)] ?? 0) % open.length]!;
+          const { piece, i } = queues[at]!.shift()!;
+          const size = messages[at]!.reduce((sum, each) => sum + each.length, 0);
+          const flags = (i === 0 ? FLAG_FIRST : 0) | (queues[at]!.length > 0 ? FLAG_MORE : FLAG_LAST);
+          const message = part(i === 0 ? sized(size, [...piece]) : [...piece], flags, at);
           if (reassembly.add(message)) whole.set(at, [...message.payload]);
         }
-        expect([...whole].sort(([a], [b]) => a - b)).toEqual(
-          messages.map((pieces, at) => [at, pieces.flatMap((bytes) => [...bytes])]),
-        );
+        const expected = messages.map((pieces, at) => [at, pieces.flatMap((piece) => [...piece])]);
+        expect([...whole].sort(([a], [b]) => a - b)).toEqual(expected);
       }),
     );
   });
 
-  it("over the limit: refused and forgotten; so is what a lost process began", () => {
+  it("over the limit, longer or shorter than announced, without a beginning: refused or dropped", () => {
     const reassembly = new Reassembly(10);
-    expect(reassembly.add(piece([1, 2, 3, 4, 5, 6], { more: true }))).toBe(false);
-    expect(() => reassembly.add(piece([1, 2, 3, 4, 5], { more: true }))).toThrow(/over the limit of 10 bytes/);
-    const fresh = piece([9]);
-    expect([reassembly.add(fresh), [...fresh.payload]]).toEqual([true, [9]]);
-    expect(reassembly.add(piece([7], { more: true, slot: 5 }))).toBe(false);
-    reassembly.forget(1, 5);
-    const last = piece([8], { slot: 5 });
-    expect([reassembly.add(last), [...last.payload]]).toEqual([true, [8]]);
-    expect(last.frame.length).toBe(HEADER_BYTES + 1);
+    const first = FLAG_FIRST | FLAG_MORE;
+    expect(() => reassembly.add(part(sized(11, [1]), first))).toThrow(/over the limit of 10 bytes/);
+    expect(() => reassembly.add(part([1], first))).toThrow(/no size/);
+    expect(reassembly.add(part(sized(3, [1, 2]), first))).toBe(false);
+    expect(() => reassembly.add(part([3, 4], FLAG_LAST))).toThrow(/more than its first one said/);
+    expect(reassembly.add(part(sized(3, [1]), first, 1))).toBe(false);
+    expect(() => reassembly.add(part([2], FLAG_LAST, 1))).toThrow(/less than its first one said/);
+    expect(reassembly.add(part([1], FLAG_LAST, 2))).toBe(false);
+    expect(reassembly.add(part(sized(2, [1]), first, 3))).toBe(false);
+    reassembly.forget(1, 3);
+    expect(reassembly.add(part([2], FLAG_LAST, 3))).toBe(false);
+    const small = part([9], 0);
+    expect([reassembly.add(small), [...small.payload]]).toEqual([true, [9]]);
   });
 });

@@ -1,0 +1,96 @@
+// Another process as a node sees it: the lanes to it, whom it may speak for, and who waits for room on the way to it.
+import type { Link } from "../transport.ts";
+import type { Address } from "../wire/message.ts";
+import { Lane } from "./lane.ts";
+
+/** The part of a peer's certificate that decides what it may ask. */
+export type PeerRole = "coordinator" | "worker" | "head" | "client";
+
+export interface PeerOptions {
+  address: Address;
+  link: Link;
+  /** Of another node, from its certificate; missing for processes of the own node. */
+  role?: PeerRole;
+  /** Whether messages of other processes may come from it: it forwards for them. */
+  forwards: boolean;
+  /** Makes the second link, for the pieces of large messages; missing where one link does for all. */
+  bulk?: () => Link;
+}
+
+/** Frames that wait for one peer may take so much before those who send them are no longer read from. */
+const FORWARDED_LIMIT_BYTES = 8 * 1024 * 1024;
+
+export class Peer {
+  readonly address: Address;
+  readonly role: PeerRole | undefined;
+  readonly lane: Lane;
+  readonly #forwards: boolean;
+  readonly #openBulk: (() => Link) | undefined;
+  #bulk: Lane | undefined;
+  /** Processes that were told to wait, by key. */
+  readonly #told = new Map<number, Address>();
+  /** Links that are not read from until this peer has room. */
+  readonly #held = new Set<Link>();
+
+  constructor({ address, link, role, forwards, bulk }: PeerOptions) {
+    this.address = address;
+    this.role = role;
+    this.lane = new Lane(link);
+    this.#forwards = forwards;
+    this.#openBulk = bulk;
+  }
+
+  /** Whether it is another node, reached over a session. */
+  get isNode(): boolean {
+    return this.role !== undefined;
+  }
+
+  /** The lane for pieces of large messages. `opened` hears of a link made for them. */
+  bulkLane(opened: (lane: Lane) => void): Lane {
+    if (!this.#openBulk) return this.lane;
+    if (!this.#bulk) {
+      this.#bulk = new Lane(this.#openBulk());
+      opened(this.#bulk);
+    }
+    return this.#bulk;
+  }
+
+  /** Takes a link for pieces that the peer opened. */
+  adoptBulk(link: Link): Lane {
+    const lane = new Lane(link);
+    this.#bulk ??= lane;
+    return lane;
+  }
+
+  /** The link for pieces is gone; the next piece makes another. */
+  bulkClosed(lane: Lane): void {
+    if (this.#bulk === lane) this.#bulk = undefined;
+  }
+
+  /** Whether a message that came from this peer may name that process as its source. */
+  maySpeakFor(node: number, slot: number): boolean {
+    if (this.#forwards) return true;
+    return node === this.address.node && (this.isNode || slot === this.address.slot);
+  }
+
+  /** Notes that the sender to `to` was asked to wait. */
+  tell(to: Address): void {
+    this.#told.set(to.node * 0x10000 + to.slot, to);
+  }
+
+  /** Stops reading from `source` when too much waits for this peer. */
+  hold(lane: Lane, source: Link): void {
+    if (lane.queuedBytes < FORWARDED_LIMIT_BYTES || this.#held.has(source)) return;
+    this.#held.add(source);
+    source.pause();
+  }
+
+  /** There is room again: reads on, and returns the processes whose senders wait. */
+  release(): Address[] {
+    for (const source of this.#held) source.resume();
+    this.#held.clear();
+    const told = [...this.#told.values()];
+    this.#told.clear();
+    return told;
+  }
+}
