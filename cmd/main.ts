@@ -36,7 +36,7 @@ const COMMANDS: Row<CommandModule>[] = [
 
 const ROLES: Row<RoleModule>[] = [
   { name: "slot", summary: "run job code for a node", load: () => import("./slot.ts") },
-  { name: "worker", summary: "run the agent of a host", load: () => import("./worker.ts") },
+  { name: "head", summary: "be the node of one job", load: () => import("./head.ts") },
   { name: "complete", summary: "answer a shell that completes a line", load: () => import("./completion.ts") },
 ];
 

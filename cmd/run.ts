@@ -4,7 +4,7 @@ import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typin
 import { systemClock } from "../core/clock.ts";
 import { findConfig, loadConfig, parseDuration, parseSize } from "../core/config/mod.ts";
 import { MeshError } from "../core/errors.ts";
-import { Head, type JobTerminal } from "../core/job/head.ts";
+import { type JobTerminal, Launcher } from "../core/job/launcher.ts";
 import * as api from "../core/mod.ts";
 import { UnixTransport } from "../transports/unix/unix-transport.ts";
 import { EXIT } from "./exit.ts";
@@ -69,7 +69,7 @@ async function run(script: string, args: string[], options: RunOptions): Promise
     clock: systemClock,
     onBroken: (error) => broken.reject(new BrokenOutput(error.message, { cause: error })),
   });
-  const head = new Head({
+  const launcher = new Launcher({
     script,
     args,
     transport: new UnixTransport(),
@@ -77,13 +77,13 @@ async function run(script: string, args: string[], options: RunOptions): Promise
     slots: options.slots ?? config.slots ?? availableParallelism(),
     slotMemoryBytes: options.slotMemory ?? config.slotMemoryBytes,
     showsProgress: process.stderr.isTTY,
-    agentCommand: ownCommand("worker"),
+    headCommand: ownCommand("head"),
     apiExports: Object.keys(api),
   });
   if (config.warning) await terminal.notice(config.warning);
-  const limits = watch(head, terminal, options.timeout);
+  const limits = watch(launcher, terminal, options.timeout);
   try {
-    const ended = await Promise.race([head.run(), broken.promise]);
+    const ended = await Promise.race([launcher.run(), broken.promise]);
     if (ended.cause && !limits.stoppedBy) await terminal.notice(`the script ${ended.cause}`);
     return statusOf(limits.stoppedBy) ?? ended.exitCode;
   } catch (error) {
@@ -93,7 +93,7 @@ async function run(script: string, args: string[], options: RunOptions): Promise
     throw error;
   } finally {
     limits.stop();
-    await head.dispose();
+    await launcher.dispose();
     await terminal.end();
   }
 }
@@ -119,11 +119,11 @@ async function configHere(): Promise<LocalSettings> {
 type StoppedBy = NodeJS.Signals | "timeout";
 
 /** Stops the job at a signal or when its time is over. */
-function watch(head: Head, terminal: JobTerminal, timeoutMs: number | undefined) {
+function watch(launcher: Launcher, terminal: JobTerminal, timeoutMs: number | undefined) {
   const limits = { stoppedBy: undefined as StoppedBy | undefined, stop: () => {} };
   const stop = (by: StoppedBy) => {
     limits.stoppedBy ??= by;
-    head.stop(by === "timeout" ? "SIGTERM" : by);
+    launcher.stop(by === "timeout" ? "SIGTERM" : by);
   };
   const signals = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((signal) => {
     const listener = () => stop(signal);

@@ -1,195 +1,131 @@
-// The head of a job: starts the agent of this machine, prepares the script's code meanwhile, shows what comes back, and
-// passes signals on. It runs no user code, so it always answers.
-import { writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
-import { MeshError } from "../errors.ts";
-import { Node } from "../node/node.ts";
-import type { Transport } from "../transport.ts";
-import { Codec } from "../wire/codec.ts";
+// The head of a job: the node the script belongs to. It starts the script's slot, and the slots for tasks when there is no
+// mesh; takes what they print; and says when it is over. It runs no user code, so its loop is always free.
+import type { Node } from "../node/node.ts";
+import type { Address } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
+import { Agent } from "../worker/agent.ts";
 import {
-  AGENT,
-  HEAD,
-  HEAD_SOCKET,
   type JobEnded,
+  LOCAL_HOST,
+  type Notice,
   type Output,
   type Progress,
   type StartJob,
   type StopJob,
+  type UserGone,
 } from "../worker/control.ts";
-import { causeOf, describeDeath } from "../worker/death.ts";
-import { becomeSubreaper } from "../worker/libc.ts";
-import { sweepStrays } from "../worker/process-tree.ts";
-import { makeRunFolder, removeRunFolder } from "../worker/run-folder.ts";
+import { type Death, describeDeath } from "../worker/death.ts";
+import type { JobSlots } from "../worker/job-slots.ts";
+import type { OutputStream, SlotProcess } from "../worker/slot-process.ts";
+import { thisMachine } from "../worker/this-machine.ts";
 
-/** Where a job's output goes. */
-export interface JobTerminal {
-  /** The script's own output, byte by byte. Resolves when it is really out. */
-  driver(stream: "stdout" | "stderr", bytes: Uint8Array): Promise<void>;
-  /** Whole lines of a slot. */
-  slot(stream: "stdout" | "stderr", label: string, lines: Uint8Array): Promise<void>;
-  /** A message of mesh itself. */
-  notice(text: string): Promise<void>;
-  progress(state: Progress | undefined): void;
+/** What the script, and after it the slots, get to end by themselves. */
+const SCRIPT_GRACE_MS = 1_500;
+const SLOT_GRACE_MS = 300;
+
+export interface HeadOptions {
+  node: Node;
+  /** The run folder; sockets and pages of slots lie in it. */
+  folder: string;
+  slotCommand: readonly string[];
+  /** Takes what the job prints; it may print more when that resolves. */
+  output(output: Output): Promise<unknown>;
+  /** Tells the user something. */
+  notice(text: string): void;
+  /** Shows how a long call goes on; null when it is over. */
+  progress(state: Progress | null): void;
+  /** The script is over, and everything it started with it. */
+  ended(ended: JobEnded): void;
 }
 
-export interface JobOptions {
-  script: string;
-  args: string[];
-  transport: Transport;
-  terminal: JobTerminal;
-  /** Slots that tasks get by default. */
-  slots: number;
-  slotMemoryBytes: number | undefined;
-  /** Whether progress of long calls is worth telling. */
-  showsProgress: boolean;
-  /** The command that makes a process an agent; folder and our process id are added. */
-  agentCommand: readonly string[];
-  /** Names that "mesh" exports. */
-  apiExports: readonly string[];
-}
-
-const AGENT_START_LIMIT_MS = 10_000;
-const STOP_LIMIT_MS = 3_000;
-
-/** A job that runs. End it by `dispose` in every case: that leaves no process and no file. */
 export class Head {
-  readonly #options: JobOptions;
-  readonly #folder: string;
-  readonly #node = new Node(HEAD, new Codec());
-  readonly #ended = Promise.withResolvers<JobEnded>();
-  readonly #joined = Promise.withResolvers<void>();
-  #agent: Bun.Subprocess | undefined;
-  #stopping = 0;
-  #output = Promise.resolve();
+  readonly #options: HeadOptions;
+  readonly #agent: Agent;
+  readonly #slots: JobSlots;
+  readonly #driver: SlotProcess;
+  #job: StartJob | undefined;
 
-  constructor(options: JobOptions) {
+  /** Starts the script's slot at once: it gets ready while its code is still prepared. */
+  constructor(options: HeadOptions) {
     this.#options = options;
-    this.#folder = makeRunFolder();
-    this.#joined.promise.catch(() => {});
-    this.#ended.promise.catch(() => {});
-    becomeSubreaper();
-  }
-
-  /**
-   * Runs the script to its end. Throws SCRIPT or CANNOT_TRAVEL when it cannot be prepared, LINK_CLOSED when the agent
-   * dies, CANCELLED when it was stopped before it began.
-   */
-  async run(): Promise<JobEnded> {
-    await this.#listen();
-    this.#startAgent();
-    const job = await this.#prepare();
-    await Promise.race([this.#joined.promise, this.#ended.promise]);
-    if (this.#stopping === 0) await this.#node.request(AGENT, MessageType.startJob, job);
-    const ended = await this.#ended.promise;
-    await this.#output;
-    return ended;
-  }
-
-  /** First call: the script gets the signal and 1.5 s. Second call: everything ends at once. */
-  stop(signal: NodeJS.Signals): void {
-    const now = ++this.#stopping > 1;
-    const stop: StopJob = { signal, now };
-    if (!this.#node.hasPeer(AGENT)) {
-      this.#ended.reject(new MeshError("CANCELLED", `stopped by ${signal} before the script began`));
-      return;
-    }
-    this.#node.request(AGENT, MessageType.stopJob, stop, { timeoutMs: STOP_LIMIT_MS }).catch(() => this.#kill());
-  }
-
-  /** Ends what is left and removes the folder. */
-  async dispose(): Promise<void> {
-    if (this.#agent && this.#agent.exitCode === null && this.#agent.signalCode === null) {
-      if (this.#node.hasPeer(AGENT)) this.#node.close();
-      else this.#agent.kill("SIGTERM"); // it has no link yet whose end it would see
-      await Promise.race([this.#agent.exited, Bun.sleep(STOP_LIMIT_MS)]);
-      this.#kill();
-      await this.#agent.exited;
-    }
-    await sweepStrays(new Set());
-    removeRunFolder(this.#folder);
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.dispose();
-  }
-
-  #kill(): void {
-    this.#agent?.kill("SIGKILL");
-  }
-
-  async #listen(): Promise<void> {
-    const node = this.#node;
-    const { terminal } = this.#options;
-    node.handleRequest(MessageType.output, (output: Output) => this.#show(output));
-    node.handle(
-      MessageType.notice,
-      ({ payload }) => void terminal.notice((node.codec.decode(payload) as { text: string }).text),
-    );
-    node.handle(MessageType.progress, ({ payload }) =>
-      terminal.progress((node.codec.decode(payload) as Progress | null) ?? undefined),
-    );
-    node.handle(MessageType.jobEnded, ({ payload }) => this.#ended.resolve(node.codec.decode(payload) as JobEnded));
-    await this.#options.transport.listen(join(this.#folder, HEAD_SOCKET), (link) =>
-      node.accept(link, () => this.#joined.resolve()),
-    );
-  }
-
-  #startAgent(): void {
-    const agent = Bun.spawn([...this.#options.agentCommand, this.#folder, String(process.pid)], {
-      env: process.env,
-      detached: true, // the terminal's signals come to us alone
-      stdio: ["inherit", "inherit", "inherit"],
+    const { node, folder, slotCommand } = options;
+    this.#agent = new Agent({ node, folder, slotCommand, hostName: LOCAL_HOST });
+    this.#slots = this.#agent.open(this.#key, {
+      output: (seat, stream, bytes) => this.#output(seat, stream, bytes),
+      notice: options.notice,
+      gone: (user, reason) => this.#userGone({ job: this.#key, user, reason }),
+      view: () => this.#view(),
     });
-    this.#agent = agent;
-    const late = new MeshError("TIMEOUT", `the agent of this machine did not start within ${AGENT_START_LIMIT_MS} ms`);
-    const timer = setTimeout(() => this.#ended.reject(late), AGENT_START_LIMIT_MS);
-    void this.#joined.promise.finally(() => clearTimeout(timer));
-    void agent.exited.then(() => {
-      clearTimeout(timer);
-      const { exitCode } = agent;
-      const cause = describeDeath(causeOf({ exitCode, signalCode: agent.signalCode as string | null }));
-      this.#ended.reject(new MeshError("LINK_CLOSED", `the agent of this machine ${cause}; the job ended with it`));
+    node.handleRequest(MessageType.startJob, (job: StartJob) => this.#start(job));
+    node.handleRequest(MessageType.stopJob, (stop: StopJob) => this.#stop(stop));
+    node.handle(MessageType.notice, ({ payload }) => options.notice((node.codec.decode(payload) as Notice).text));
+    node.handle(MessageType.progress, ({ payload }) => options.progress(node.codec.decode(payload) as Progress | null));
+    this.#driver = this.#slots.prepare(0)!;
+    void this.#driver.died.then((death) => this.#driverDied(death));
+  }
+
+  /** A slot's process has dialed the node. */
+  slotConnected(address: Address): void {
+    this.#agent.slotConnected(address);
+  }
+
+  /** A slot's link has ended. */
+  slotDisconnected(address: Address): void {
+    this.#agent.slotDisconnected(address);
+  }
+
+  /** Ends everything at once and returns when nothing is left. */
+  endAll(reason: string): Promise<void> {
+    return this.#agent.closeAll(reason);
+  }
+
+  get #key(): number {
+    return this.#options.node.address.node;
+  }
+
+  #start(job: StartJob): void {
+    this.#job = job;
+    this.#slots.start({ ...job, job: this.#key, number: 1 });
+    if (job.eager) for (let seat = 1; seat <= job.slots; seat++) this.#slots.prepare(seat);
+  }
+
+  async #stop({ signal, now }: StopJob): Promise<void> {
+    this.#slots.stopFilling();
+    if (now) return this.endAll("the job was stopped");
+    this.#driver.signal(signal);
+    await Promise.race([this.#driver.died, Bun.sleep(SCRIPT_GRACE_MS)]);
+    await this.#driver.end({ kind: "killed", reason: `it did not end within ${SCRIPT_GRACE_MS} ms of ${signal}` });
+  }
+
+  #output(seat: number, stream: OutputStream, bytes: Uint8Array): Promise<unknown> {
+    return this.#options.output({ seat, host: LOCAL_HOST, stream, bytes });
+  }
+
+  #userGone(gone: UserGone): void {
+    this.#agent.userGone(gone);
+  }
+
+  #view() {
+    const { host, info } = thisMachine({ node: this.#key, name: LOCAL_HOST, slots: this.#job?.slots ?? 1 });
+    return { hosts: [host], nodes: [info] };
+  }
+
+  /** The script is over: so is all it started. Tells so when that is true. */
+  async #driverDied(death: Death): Promise<void> {
+    const { exitCode, signalCode } = this.#driver;
+    const drained = this.#slots.drained();
+    this.#slots.forget(this.#driver);
+    await this.#slots.endAll("the job is over", SLOT_GRACE_MS);
+    await this.#agent.nursery.sweep();
+    await drained;
+    this.#options.ended({
+      exitCode: exitCode ?? 128 + signalNumber(signalCode),
+      ...(death.kind !== "exit" && { cause: describeDeath(death) }),
     });
-  }
-
-  /** Builds the bundles and lays them where slots find them. */
-  async #prepare(): Promise<StartJob> {
-    const { script, args, slots, slotMemoryBytes, showsProgress, apiExports } = this.#options;
-    const { buildJob } = await import("./build.ts");
-    const bundle = await buildJob({ script, apiExports });
-    const driver = join(this.#folder, "driver.js");
-    const worker = join(this.#folder, "worker.js");
-    layDown(driver, bundle.driver);
-    layDown(worker, bundle.worker);
-    return {
-      driver,
-      worker,
-      script: resolve(script),
-      args,
-      slots,
-      ...(slotMemoryBytes !== undefined && { slotMemoryBytes }),
-      eager: bundle.usesMesh,
-      showsProgress,
-    };
-  }
-
-  /** Shows output in the order it came; its sender may send more when that resolves. */
-  #show({ seat, host, stream, bytes }: Output): Promise<void> {
-    const { terminal } = this.#options;
-    const shown = this.#output.then(() =>
-      seat === 0 ? terminal.driver(stream, bytes) : terminal.slot(stream, `${host}/${seat}`, bytes),
-    );
-    this.#output = shown.catch(() => {});
-    return shown;
   }
 }
 
-function layDown(path: string, text: string): void {
-  try {
-    writeFileSync(path, text, { mode: 0o600 });
-  } catch (cause) {
-    const message = `cannot write the job's code to ${path}: ${(cause as Error).message}; make room there, or set XDG_RUNTIME_DIR to another folder`;
-    throw new MeshError("UNREACHABLE", message, { cause });
-  }
+function signalNumber(signal: NodeJS.Signals | null): number {
+  const numbers: Record<string, number> = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGKILL: 9, SIGTERM: 15 };
+  return (signal && numbers[signal]) || 0;
 }

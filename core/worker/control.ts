@@ -1,20 +1,25 @@
-// What head, agent and slots of one machine tell each other: the shapes of the control messages' bodies.
+// What terminal, head, agents and slots tell each other: the shapes of the control messages' bodies.
+
+import type { NodeInfo } from "../api/context.ts";
+import type { HostInfo } from "../api/hosts.ts";
 import type { Address } from "../wire/message.ts";
 
-/** Node numbers of a mesh of one machine: the head's terminal process, and the agent with its slots. */
-export const HEAD: Address = { node: 1, slot: 0 };
-export const AGENT: Address = { node: 2, slot: 0 };
+/** The process that shows a job to its user: `mesh run` beside its head. No slot ever has this number. */
+export const TERMINAL_SLOT = 65_535;
+export const terminalOf = (node: number): Address => ({ node, slot: TERMINAL_SLOT });
+/** The process of a node that owns its links: the head, worker or coordinator itself. */
+export const nodeAddress = (node: number): Address => ({ node, slot: 0 });
 
-/** Sockets in the job's folder. */
-export const HEAD_SOCKET = "head.sock";
-export const AGENT_SOCKET = "agent.sock";
+/** Sockets and pages in a node's run folder. */
+export const TERMINAL_SOCKET = "terminal.sock";
+export const NODE_SOCKET = "node.sock";
 export const slotSocket = (slot: number) => `${slot}.sock`;
 export const slotPage = (slot: number) => `${slot}.page`;
 
 /** Name of this machine in a mesh that has no other. */
 export const LOCAL_HOST = "here";
 
-/** head -> agent: the job's code is ready. */
+/** terminal -> head: the job's code is ready. */
 export interface StartJob {
   /** Paths of the two bundles. */
   driver: string;
@@ -22,7 +27,7 @@ export interface StartJob {
   /** Path of the script, absolute. */
   script: string;
   args: string[];
-  /** Slots tasks get when nobody asks for a number. */
+  /** Slots tasks get on this machine when there is no mesh and nobody asks for a number. */
   slots: number;
   slotMemoryBytes?: number;
   /** Whether slots are started before the script asks for them. */
@@ -31,15 +36,55 @@ export interface StartJob {
   showsProgress: boolean;
 }
 
+/** head -> worker: a job may use the slots of this host. */
+export interface OpenJob {
+  /** The job's key: the node number of its head. */
+  job: number;
+  /** Its number in the mesh, for people. */
+  number: number;
+  /** Text of the workers' bundle. */
+  bundle: Uint8Array;
+  script: string;
+  args: string[];
+  slotMemoryBytes?: number;
+  showsProgress: boolean;
+}
+
+/** What an agent has to know of a job to run its slots. */
+export interface JobCode {
+  job: number;
+  number: number;
+  /** Path of the driver's bundle; only beside the head. */
+  driver?: string;
+  /** Path of the workers' bundle. */
+  worker: string;
+  script: string;
+  args: string[];
+  slotMemoryBytes?: number;
+  showsProgress: boolean;
+}
+
 /** agent -> slot: what to load and who it is. */
-export interface LoadJob extends StartJob {
+export interface LoadJob extends JobCode {
   role: "driver" | "worker";
   host: string;
   /** 0 for the driver. */
   seat: number;
+  /** The hosts the job may use, as far as its node knows. */
+  hosts: HostInfo[];
+  /** Who is in the mesh, as far as its node knows. */
+  nodes: NodeInfo[];
 }
 
-/** head -> agent. */
+/** node -> its slots. */
+export interface NodesChanged {
+  hosts: HostInfo[];
+  nodes: NodeInfo[];
+  /** Nodes that are no longer there, and why. */
+  lost: { node: number; reason: string }[];
+}
+
+/** terminal, or coordinator -> head. */
 export interface StopJob {
   /** Sent to the script first, so that its own handlers run. */
   signal: NodeJS.Signals;
@@ -47,7 +92,7 @@ export interface StopJob {
   now: boolean;
 }
 
-/** agent -> head: the script is over, and everything it started with it. */
+/** head -> terminal: the script is over, and everything it started with it. */
 export interface JobEnded {
   /** The script's own status; 128 + the signal's number when one ended it. */
   exitCode: number;
@@ -55,7 +100,7 @@ export interface JobEnded {
   cause?: string;
 }
 
-/** agent -> head. */
+/** agent -> head, head -> terminal. */
 export interface Output {
   /** 0 for the script, else the slot's seat. */
   seat: number;
@@ -66,10 +111,12 @@ export interface Output {
 }
 
 export interface Seats {
+  job: number;
   seats: number[];
 }
 
 export interface KillSlot {
+  job: number;
   slot: number;
   reason: string;
   /** Only while it works on this run of the sender. */
@@ -77,7 +124,19 @@ export interface KillSlot {
   graceMs?: number;
 }
 
-/** slot -> head: how a long call goes on, without `total` for iterables; null takes the bar away. */
+/** agent -> head -> agents of the job: a process that may have asked for slots or answers is gone. */
+export interface UserGone {
+  job: number;
+  user: Address;
+  reason: string;
+}
+
+/** driver or slot -> head -> terminal: something the user should know. */
+export interface Notice {
+  text: string;
+}
+
+/** driver -> head -> terminal: how a long call goes on, without `total` for iterables; null takes the bar away. */
 export interface Progress {
   label: string;
   done: number;

@@ -2,8 +2,9 @@
 import type { Run } from "../api/run.ts";
 import type { Scheduler } from "../api/scheduler.ts";
 import type { Node } from "../node/node.ts";
+import type { Address } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
-import { HEAD, type Progress } from "./control.ts";
+import type { Progress } from "./control.ts";
 
 const EVERY_MS = 200;
 /** Shorter calls show no bar. */
@@ -12,12 +13,14 @@ const SHOWN_AFTER_MS = 600;
 export class ProgressReport {
   readonly #node: Node;
   readonly #scheduler: Scheduler;
+  readonly #head: Address;
   readonly #begun = new WeakMap<Run, number>();
   #shown = false;
 
-  constructor(node: Node, scheduler: Scheduler) {
+  constructor(node: Node, scheduler: Scheduler, head: Address) {
     this.#node = node;
     this.#scheduler = scheduler;
+    this.#head = head;
     setInterval(() => this.#look(performance.now()), EVERY_MS).unref();
   }
 
@@ -25,7 +28,7 @@ export class ProgressReport {
     const run = this.#scheduler.runs.find((each) => this.#age(each, now) >= SHOWN_AFTER_MS);
     if (!run && !this.#shown) return;
     this.#shown = run !== undefined;
-    this.#node.notify(HEAD, MessageType.progress, run ? progressOf(run, this.#age(run, now)) : null);
+    this.#node.notify(this.#head, MessageType.progress, run ? progressOf(run, this.#age(run, now)) : null);
   }
 
   #age(run: Run, now: number): number {

@@ -13,10 +13,12 @@ export type OutputStream = "stdout" | "stderr";
 
 export interface SlotProcessOptions {
   folder: string;
+  /** The number of the node it belongs to. */
+  node: number;
   slot: number;
   /** 0 for the slot of the script. */
   seat: number;
-  /** The command that makes a process a slot; folder, slot and our process id are added. */
+  /** The command that makes a process a slot; folder, node, slot and our process id are added. */
   command: readonly string[];
   stdin: "inherit" | "ignore";
   /** Takes bytes, of slots in whole lines; reading goes on when the promise resolves. */
@@ -38,13 +40,13 @@ export class SlotProcess {
   #stopWatching: () => void = () => {};
 
   constructor(options: SlotProcessOptions) {
-    const { folder, slot, seat, command, stdin, output } = options;
+    const { folder, node, slot, seat, command, stdin, output } = options;
     this.slot = slot;
     this.seat = seat;
     this.#folder = folder;
     this.#page = StatusPage.create(join(folder, slotPage(slot)));
     const oomKillsBefore = kernelOomKills();
-    const child = Bun.spawn([...command, folder, String(slot), String(process.pid)], {
+    const child = Bun.spawn([...command, folder, String(node), String(slot), String(process.pid)], {
       env: process.env,
       detached: true, // a session of its own: the terminal's signals go to the head alone
       stdio: [stdin, "pipe", "pipe"],

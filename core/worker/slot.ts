@@ -1,5 +1,4 @@
 // A slot: the process in which a job's code runs, be it the script or its tasks. Loads the bundle and serves.
-import { hostname, totalmem } from "node:os";
 import { join } from "node:path";
 import { setJobContext } from "../api/context.ts";
 import { Scheduler } from "../api/scheduler.ts";
@@ -9,48 +8,72 @@ import { Node } from "../node/node.ts";
 import type { Transport } from "../transport.ts";
 import { Codec } from "../wire/codec.ts";
 import { MessageType } from "../wire/message-types.ts";
-import { AGENT, AGENT_SOCKET, HEAD, type LoadJob, slotPage, slotSocket } from "./control.ts";
+import {
+  type LoadJob,
+  NODE_SOCKET,
+  type NodesChanged,
+  nodeAddress,
+  slotPage,
+  slotSocket,
+  type UserGone,
+} from "./control.ts";
 import { ProgressReport } from "./progress-report.ts";
 import { StatusPage } from "./status-page.ts";
 import { TaskRunner } from "./task-runner.ts";
 
 export interface SlotOptions {
   folder: string;
+  /** The number of the node it belongs to. */
+  node: number;
   slot: number;
   transport: Transport;
 }
 
-/** Connects to the agent and serves until that is gone. Throws UNREACHABLE when it is not there. */
-export async function startSlot({ folder, slot, transport }: SlotOptions): Promise<void> {
+/** Connects to its node and serves until that is gone. Throws UNREACHABLE when it is not there. */
+export async function startSlot(options: SlotOptions): Promise<void> {
+  const { folder, slot, transport } = options;
   const registry = installRegistry();
-  const node = new Node({ node: AGENT.node, slot }, new Codec(registry));
+  const own = nodeAddress(options.node);
+  const node = new Node({ node: own.node, slot }, new Codec(registry));
   node.hold(); // until the script is over, or for good
   await transport.listen(join(folder, slotSocket(slot)), (link) => node.accept(link));
-  node.handleRequest(MessageType.load, (job: LoadJob) => load(job, { folder, slot, transport }, node, registry));
+  node.handleRequest(MessageType.load, (job: LoadJob) => load(job, options, node, registry));
   node.onPeerLost = (peer) => {
-    if (peer.slot === AGENT.slot) process.exit(1);
+    if (peer.slot === own.slot) process.exit(1);
   };
-  node.join(await transport.dial(join(folder, AGENT_SOCKET)), AGENT, true);
+  node.join(await transport.dial(join(folder, NODE_SOCKET)), own, true);
 }
 
 /** Sets the API up and loads the code; for the script itself returns before it has run. */
 async function load(job: LoadJob, options: SlotOptions, node: Node, registry: JobRegistry): Promise<void> {
+  const own = nodeAddress(options.node);
+  const head = nodeAddress(job.job);
   const page = StatusPage.open(join(options.folder, slotPage(options.slot)));
   const runner = new TaskRunner(node, registry, page);
   const scheduler = new Scheduler({
     node,
-    agent: AGENT,
-    defaultSlots: job.slots,
+    agent: own,
+    defaultSlots: job.hosts[0]!.slots,
     ownSeat: job.seat || undefined,
     dial: (address) => options.transport.dial(address),
-    notice: (text) => node.notify(HEAD, MessageType.notice, { text }),
+    notice: (text) => node.notify(head, MessageType.notice, { text }),
   });
-  if (job.showsProgress && job.role === "driver") new ProgressReport(node, scheduler);
+  if (job.showsProgress && job.role === "driver") new ProgressReport(node, scheduler, head);
   node.onPeerLost = (peer) => {
-    if (peer.slot === AGENT.slot) process.exit(1);
+    if (peer.slot === own.slot) process.exit(1);
     scheduler.peerLost(peer);
     runner.forget(peer);
   };
+  node.handle(MessageType.userGone, ({ payload }) => {
+    const { user, reason } = node.codec.decode(payload) as UserGone;
+    if (node.hasPeer(user)) return; // the end of its link tells, after what it still says
+    node.processGone(user, new Error(`it ${reason}`));
+    runner.forget(user);
+  });
+  node.handle(MessageType.nodesChanged, ({ payload }) => {
+    const { lost } = node.codec.decode(payload) as NodesChanged;
+    for (const { node: number, reason } of lost) node.nodeGone(number, new Error(reason));
+  });
   node.onDrained = (peer) => scheduler.peerDrained(peer);
   // biome-ignore lint/suspicious/noConsole: a slot's stderr is how it reports to people
   node.onProblem = (error) => console.error("mesh:", error);
@@ -60,13 +83,13 @@ async function load(job: LoadJob, options: SlotOptions, node: Node, registry: Jo
     describeFunction: (fn) => registry.describeFunction(fn),
     localNames: (fn) => registry.localNames(fn),
     callDepth: () => runner.callDepth,
-    self: { node: job.host, slot: job.seat, isDriver: job.role === "driver", job: 1 },
-    nodes: async () => [thisMachine(job)],
+    self: { node: job.host, slot: job.seat, isDriver: job.role === "driver", job: job.number },
+    nodes: async () => job.nodes,
     args: Object.freeze(job.args),
   });
   (globalThis as Record<symbol, unknown>)[Symbol.for("mesh.api")] = api;
   process.argv = [process.execPath, job.script, ...job.args];
-  if (job.role === "driver") queueMicrotask(() => void runScript(job.driver, node));
+  if (job.role === "driver") queueMicrotask(() => void runScript(job.driver!, node));
   else await import(job.worker);
 }
 
@@ -80,15 +103,4 @@ async function runScript(bundle: string, node: Node): Promise<void> {
     console.error(error);
     process.exit(process.exitCode || 1);
   }
-}
-
-function thisMachine(job: LoadJob): api.NodeInfo {
-  return {
-    name: job.host,
-    host: hostname(),
-    slots: job.slots,
-    cores: navigator.hardwareConcurrency,
-    arch: process.arch,
-    memoryBytes: totalmem(),
-  };
 }

@@ -3,9 +3,11 @@
 //
 // A page has one row per nesting depth, of 8 words (u32, this machine's byte order):
 //   0 sequence: odd while an item runs   1 slot that asked   2 run   3 chunk   4 place in the chunk   5 limit in ms
+//   6 node of the slot that asked
 // Only the slot writes; a reader that sees the same sequence before and after has read one moment.
 import { writeFileSync } from "node:fs";
 import { MeshError } from "../errors.ts";
+import type { Address } from "../wire/message.ts";
 
 const ROWS = 8;
 const WORDS = 8;
@@ -13,8 +15,8 @@ const PAGE_BYTES = 4096; // what mmap hands out at least
 
 /** The item a slot works on, or worked on when it died. */
 export interface RunningItem {
-  /** Slot, of the same node, that asked for it. */
-  owner: number;
+  /** The process that asked for it. */
+  owner: Address;
   run: number;
   chunk: number;
   place: number;
@@ -52,10 +54,11 @@ export class StatusPage {
   }
 
   /** Notes whose items come next at this depth. Depths beyond the last row share it. */
-  beginChunk(depth: number, owner: number, run: number, chunk: number, timeoutMs: number): void {
+  beginChunk(depth: number, owner: Address, run: number, chunk: number, timeoutMs: number): void {
     const words = this.#words;
     const row = rowOf(depth);
-    words[row + 1] = owner;
+    words[row + 1] = owner.slot;
+    words[row + 6] = owner.node;
     words[row + 2] = run;
     words[row + 3] = chunk;
     words[row + 5] = timeoutMs;
@@ -88,8 +91,9 @@ export class StatusPage {
       const row = depth * WORDS;
       const sequence = words[row]!;
       if ((sequence & 1) === 0) continue;
-      const [owner, run, chunk, place, timeoutMs] = words.subarray(row + 1, row + 6) as unknown as number[];
+      const [slot, run, chunk, place, timeoutMs, node] = words.subarray(row + 1, row + 7) as unknown as number[];
       if (words[row] !== sequence) continue;
+      const owner = { node, slot };
       running.push({ owner, run, chunk, place, timeoutMs, depth, sequence } as RunningItem);
     }
     return running;

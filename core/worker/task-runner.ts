@@ -233,7 +233,7 @@ export class TaskRunner {
   #advance(chunk: Chunk): void {
     const { known } = chunk;
     known.task?.activate(); // a task of another depth may have run since the last item
-    this.#page.beginChunk(known.depth, known.from.slot, known.run, chunk.id, known.timeoutMs);
+    this.#page.beginChunk(known.depth, known.from, known.run, chunk.id, known.timeoutMs);
     while (chunk.place < chunk.calls && !known.cancelled) {
       try {
         const returned = this.#call(chunk);

@@ -60,10 +60,10 @@ const sleeps = (folder: TestFolder) =>
   processesOf(folder.marker).filter(({ command }) => command[0] === "sleep").length;
 
 describe("F95 X26 the end of a run", () => {
-  test("F95 before: head, agent, driver, two slots, ten children; after: nothing", async () => {
+  test("F95 before: mesh run, head, driver, two slots, ten children; after: nothing", async () => {
     await using run = await start(`${busy}await new Promise((end) => setTimeout(end, 100));`);
     await until(() => sleeps(run.folder) >= 10 || run.mesh.processes.length === 0, { what: "all children" });
-    expect(run.mesh.inRole("worker")).toHaveLength(1);
+    expect(run.mesh.inRole("head")).toHaveLength(1);
     expect(run.mesh.inRole("slot")).toHaveLength(3);
     expect(run.folder.runFolders()).toHaveLength(1);
     expect((await run.mesh.ended()).status).toBe(0);
@@ -133,7 +133,7 @@ console.log("held", new Set(await both).size);`;
     expect([status, stdout, stderr]).toEqual([0, "held 2\n", ""]);
   });
 
-  test("X26 Ctrl-C typed on a terminal reaches the script by way of the head, once", async () => {
+  test("X26 Ctrl-C typed on a terminal reaches the script by way of mesh run, once", async () => {
     using folder = testFolder({
       "job.ts": `process.on("SIGINT", () => { console.log("heard"); process.exit(0); }); console.log("ready"); setInterval(() => {}, 1_000);`,
     });
@@ -170,7 +170,7 @@ console.log("held", new Set(await both).size);`;
   test.each([
     ["waits", waits],
     ["holds its loop", blocks],
-  ])("X26 kill -9 of the head, while all %s", async (_, rest) => {
+  ])("X26 kill -9 of mesh run, while all %s", async (_, rest) => {
     await using run = await start(busy + rest);
     if (rest === blocks) await run.mesh.prints("blocked");
     run.mesh.signal("SIGKILL");
@@ -181,12 +181,12 @@ console.log("held", new Set(await both).size);`;
   test.each([
     ["waits", waits],
     ["holds its loop", blocks],
-  ])("X26 kill -9 of the agent, while all %s: the head says so", async (_, rest) => {
+  ])("X26 kill -9 of the head, while all %s: mesh run says so", async (_, rest) => {
     await using run = await start(busy + rest);
     if (rest === blocks) await run.mesh.prints("blocked");
-    kill(run.mesh.inRole("worker")[0]!.pid, "SIGKILL");
+    kill(run.mesh.inRole("head")[0]!.pid, "SIGKILL");
     const { status, stderr } = await run.mesh.ended();
-    expect([status, stderr]).toEqual([5, expect.stringContaining("the agent of this machine was ended by SIGKILL")]);
+    expect([status, stderr]).toEqual([5, expect.stringContaining("the head of the job was ended by SIGKILL")]);
     await nothingLeft(run.folder);
   });
 
@@ -209,12 +209,12 @@ console.log("held", new Set(await both).size);`;
     await nothingLeft(run.folder, 0);
   });
 
-  test("X26 kill -9 of head and agent at once: no process stays, and the next run removes the folder", async () => {
+  test("X26 kill -9 of mesh run and head at once: no process stays, and the next run removes the folder", async () => {
     await using run = await start(busy + waits);
-    const agent = run.mesh.inRole("worker")[0]!.pid;
-    kill(agent, "SIGSTOP"); // so that it cannot clean up in between
+    const head = run.mesh.inRole("head")[0]!.pid;
+    kill(head, "SIGSTOP"); // so that it cannot clean up in between
     run.mesh.signal("SIGKILL");
-    kill(agent, "SIGKILL");
+    kill(head, "SIGKILL");
     await run.mesh.ended();
     // What tasks had started goes to init: nobody is left who knows of it (the one end that mesh cannot tidy up after).
     const ours = () => processesOf(run.folder.marker).filter(({ command }) => !/^(sleep|sh)$/.test(command[0] ?? ""));

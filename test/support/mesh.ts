@@ -203,8 +203,8 @@ export class MeshProcess implements AsyncDisposable {
     return processesOf(this.folder.marker);
   }
 
-  /** Those in a role: "worker" (the agent), "slot". */
-  inRole(role: "worker" | "slot"): ProcessInfo[] {
+  /** Those in a role: "head", "slot". */
+  inRole(role: "head" | "slot"): ProcessInfo[] {
     return this.processes.filter(({ command }) => command[1] === role);
   }
 
