@@ -50,6 +50,16 @@ export interface OpenJob {
   showsProgress: boolean;
 }
 
+/** head -> worker: the job is over. */
+export interface CloseJob {
+  job: number;
+}
+
+/** slot -> head: it wants slots of this host. */
+export interface OpenHost {
+  node: number;
+}
+
 /** What an agent has to know of a job to run its slots. */
 export interface JobCode {
   job: number;

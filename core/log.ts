@@ -1,0 +1,29 @@
+// What roles that run for long tell their owner: one line for each thing that happened, for people and for programs.
+
+export type LogLevel = "info" | "warn" | "error";
+/** What a line is about; values become text. */
+export type LogFields = Record<string, string | number | boolean | undefined>;
+
+export interface Log {
+  info(event: string, fields?: LogFields): void;
+  warn(event: string, fields?: LogFields): void;
+  error(event: string, fields?: LogFields): void;
+}
+
+/** Lines as logfmt: `2026-01-02T03:04:05.678Z info job opened job=7 script=/a/b.ts`. */
+export function lineLog(write: (line: string) => void, now: () => Date): Log {
+  const log =
+    (level: LogLevel) =>
+    (event: string, fields: LogFields = {}) => {
+      const words = Object.entries(fields).flatMap(([key, value]) =>
+        value === undefined ? [] : `${key}=${quoted(value)}`,
+      );
+      write(`${[now().toISOString(), level, event, ...words].join(" ")}\n`);
+    };
+  return { info: log("info"), warn: log("warn"), error: log("error") };
+}
+
+function quoted(value: string | number | boolean): string {
+  const text = String(value);
+  return /^[^\s"=\p{Cc}]+$/u.test(text) ? text : JSON.stringify(text);
+}

@@ -1,0 +1,139 @@
+// A worker: a node whose host lends its slots to jobs of the mesh. Each job gets slots of its own, which end with it, or
+// with the session to its head.
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { MeshError } from "../errors.ts";
+import type { Log } from "../log.ts";
+import type { Node } from "../node/node.ts";
+import type { Address } from "../wire/message.ts";
+import { MessageType } from "../wire/message-types.ts";
+import type { JobOptions } from "./agent.ts";
+import { Agent } from "./agent.ts";
+import {
+  type CloseJob,
+  type JobCode,
+  type NodesChanged,
+  nodeAddress,
+  type OpenJob,
+  type Output,
+  type UserGone,
+} from "./control.ts";
+
+export interface WorkerOptions {
+  node: Node;
+  /** The run folder of this process. */
+  folder: string;
+  slotCommand: readonly string[];
+  /** The node's name. */
+  name: string;
+  /** Limit of each slot's memory on this host; a job may ask for less. */
+  slotMemoryBytes: number | undefined;
+  /** What slots should know of the mesh when they start. */
+  view: JobOptions["view"];
+  log: Log;
+}
+
+export class Worker {
+  readonly #options: WorkerOptions;
+  readonly #agent: Agent;
+
+  constructor(options: WorkerOptions) {
+    this.#options = options;
+    const { node, folder, slotCommand, name } = options;
+    this.#agent = new Agent({ node, folder, slotCommand, hostName: name });
+    node.handleRequest(MessageType.openJob, (job: OpenJob, from) => this.#open(job, from));
+    node.handleRequest(MessageType.closeJob, ({ job }: CloseJob) => this.#close(job, "the job is over"));
+    node.handle(MessageType.userGone, ({ payload }) => this.#agent.userGone(node.codec.decode(payload) as UserGone));
+  }
+
+  /** How many slots work for jobs now. */
+  get slotsUsed(): number {
+    return this.#agent.slotsUsed;
+  }
+
+  /** A slot's process has dialed the node. */
+  slotConnected(address: Address): void {
+    this.#agent.slotConnected(address);
+  }
+
+  /** A link or session has ended: of a slot, or of the head of a job, which then ends here. */
+  peerLost(peer: Address, error?: Error): void {
+    if (peer.node === this.#options.node.address.node) this.#agent.slotDisconnected(peer);
+    else if (this.#agent.has(peer.node)) {
+      void this.#close(peer.node, `the head of its job is gone${error ? `: ${error.message}` : ""}`);
+    }
+  }
+
+  nodesChanged(change: NodesChanged): void {
+    this.#agent.nodesChanged(change);
+  }
+
+  /** Ends all jobs here; returns when nothing of them is left. */
+  async closeAll(reason: string): Promise<void> {
+    await Promise.all(this.#agent.jobs.map((job) => this.#close(job, reason)));
+    await this.#agent.closeAll(reason);
+  }
+
+  #open(open: OpenJob, from: Address): void {
+    const { node, log, slotMemoryBytes } = this.#options;
+    const { job, number } = open;
+    if (from.node !== job || from.slot !== 0) throw new MeshError("PROTOCOL", "a job is opened by its own head alone");
+    if (this.#agent.has(job)) return;
+    const head = nodeAddress(job);
+    const slots = this.#agent.open(job, {
+      output: (seat, stream, bytes) => {
+        const output: Output = { seat, host: this.#options.name, stream, bytes };
+        return node.request(head, MessageType.output, output);
+      },
+      notice: (text) => void node.notify(head, MessageType.notice, { text }),
+      gone: (user, reason) => this.#userGone({ job, user, reason }),
+      view: this.#options.view,
+    });
+    const limit = leastOf(open.slotMemoryBytes, slotMemoryBytes);
+    const { bundle: _, slotMemoryBytes: __, ...rest } = open;
+    const code: JobCode = {
+      ...rest,
+      worker: this.#layDown(open),
+      ...(limit !== undefined && { slotMemoryBytes: limit }),
+    };
+    slots.start(code);
+    log.info("job opened", { job: number, head: job, script: open.script });
+  }
+
+  /** Writes the job's code where its slots find it. */
+  #layDown({ job, bundle }: OpenJob): string {
+    const folder = this.#folderOf(job);
+    try {
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      const path = join(folder, "worker.js");
+      writeFileSync(path, bundle, { mode: 0o600 });
+      return path;
+    } catch (cause) {
+      void this.#close(job, "its code could not be written");
+      const message = `${this.#options.name} cannot write the job's code to ${folder}: ${(cause as Error).message}; make room there, or set XDG_RUNTIME_DIR of its worker to another folder`;
+      throw new MeshError("UNREACHABLE", message, { cause });
+    }
+  }
+
+  async #close(job: number, reason: string): Promise<void> {
+    if (!this.#agent.has(job)) return;
+    await this.#agent.close(job, reason);
+    rmSync(this.#folderOf(job), { recursive: true, force: true });
+    this.#options.log.info("job closed", { head: job, reason });
+  }
+
+  #folderOf(job: number): string {
+    return join(this.#options.folder, `job-${job}`);
+  }
+
+  /** The slots of the job here hear at once; those elsewhere by way of its head. */
+  #userGone(gone: UserGone): void {
+    this.#agent.userGone(gone);
+    this.#options.node.notify(nodeAddress(gone.job), MessageType.userGone, gone);
+  }
+}
+
+function leastOf(a: number | undefined, b: number | undefined): number | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return Math.min(a, b);
+}
