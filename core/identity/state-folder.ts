@@ -1,0 +1,35 @@
+// Where a mesh keeps on disk what outlives its processes.
+import { homedir } from "node:os";
+import { isAbsolute, join } from "node:path";
+import { checkName } from "./names.ts";
+import { makePrivateFolder } from "./private-files.ts";
+
+/**
+ * The folder of a mesh on this machine, made when it is missing: $XDG_STATE_HOME/mesh/NAME, by default
+ * ~/.local/state/mesh/NAME, mode 0700. Throws AUTHENTICATION when it is not this user's alone, UNREACHABLE when it cannot
+ * be made, USAGE for a name that is none.
+ */
+export function stateFolder(meshName: string): string {
+  checkName(meshName, "the name of a mesh");
+  const all = join(stateHome(), "mesh");
+  return privateFolders(all, join(all, meshName));
+}
+
+/** The folder of a node that joined a mesh by token, below the mesh's own; made when it is missing. */
+export function joinedFolder(meshName: string, nodeName: string): string {
+  checkName(nodeName, "the name of a node");
+  const joined = join(stateFolder(meshName), "joined");
+  return privateFolders(joined, join(joined, nodeName));
+}
+
+/** By the XDG base directory specification, a path that is not absolute is to be ignored. */
+function stateHome(): string {
+  const { XDG_STATE_HOME: given } = process.env;
+  return given && isAbsolute(given) ? given : join(homedir(), ".local", "state");
+}
+
+function privateFolders(outer: string, inner: string): string {
+  makePrivateFolder(outer);
+  makePrivateFolder(inner);
+  return inner;
+}
