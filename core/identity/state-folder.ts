@@ -24,8 +24,10 @@ export function joinedFolder(meshName: string, nodeName: string): string {
 
 /** By the XDG base directory specification, a path that is not absolute is to be ignored. */
 function stateHome(): string {
-  const { XDG_STATE_HOME: given } = process.env;
-  return given && isAbsolute(given) ? given : join(homedir(), ".local", "state");
+  // Bun's homedir() does not see a HOME that was changed within the process.
+  const { XDG_STATE_HOME: given, HOME: home } = process.env;
+  if (given && isAbsolute(given)) return given;
+  return join(home && isAbsolute(home) ? home : homedir(), ".local", "state");
 }
 
 function privateFolders(outer: string, inner: string): string {
