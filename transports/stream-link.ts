@@ -1,7 +1,7 @@
 // A Link over one of Bun's stream sockets: what the Unix and TCP transports share.
 
 import { MeshError } from "../core/errors.ts";
-import type { Link, LinkHandler } from "../core/transport.ts";
+import type { Link, LinkCertificates, LinkHandler } from "../core/transport.ts";
 import {
   checkFrameSize,
   FRAME_HEAD_BYTES,
@@ -12,12 +12,17 @@ import {
 
 /** What one call to the kernel carries at best; small frames are gathered up to here. */
 const GATHER_BYTES = 64 * 1024;
+/** Gathering buffers not in use, shared by all links: one that says nothing needs none. */
+const spareBuffers: Uint8Array[] = [];
+const SPARE_BUFFERS = 64;
+const NOTHING_GATHERED = new Uint8Array(0);
 /** A frame body from here on is written from where it lies instead of being copied into the gathering buffer. */
 const DIRECT_BYTES = 32 * 1024;
 /** `send` asks its caller to wait when this much lies unsent. */
 const HIGH_WATER_BYTES = 1024 * 1024;
 
 type StreamSocket = Bun.Socket<StreamLink>;
+type Explain = (label: string, error: Error) => MeshError;
 
 /**
  * Gathers the frames of one turn of the event loop into few writes: one write per frame caps every runtime at some
@@ -25,11 +30,13 @@ type StreamSocket = Bun.Socket<StreamLink>;
  */
 export class StreamLink implements Link {
   readonly label: string;
+  tls?: LinkCertificates;
+  readonly #explain: Explain;
   #socket: StreamSocket | undefined;
   #handler: LinkHandler | undefined;
   #reader: Reader = new FrameReader();
   #held: Uint8Array[] = []; // came before the handler, or while paused
-  #gathered = new Uint8Array(GATHER_BYTES);
+  #gathered: Uint8Array = NOTHING_GATHERED;
   #gatheredBytes = 0;
   #unsent: Uint8Array[] = [];
   #unsentBytes = 0;
@@ -42,8 +49,10 @@ export class StreamLink implements Link {
   #paused = false;
   #error: Error | undefined;
 
-  constructor(label: string) {
+  /** `explain` turns an error of the socket into the one that `closed` gets. */
+  constructor(label: string, explain: Explain = linkClosed) {
     this.label = label;
+    this.#explain = explain;
   }
 
   attach(handler: LinkHandler): void {
@@ -114,14 +123,21 @@ export class StreamLink implements Link {
 
   #makeRoom(bytes: number): void {
     this.#flush();
-    if (this.#gathered.length < bytes) this.#gathered = new Uint8Array(bytes);
+    this.#gathered =
+      bytes > GATHER_BYTES ? new Uint8Array(bytes) : (spareBuffers.pop() ?? new Uint8Array(GATHER_BYTES));
   }
 
   #flush(): void {
     if (this.#gatheredBytes === 0) return;
-    const bytes = this.#gathered.subarray(0, this.#gatheredBytes);
+    this.#write(this.#gathered.subarray(0, this.#gatheredBytes));
+    this.#dropGathered();
+  }
+
+  #dropGathered(): void {
+    const bytes = this.#gathered;
+    this.#gathered = NOTHING_GATHERED;
     this.#gatheredBytes = 0;
-    this.#write(bytes);
+    if (bytes.length === GATHER_BYTES && spareBuffers.length < SPARE_BUFFERS) spareBuffers.push(bytes);
   }
 
   /** Writes what the kernel takes and keeps a copy of the rest. */
@@ -171,7 +187,7 @@ export class StreamLink implements Link {
     this.#ended = true;
     this.#unsent = [];
     this.#unsentBytes = 0;
-    this.#gatheredBytes = 0;
+    this.#dropGathered();
     this.#tellEnd();
   }
 
@@ -186,6 +202,12 @@ export class StreamLink implements Link {
   opened(socket: StreamSocket): void {
     this.#socket = socket;
     if (this.#paused) socket.pause();
+  }
+
+  /** As `opened`, when TLS has ended. */
+  secured(socket: StreamSocket, certificates: LinkCertificates): void {
+    this.tls = certificates;
+    this.opened(socket);
   }
 
   received(bytes: Uint8Array): void {
@@ -211,12 +233,15 @@ export class StreamLink implements Link {
 
   ended(error?: Error): void {
     const cut = this.#reader.pendingBytes > 0 && !this.#closing;
-    if (error && !this.#ended)
-      this.#error ??= new MeshError("LINK_CLOSED", `${this.label}: ${error.message}`, { cause: error });
+    if (error && !this.#ended) this.#error ??= this.#explain(this.label, error);
     else if (cut && !this.#ended)
       this.#error ??= new MeshError("LINK_CLOSED", `${this.label} ended in the middle of a frame`);
     this.#end();
   }
+}
+
+function linkClosed(label: string, error: Error): MeshError {
+  return new MeshError("LINK_CLOSED", `${label}: ${error.message}`, { cause: error });
 }
 
 /** The handlers that make a Bun socket with a StreamLink as its data drive that link. */

@@ -1,0 +1,14 @@
+// The transports that ship. Static imports only: a computed one would be missing from the compiled binary.
+import type { Transport } from "../core/transport.ts";
+import { type TcpOptions, TcpTransport } from "./tcp/tcp-transport.ts";
+
+/** What every transport between nodes is given. */
+export type TransportOptions = Pick<TcpOptions, "credentials" | "admitsStrangers" | "onRefused">;
+
+/** Makes a transport between the nodes of a mesh; its key is the scheme of its addresses and its name in mesh.toml. */
+export type TransportFactory = (options: TransportOptions) => Transport;
+
+/** What `transports = [...]` of mesh.toml may name. Unix sockets and memory join processes of one machine: not here. */
+export const builtinTransports = {
+  tcp: (options) => new TcpTransport(options),
+} satisfies Record<string, TransportFactory>;

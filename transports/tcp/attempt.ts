@@ -1,0 +1,76 @@
+// One connection under way to one IP address.
+import { MeshError } from "../../core/errors.ts";
+import type { Link } from "../../core/transport.ts";
+import { StreamLink, streamHandlers } from "../stream-link.ts";
+import { formatTcpAddress, type TcpAddress } from "./address.ts";
+import { linkFailure } from "./failures.ts";
+import { tune } from "./socket.ts";
+import { certificatesOf, type TlsSide } from "./tls.ts";
+
+export type DialingSide = Pick<TlsSide, "client" | "ownCertificate">;
+
+export class Attempt {
+  /** "tcp://10.0.0.5:7450". */
+  readonly at: string;
+  /** The link, once TLS has ended; or what went wrong, as the system or TLS told it. */
+  readonly link: Promise<Link>;
+  /** Resolves when `link` did, either way. */
+  readonly settled: Promise<void>;
+  readonly #side: DialingSide;
+  readonly #result = Promise.withResolvers<Link>();
+  #socket: Bun.Socket<StreamLink> | undefined;
+  #isAbandoned = false;
+
+  /** `label` is that of the link. */
+  constructor(target: TcpAddress, label: string, side: DialingSide) {
+    this.at = formatTcpAddress(target);
+    this.#side = side;
+    this.link = this.#result.promise;
+    this.settled = this.link.then(
+      () => {},
+      () => {},
+    );
+    this.#connect(target, new StreamLink(label, linkFailure)).catch(this.#result.reject);
+  }
+
+  /** Ends it, also when it has its link already. */
+  abandon(): void {
+    this.#isAbandoned = true;
+    this.#socket?.terminate();
+    this.#result.reject(new MeshError("CANCELLED", "another address was faster"));
+  }
+
+  #connect(target: TcpAddress, link: StreamLink): Promise<unknown> {
+    return Bun.connect<StreamLink>({
+      hostname: target.host,
+      port: target.port,
+      data: link,
+      tls: this.#side.client,
+      socket: {
+        ...streamHandlers,
+        open: (socket) => {
+          this.#socket = socket;
+          if (this.#isAbandoned) socket.terminate();
+          else tune(socket);
+        },
+        handshake: (socket, success, error) => this.#secured(socket, success, error),
+        connectError: (_, error) => this.#result.reject(error),
+        close: (socket, error) => {
+          this.#result.reject(error ?? new Error("the connection was closed")); // unless TLS had ended
+          socket.data.ended(error);
+        },
+      },
+    });
+  }
+
+  #secured(socket: Bun.Socket<StreamLink>, success: boolean, error: Error | null): void {
+    const isStranger = this.#side.ownCertificate.length === 0;
+    if (success && (socket.authorized || isStranger)) {
+      socket.data.secured(socket, certificatesOf(socket, this.#side));
+      this.#result.resolve(socket.data);
+      return;
+    }
+    this.#result.reject(error ?? socket.getAuthorizationError() ?? new Error("TLS failed"));
+    socket.terminate();
+  }
+}

@@ -1,0 +1,59 @@
+// Errors of dialing: what was tried, on which addresses, and why each failed.
+import { MeshError } from "../../core/errors.ts";
+import { certificateRefusal, codeOf, failureWords } from "./failures.ts";
+
+/** One address; without an error while nothing is known yet. */
+export interface Tried {
+  at: string;
+  error?: unknown;
+}
+
+/** All addresses failed. The cause is the error that tells most, so that its code can be asked for. */
+export function unreachable(address: string, tried: readonly Tried[]): MeshError {
+  const best = tried.toSorted((a, b) => weight(b.error) - weight(a.error))[0];
+  const words = wordsOf(tried);
+  const options = { cause: best?.error };
+  if (certificateRefusal(best?.error)) {
+    return new MeshError("AUTHENTICATION", `no trust in what answers at ${address}: ${words}`, options);
+  }
+  return new MeshError("UNREACHABLE", `cannot reach ${address}: ${words}; ${adviceFor(best?.error)}`, options);
+}
+
+export function lateFailure(address: string, timeoutMs: number, tried: readonly Tried[]): MeshError {
+  const words = tried.length > 0 ? wordsOf(tried) : "the name was not resolved in that time";
+  const advice = "check the address, and that no firewall swallows what is sent to that port";
+  return new MeshError("TIMEOUT", `${address} did not answer within ${timeoutMs} ms: ${words}; ${advice}`);
+}
+
+export function unknownName(address: string, host: string, error: unknown): MeshError {
+  const isUnknown = ["ENOTFOUND", "ENODATA", "DNS_ENOTFOUND", "DNS_ENODATA"].includes(codeOf(error));
+  const why = isUnknown
+    ? `this machine knows no address for ${host}`
+    : `${host} was not resolved (${failureWords(error)})`;
+  const advice = "check the spelling, or write the IP address";
+  return new MeshError("UNREACHABLE", `cannot reach ${address}: ${why}; ${advice}`, { cause: error });
+}
+
+function wordsOf(tried: readonly Tried[]): string {
+  return tried.map(({ at, error }) => `${at}: ${error === undefined ? "no answer" : failureWords(error)}`).join("; ");
+}
+
+/** What was said by something that listens tells more than that nothing listens, and that more than a missing route. */
+function weight(error: unknown): number {
+  if (certificateRefusal(error)) return 3;
+  if (codeOf(error) === "ECONNREFUSED") return 1;
+  return ["ENETUNREACH", "EHOSTUNREACH", "EADDRNOTAVAIL"].includes(codeOf(error)) ? 0 : 2;
+}
+
+function adviceFor(error: unknown): string {
+  switch (codeOf(error)) {
+    case "ECONNREFUSED":
+      return "is mesh running there (mesh coordinator, mesh worker), and is the port right?";
+    case "ECONNRESET":
+      return "it may be under load and refuse for a moment: try again";
+    case "EPROTO":
+      return "check the port: something other than mesh listens there";
+    default:
+      return "check the address and the network";
+  }
+}
