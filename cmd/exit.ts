@@ -32,6 +32,8 @@ const STATUS_OF_CODE: Record<MeshErrorCode, number> = {
   UNREACHABLE: EXIT.unreachable,
   OUTPUT: EXIT.jobFailed,
   STORAGE: EXIT.jobFailed,
+  CLOSED: EXIT.jobFailed,
+  FULL: EXIT.jobFailed,
 };
 
 /**

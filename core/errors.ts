@@ -17,6 +17,8 @@ export const MESH_ERROR_CODES = [
   "UNREACHABLE", // nothing answers there
   "OUTPUT", // what a job prints cannot be written
   "STORAGE", // a state folder or its database cannot be read or written
+  "CLOSED", // a pipe, reference or pool was closed by one of those who use it
+  "FULL", // a buffer is full, and its user chose not to wait
 ] as const;
 
 export type MeshErrorCode = (typeof MESH_ERROR_CODES)[number];

@@ -99,6 +99,29 @@ export const MessageType = {
   nodesChanged: 99,
   /** agent -> agents of the job: a process that used slots is gone. */
   userGone: 100,
+
+  /** Pipes (core/api/pipe-link.ts): values from who sends to the pipe's home, and from there to who receives. Payloads in bytes. */
+  pipeSend: 112,
+  pipeValue: 113,
+  /** home -> sender: what left the pipe, and whether it is closed. */
+  pipeCredit: 114,
+  /** sender -> home, requests: answered when the pipe has room; when all sent so far is in it. */
+  pipeRoom: 115,
+  pipeFlush: 116,
+  /** receiver -> home: how many values it is ready for. */
+  pipePull: 117,
+  /** receiver -> home, requests: answered at the end of the pipe; with what was sent to it, and nothing more is. */
+  pipeWatch: 118,
+  pipeWithdraw: 119,
+  /** receiver -> home, request: values that nobody there wants any more. */
+  pipeReturn: 120,
+  /** home -> receiver, request: answered when it leaves; fails when it dies. */
+  pipeStay: 121,
+
+  /** References (core/api/put-store.ts). reader -> owner: it uses a value; a part of it, a request. owner -> readers: forget it. */
+  refUse: 122,
+  refRead: 123,
+  refReleased: 124,
 } as const;
 
 const names = new Map<number, string>(Object.entries(MessageType).map(([name, type]) => [type, name]));
