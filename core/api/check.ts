@@ -23,6 +23,14 @@ export function checkWhole(what: string, value: number | undefined, least: numbe
   throw new MeshError("USAGE", `${what} is a whole number of ${least} to ${most}, not ${describe(value)}`);
 }
 
+/** A name or a list of names, as a list. */
+export function checkNames(what: string, value: string | readonly string[]): readonly string[] {
+  const names = typeof value === "string" ? [value] : value;
+  if (Array.isArray(names) && names.every((name) => typeof name === "string" && name !== "")) return names;
+  const odd = Array.isArray(names) ? names.find((name) => typeof name !== "string" || name === "") : names;
+  throw new MeshError("USAGE", `${what} is a name or a list of names, not ${describe(odd)}`);
+}
+
 export function describe(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
   if (typeof value === "object" && value !== null) return `a ${value.constructor?.name || "object"}`;

@@ -1,3 +1,5 @@
+// What a job knows of the machines whose slots it may use.
+
 /** A host whose slots a job may use. */
 export interface HostInfo {
   /** The number of its node: another one after each start of its worker. */

@@ -1,12 +1,14 @@
 // pool(): functions over many items on many slots, with the shape of a local array's methods.
 import { MeshError } from "../errors.ts";
 import type { AnyFunction } from "../wire/travel.ts";
-import { checkItems, checkKeys, checkWhole, describe } from "./check.ts";
+import { checkItems, checkKeys, checkNames, checkWhole, describe } from "./check.ts";
 import { jobContext } from "./context.ts";
+import { checkChoice, choiceAmong, type HostChoice } from "./host-choice.ts";
 import { type Items, itemSource } from "./items.ts";
 import { ResultQueue } from "./result-queue.ts";
 import { Run, type Sink } from "./run.ts";
 import type { Scheduler } from "./scheduler.ts";
+import type { Claim, Seat } from "./seats.ts";
 import { asCalled } from "./task-error.ts";
 import type { Definition } from "./task-wire.ts";
 
@@ -18,10 +20,15 @@ export type Settled<R> = PromiseSettledResult<R>;
 
 export interface PoolOptions {
   /**
-   * How many slots to use, 1 to 4,096. Default: all the job has, one for each core. More than that are started when
-   * asked for. Pools share slots; `await using` or `close` ends those that no other pool uses.
+   * How many slots to use, 1 to 4,096, spread over the hosts by their size. Default: all they have, one for each core.
+   * More than that are started when asked for. Pools share slots; `await using` or `close` ends those that no other pool
+   * uses.
    */
   slots?: number;
+  /** Only hosts of these names, or of names like these: "gpu1", "gpu*". Without a mesh all is done on this machine. */
+  hosts?: string | readonly string[];
+  /** Only hosts that have all of these tags. */
+  tags?: string | readonly string[];
 }
 
 export interface MapOptions<A extends unknown[] = unknown[]> {
@@ -98,13 +105,14 @@ const SLOTS_LIMIT = 4_096;
 
 /**
  * Slots of the mesh to run functions on. Cheap: slots start with the first call that needs them and are shared.
- * Throws USAGE for options out of range.
+ * Hosts that join later are used too, those that are lost are done without.
+ * Throws USAGE for options out of range, for names of hosts that are not there, and when no host is what was asked for.
  */
 export function pool(options: PoolOptions = {}): Pool {
   return asCalled(() => {
-    checkKeys("pool", options, ["slots"]);
+    checkKeys("pool", options, ["slots", "hosts", "tags"]);
     checkWhole("pool: slots", options.slots, 1, SLOTS_LIMIT);
-    return new MeshPool(options);
+    return new MeshPool(options.slots, chooseHosts("pool", options));
   }) as unknown as Pool; // its methods are typed for callers, not for what they do inside
 }
 
@@ -112,6 +120,16 @@ export function pool(options: PoolOptions = {}): Pool {
 export function task<F extends AnyFunction>(fn: F): F {
   if (typeof fn !== "function") throw new MeshError("USAGE", `task takes a function, not ${describe(fn)}`);
   return fn;
+}
+
+/** Reads the options that name hosts; throws USAGE as `pool` does. */
+export function chooseHosts(what: string, options: Pick<PoolOptions, "hosts" | "tags">): HostChoice {
+  const hosts = options.hosts === undefined ? undefined : checkNames(`${what}: hosts`, options.hosts);
+  const tags = options.tags === undefined ? undefined : checkNames(`${what}: tags`, options.tags);
+  const choice: HostChoice = { ...(hosts && { hosts }), ...(tags && { tags }) };
+  const there = jobContext().scheduler.hosts;
+  if (hosts || tags) checkChoice(what, choiceAmong(choice, there), there);
+  return choice;
 }
 
 interface Call {
@@ -123,14 +141,16 @@ interface Call {
 }
 
 class MeshPool implements AsyncDisposable {
-  readonly #options: PoolOptions;
+  readonly #slots: number | undefined;
+  readonly #choice: HostChoice;
   readonly #scheduler: Scheduler = jobContext().scheduler;
   readonly #runs = new Set<Run>();
-  #seats: Set<number> | undefined;
+  #claim: Claim | undefined;
   #closed = false;
 
-  constructor(options: PoolOptions) {
-    this.#options = options;
+  constructor(slots: number | undefined, choice: HostChoice) {
+    this.#slots = slots;
+    this.#choice = choice;
   }
 
   map(fn: AnyFunction, items: Items<never>, options: MapOptions & { settled?: boolean } = {}): Promise<never> {
@@ -156,34 +176,43 @@ class MeshPool implements AsyncDisposable {
   }
 
   async apply(fn: AnyFunction, ...args: never[]): Promise<never> {
-    const seats = [...this.#takenSeats()].sort((a, b) => a - b);
+    const seats = this.#scheduler.seatsOf(this.#taken());
     const call = { label: "pool.apply", fn, items: undefined, spread: false, options: { args } };
-    const values = await Promise.all(seats.map((seat) => this.#collect(call, new Set([seat]))));
+    const values = await Promise.all(seats.map((seat) => this.#onSeat(call, seat)));
     return values.flat() as never;
+  }
+
+  async #onSeat(call: Call, seat: Seat): Promise<never> {
+    const claim = this.#scheduler.takeSeat(seat);
+    try {
+      return await this.#collect(call, claim);
+    } finally {
+      this.#scheduler.releaseSeats(claim);
+    }
   }
 
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     for (const run of [...this.#runs]) this.#scheduler.stop(run, new MeshError("CANCELLED", "the pool was closed"));
-    if (this.#seats) this.#scheduler.releaseSeats(this.#seats);
+    if (this.#claim) this.#scheduler.releaseSeats(this.#claim);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
-  #takenSeats(): Set<number> {
+  #taken(): Claim {
     if (this.#closed) throw new MeshError("USAGE", "this pool is closed: make another with pool()");
-    this.#seats ??= this.#scheduler.takeSeats(this.#options.slots);
-    return this.#seats;
+    this.#claim ??= this.#scheduler.takeSeats(this.#slots, this.#choice);
+    return this.#claim;
   }
 
-  async #collect(call: Call, seats?: Set<number>): Promise<never> {
+  async #collect(call: Call, claim?: Claim): Promise<never> {
     const { promise, resolve, reject } = Promise.withResolvers<unknown[]>();
     const settled = call.options.settled === true;
     const values: unknown[] = [];
-    const run = this.#begin(call, seats, {
+    const run = this.#begin(call, claim, {
       values: (first, some) => fill(values, first, settled ? fulfilled(some) : some),
       failure: (first, reason) => {
         if (settled) fill(values, first, [{ status: "rejected", reason }]);
@@ -215,16 +244,19 @@ class MeshPool implements AsyncDisposable {
     }
   }
 
-  #begin(call: Call, seats: Set<number> | undefined, sink: Sink): Run {
-    const run = asCalled(() => this.#prepare(call, seats, sink));
-    this.#track(run, call.options.signal);
+  #begin(call: Call, own: Claim | undefined, sink: Sink): Run {
+    const [run, claim] = asCalled(() => {
+      checkCall(call);
+      const claim = own ?? this.#taken();
+      return [this.#prepare(call, claim, sink), claim] as const;
+    });
+    this.#track(run, claim, call.options.signal);
     return run;
   }
 
-  #prepare(call: Call, seats: Set<number> | undefined, sink: Sink): Run {
+  #prepare(call: Call, { seats }: Claim, sink: Sink): Run {
     const context = jobContext();
     const { label, options } = call;
-    checkCall(call);
     const fn = describeTask(call);
     if (options.timeoutMs !== undefined) this.#scheduler.watchTimeouts();
     const id = this.#scheduler.nextRunId();
@@ -245,7 +277,7 @@ class MeshPool implements AsyncDisposable {
       sink,
       estimate: this.#scheduler.estimateOf(fn.id),
       definition: encodeDefinition(definition, call),
-      seats: seats ?? this.#takenSeats(),
+      seats,
       chunkSize: options.chunkSize,
       depth: definition.depth,
       retries: options.retries ?? DEFAULT_RETRIES,
@@ -253,12 +285,12 @@ class MeshPool implements AsyncDisposable {
     });
   }
 
-  #track(run: Run, signal: AbortSignal | undefined): void {
+  #track(run: Run, claim: Claim, signal: AbortSignal | undefined): void {
     const cancelled = () =>
       new MeshError("CANCELLED", `${run.label} was cancelled by its signal`, { cause: signal?.reason });
     const abort = () => this.#scheduler.stop(run, cancelled());
     this.#runs.add(run);
-    this.#scheduler.start(run, () => {
+    this.#scheduler.start(run, claim, () => {
       this.#runs.delete(run);
       signal?.removeEventListener("abort", abort);
     });

@@ -2,6 +2,7 @@
 // Knows nothing of links; the scheduler takes chunks from it and brings back what became of them.
 import { MeshError } from "../errors.ts";
 import type { ItemList, ItemSource } from "./items.ts";
+import type { Seat } from "./seats.ts";
 import { noteCaller, noteTask } from "./task-error.ts";
 import type { Outcomes } from "./task-wire.ts";
 
@@ -21,7 +22,7 @@ export interface Sink {
 
 /** What the runs of one function taught about it. */
 export interface Estimate {
-  /** Milliseconds of one item; undefined before the first result. */
+  /** Milliseconds of one item on a slot of average speed; undefined before the first result. */
   itemMs: number | undefined;
   /** Bytes of one item on the wire. */
   itemBytes: number;
@@ -41,8 +42,8 @@ export interface RunOptions {
   estimate: Estimate;
   /** The definition, encoded: captured values are those of the time of the call. */
   definition: Uint8Array;
-  /** Seats that may be used. */
-  seats: ReadonlySet<number>;
+  /** Seats that may be used, as they are at each moment. */
+  seats: ReadonlySet<Seat>;
   chunkSize: number | undefined;
   /** Nesting, as in Definition. Default 0. */
   depth?: number;
@@ -66,13 +67,18 @@ export interface Chunk {
 export interface Place {
   host: string;
   seat: number;
+  /** What the seat is called instead of by its number. */
+  name?: string;
 }
+
+/** Parts of a chunk that was lost as a whole: of three such losses in a row the last names one item. */
+const PARTS = 64;
 
 export class Run {
   readonly id: number;
   readonly label: string;
   readonly definition: Uint8Array;
-  readonly seats: ReadonlySet<number>;
+  readonly seats: ReadonlySet<Seat>;
   readonly estimate: Estimate;
   readonly chunkSize: number | undefined;
   readonly depth: number;
@@ -92,6 +98,7 @@ export class Run {
   readonly #retries: number;
   readonly #retryFailures: boolean;
   #again: Chunk[] = [];
+  #againItems = 0;
   #next = 0;
   #underWay = 0;
   #callPending: boolean;
@@ -118,6 +125,12 @@ export class Run {
     return this.total === undefined ? undefined : this.total - this.#next;
   }
 
+  /** Items to begin, those that are tried again included; undefined when not all items are known. */
+  get left(): number | undefined {
+    if (this.total === undefined) return undefined;
+    return this.#againItems + (this.#source ? this.total - this.#next : Number(this.#callPending));
+  }
+
   /** Whether it has something to begin, as far as can be told without reading its source. */
   get isWaiting(): boolean {
     if (this.over || (this.#sink.room?.() ?? 1) <= 0) return false;
@@ -139,6 +152,7 @@ export class Run {
   take(max: number): Chunk | undefined {
     if (this.over) return undefined;
     const again = this.#again.shift();
+    if (again) this.#againItems -= sizeOf(again);
     const chunk = again ?? this.#fresh(max);
     if (chunk) this.#underWay += 1;
     return chunk;
@@ -167,30 +181,30 @@ export class Run {
     return undefined;
   }
 
-  /** All values of a chunk came. */
-  done(chunk: Chunk, values: ArrayLike<unknown>, elapsedMs: number): void {
+  /** All values of a chunk came, from a slot of this speed. */
+  done(chunk: Chunk, values: ArrayLike<unknown>, elapsedMs: number, speed = 1): void {
     this.#underWay--;
     if (this.over) return;
-    const count = chunk.items ? chunk.items.length : 1;
+    const count = sizeOf(chunk);
     if (values.length !== count) {
       this.end(new MeshError("PROTOCOL", `a slot answered ${count} items with ${values.length} values`));
       return;
     }
-    this.#learn(count, elapsedMs);
+    this.#learn(count, elapsedMs, speed);
     this.doneCount += count;
     this.#sink.values(chunk.first, values);
     this.#checkOver();
   }
 
   /** Some items of a chunk failed; those after a failure that ended it were not run. */
-  failed(chunk: Chunk, { values, errors }: Outcomes, elapsedMs: number, place: Place): void {
+  failed(chunk: Chunk, { values, errors }: Outcomes, elapsedMs: number, place: Place, speed = 1): void {
     this.#underWay--;
     if (this.over) return;
     if (values.length === 0) {
       this.#unread(chunk, errors[0]?.[1], place);
       return;
     }
-    this.#learn(values.length, elapsedMs);
+    this.#learn(values.length, elapsedMs, speed);
     const failures = new Map(errors);
     for (let i = 0; i < values.length && !this.over; i++) {
       if (failures.has(i)) this.#itemFailed(chunk, i, failures.get(i), this.#retryFailures, place);
@@ -205,7 +219,7 @@ export class Run {
 
   /** A slot could not even read a chunk: each of its items goes alone, so that the one to blame is found. */
   #unread(chunk: Chunk, error: unknown, place: Place): void {
-    const count = chunk.items?.length ?? 1;
+    const count = sizeOf(chunk);
     if (count === 1) this.#itemFailed(chunk, 0, error, this.#retryFailures, place);
     else for (let i = 0; i < count; i++) this.#requeue(chunk, i, i + 1, chunk.attempt);
     this.#checkOver();
@@ -225,23 +239,41 @@ export class Run {
   /** A chunk came back undone. */
   returned(chunk: Chunk): void {
     this.#underWay--;
-    if (!this.over) this.#again.push(chunk);
+    if (!this.over) this.#putBack(chunk);
   }
 
   /**
    * The slot that had this chunk is gone. `place` is the item it was at, if it was at this chunk: that one counts as
-   * tried; the others are done again without counting, as their results are lost.
+   * tried; the others are done again without counting, as their results are lost. `error` says it of the item at a place.
    */
-  lost(chunk: Chunk, place: number | undefined, error: MeshError, where: Place): void {
+  lost(chunk: Chunk, place: number | undefined, error: (place: number) => MeshError, where: Place): void {
     this.#underWay--;
     if (this.over) return;
     if (place === undefined) {
-      this.#again.push(chunk);
+      this.#putBack(chunk);
       return;
     }
     this.#requeue(chunk, 0, place, chunk.attempt);
     this.#requeue(chunk, place + 1, Number.POSITIVE_INFINITY, chunk.attempt);
-    this.#itemFailed(chunk, place, error, error.code !== "TIMEOUT" || this.#retryFailures, where);
+    const reason = error(place);
+    this.#itemFailed(chunk, place, reason, reason.code !== "TIMEOUT" || this.#retryFailures, where);
+    this.#checkOver();
+  }
+
+  /**
+   * The slot that had begun this chunk is gone, and nobody knows at which item it was: all count as tried. They go on in
+   * smaller parts, so that one that takes its host with it is soon alone.
+   */
+  lostUnseen(chunk: Chunk, error: (place: number) => MeshError, where: Place): void {
+    this.#underWay--;
+    if (this.over) return;
+    const count = sizeOf(chunk);
+    if (chunk.attempt > this.#retries || !chunk.items) {
+      for (let i = 0; i < count && !this.over; i++) this.#itemFailed(chunk, i, error(i), true, where);
+    } else {
+      const part = Math.ceil(count / PARTS);
+      for (let i = 0; i < count; i += part) this.#requeue(chunk, i, i + part, chunk.attempt + 1);
+    }
     this.#checkOver();
   }
 
@@ -250,6 +282,7 @@ export class Run {
     if (this.over) return;
     this.over = true;
     this.#again = [];
+    this.#againItems = 0;
     this.#source?.close();
     noteCaller(error, this.#caller);
     this.#sink.finished(error);
@@ -259,13 +292,18 @@ export class Run {
   #requeue(chunk: Chunk, from: number, to: number, attempt: number): void {
     if (!chunk.items) return;
     const items = chunk.items.slice(from, to);
-    if (items.length > 0) this.#again.push({ run: this, first: chunk.first + from, items, attempt });
+    if (items.length > 0) this.#putBack({ run: this, first: chunk.first + from, items, attempt });
+  }
+
+  #putBack(chunk: Chunk): void {
+    this.#again.push(chunk);
+    this.#againItems += sizeOf(chunk);
   }
 
   #itemFailed(chunk: Chunk, at: number, error: unknown, mayRetry: boolean, place: Place): void {
     if (mayRetry && chunk.attempt <= this.#retries) {
       const items = chunk.items && [chunk.items[at]];
-      this.#again.push({ run: this, first: chunk.first + at, items, attempt: chunk.attempt + 1 });
+      this.#putBack({ run: this, first: chunk.first + at, items, attempt: chunk.attempt + 1 });
       return;
     }
     const index = chunk.first + at;
@@ -275,10 +313,10 @@ export class Run {
     if (!this.#sink.failure(index, error)) this.end(error);
   }
 
-  #learn(count: number, elapsedMs: number): void {
+  #learn(count: number, elapsedMs: number, speed: number): void {
     this.workMs += elapsedMs;
     if (count === 0) return;
-    const itemMs = elapsedMs / count;
+    const itemMs = (elapsedMs * speed) / count;
     const { estimate } = this;
     // A chunk of many items says more than one of a few; the newest counts most, as code gets faster when it is hot.
     estimate.itemMs = estimate.itemMs === undefined ? itemMs : 0.3 * estimate.itemMs + 0.7 * itemMs;
@@ -291,4 +329,8 @@ export class Run {
     this.#sink.finished();
     this.onOver();
   }
+}
+
+function sizeOf({ items }: Chunk): number {
+  return items ? items.length : 1;
 }

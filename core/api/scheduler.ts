@@ -1,132 +1,109 @@
-// Gives the items of runs to slots: how many at once, how far ahead, and to whom again when a slot dies.
-// One per process that calls the pool API. Slots are reached directly; their agent starts and ends them.
-import { MeshError } from "../errors.ts";
+// Gives the items of runs to slots: how many at once, how far ahead, and to whom again when a slot or its host is lost.
+// One per process that calls the pool API. Slots of the own host are reached directly, others through the own node; the
+// agents of their hosts start and end them.
+import { type Clock, systemClock, type Timer } from "../clock.ts";
+import { isMeshError, MeshError } from "../errors.ts";
 import type { Node } from "../node/node.ts";
 import type { Link } from "../transport.ts";
 import type { Address, Message } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
-import type { Chunk, Estimate, Place, Run } from "./run.ts";
+import { describeChoice, type HostChoice } from "./host-choice.ts";
+import type { HostInfo } from "./hosts.ts";
+import type { Chunk, Estimate, Run } from "./run.ts";
+import { type Claim, type Host, type Seat, Seats, type SeatWatcher } from "./seats.ts";
 import { SentTable } from "./sent-table.ts";
+import { LOOK_MS, type Sent, Slot, type SlotDown, type SlotInfo } from "./slots.ts";
+import { Speeds } from "./speeds.ts";
+import { othersAreSooner } from "./tail.ts";
 import { type Outcomes, readResult, Status, sendRun } from "./task-wire.ts";
+import { LEAST_AHEAD_MS } from "./way.ts";
 
-/** A slot as its agent describes it. */
-export interface SlotInfo {
-  slot: number;
-  /** Place it takes on its host, from 1; its replacement takes the same. */
-  seat: number;
-  host: string;
-  /** Where it listens. */
-  address: string;
-}
+export type { HostInfo } from "./hosts.ts";
+export type { SlotDown, SlotInfo } from "./slots.ts";
 
-/** What became of a slot, as its agent tells. */
-export interface SlotDown {
-  slot: number;
-  seat: number;
-  /** "ran out of memory: …" */
-  cause: string;
-  /** Milliseconds, when it was ended because an item took longer. */
-  timedOutMs?: number;
-  /** What it was running for this process. */
-  running: { run: number; chunk: number; place: number }[];
-  /** No replacement will come: the seat cannot be filled. */
-  final: boolean;
-}
-
-interface Sent {
-  id: number;
-  /** Grows with every chunk sent. */
-  order: number;
-  chunk: Chunk;
-  slot: Slot;
-  expectedMs: number;
-  bytes: number;
-}
-
-interface Slot {
-  info: SlotInfo;
-  address: Address;
-  /** Chunks on their way to it or in it. */
-  chunks: number;
-  /** Of them, those of each nesting depth: tasks that wait for deeper ones let those run beside them. */
-  chunksAtDepth: number[];
-  loadMs: number;
-  loadBytes: number;
-  defined: Set<number>;
-  /** Speed relative to the average slot. */
-  speed: number;
-  /** Chunks it answered, in all and when they were last looked at. */
-  answers: number;
-  answersSeen: number;
-  /** The link asked to wait. */
-  full: boolean;
-  linkOpen: boolean;
-  down: SlotDown | undefined;
-}
-
-/** Work that is sent ahead of a slot's results, so that it never waits for the way there and back (some 0.1 ms). */
-const AHEAD_MS = 4;
-const AHEAD_CHUNKS = 1024;
-/** Behind a task of up to this length one more waits in the slot: without it 0.5 ms in between would be lost. */
-const ONE_AHEAD_MS = 100;
-const AHEAD_BYTES = 8 * 1024 * 1024;
 /** A chunk is made to last this long: short enough to balance, long enough that messages cost nothing beside it. */
 const CHUNK_MS = 4;
 const LEAST_CHUNK_MS = 0.25;
 const CHUNK_BYTES = 128 * 1024; // fits a Unix socket's buffer (208 KiB): a larger one waits for its reader half way
 const CHUNK_ITEMS = 100_000;
-/** A slot that answers nothing for so long keeps what waits behind its item from slots that are idle. */
-const STALLED_MS = 100;
 /** What a slot whose link broke gets to be gone by itself. */
 const BROKEN_GRACE_MS = 200;
 /** Shorter calls are not worth a warning. */
 const WORTH_WARNING_MS = 1_000;
 /** A function is hardly known after its first item: chunks grow by this factor at most. */
 const GROWTH = 32;
+const HOSTS_TIMEOUT_MS = 30_000;
 
 export interface SchedulerOptions {
   node: Node;
-  agent: Address;
-  /** Slots used when nobody asks for a number. */
-  defaultSlots: number;
+  /** The job's key: the node number of its head. */
+  job: number;
+  /** The hosts there are, as of now; without a mesh the own node alone. */
+  hosts: readonly HostInfo[];
   /** A seat this process itself sits on: its own tasks do not go there. */
-  ownSeat: number | undefined;
+  ownSeat?: { node: number; seat: number };
+  /** Asks the head to open the job on a host; asked once at a time for each. Rejects with the reason. */
+  openHost(node: number): Promise<void>;
+  /** Makes a link to a slot of the own host. */
   dial(address: string): Promise<Link>;
   /** Tells the user something on the terminal. */
   notice(text: string): void;
+  /** How long a run waits for a host when there is none. Default 30,000. */
+  hostsTimeoutMs?: number;
+  clock?: Clock;
+}
+
+/** A run that is not over. */
+interface Active {
+  run: Run;
+  claim: Claim;
+  /** Ends it when no host comes. */
+  waits: Timer | undefined;
 }
 
 export class Scheduler {
   readonly #node: Node;
-  readonly #agent: Address;
+  readonly #clock: Clock;
   readonly #dial: (address: string) => Promise<Link>;
   readonly #notice: (text: string) => void;
-  readonly #defaultSlots: number;
-  readonly #ownSeat: number | undefined;
+  readonly #hostsTimeoutMs: number;
+  readonly #seats: Seats;
   readonly #slots = new Map<number, Slot>();
+  readonly #speeds = new Speeds();
+  readonly #speedOf = (slot: Slot): number => this.#speeds.of(slot);
   readonly #sent = new SentTable<Sent>();
   readonly #runs: Run[] = [];
-  /** How many pools use a seat. */
-  readonly #users = new Map<number, number>();
-  readonly #failedSeats = new Map<number, string>();
+  readonly #active = new Map<Run, Active>();
   readonly #estimates = new Map<string, Estimate>();
+  /** Why hosts are no longer there, the latest last. */
+  readonly #losses: string[] = [];
   #warned = false;
   #nextRun = 1;
   #order = 0;
-  #looking: NodeJS.Timeout | undefined;
-  #watchesTimeouts = false;
+  #looking: Timer | undefined;
 
   constructor(options: SchedulerOptions) {
-    this.#node = options.node;
-    this.#agent = options.agent;
+    const { node } = options;
+    this.#node = node;
+    this.#clock = options.clock ?? systemClock;
     this.#dial = options.dial;
     this.#notice = options.notice;
-    this.#defaultSlots = options.defaultSlots;
-    this.#ownSeat = options.ownSeat;
-    const { node } = options;
+    this.#hostsTimeoutMs = options.hostsTimeoutMs ?? HOSTS_TIMEOUT_MS;
+    this.#seats = new Seats({
+      node,
+      job: options.job,
+      ownSeat: options.ownSeat,
+      openHost: (host) => options.openHost(host),
+      refused: (host) => this.#refused(host),
+    });
+    this.#seats.update(options.hosts);
     node.handle(MessageType.result, (message) => this.#result(message));
-    node.handle(MessageType.slotUp, (message) => void this.#slotUp(node.codec.decode(message.payload) as SlotInfo));
-    node.handle(MessageType.slotDown, (message) => this.#slotDown(node.codec.decode(message.payload) as SlotDown));
+    node.handle(MessageType.slotUp, ({ fromNode, payload }) => {
+      void this.#slotUp(fromNode, node.codec.decode(payload) as SlotInfo);
+    });
+    node.handle(MessageType.slotDown, ({ fromNode, payload }) => {
+      this.#slotDown(fromNode, node.codec.decode(payload) as SlotDown);
+    });
   }
 
   /** Runs that are not over. */
@@ -134,16 +111,19 @@ export class Scheduler {
     return this.#runs;
   }
 
+  /** The hosts whose slots may be used. */
+  get hosts(): HostInfo[] {
+    return this.#seats.infos;
+  }
+
   /** Slots that can take work now. */
   get readySlots(): SlotInfo[] {
     return [...this.#slots.values()].filter((slot) => slot.linkOpen).map((slot) => slot.info);
   }
 
-  /** Has the agent end slots whose items take longer than their limits, from now on. */
+  /** Has hosts end slots whose items take longer than their limits, from now on. */
   watchTimeouts(): void {
-    if (this.#watchesTimeouts) return;
-    this.#watchesTimeouts = true;
-    this.#node.notify(this.#agent, MessageType.watchTimeouts, {});
+    this.#seats.watchTimeouts();
   }
 
   nextRunId(): number {
@@ -159,45 +139,53 @@ export class Scheduler {
     return estimate;
   }
 
-  /** Takes `count` seats for a pool, those the fewest pools use, and has them filled. */
-  takeSeats(count = this.#defaultSlots): Set<number> {
-    const candidates: number[] = [];
-    for (let seat = 1; candidates.length < Math.max(count, this.#defaultSlots); seat++) {
-      if (seat !== this.#ownSeat) candidates.push(seat);
-    }
-    const uses = (seat: number) => this.#users.get(seat) ?? 0;
-    const seats = candidates.sort((a, b) => uses(a) - uses(b) || a - b).slice(0, count);
-    for (const seat of seats) this.#users.set(seat, uses(seat) + 1);
-    for (const seat of seats) this.#failedSeats.delete(seat);
-    this.#node.notify(this.#agent, MessageType.acquireSlots, { seats });
-    return new Set(seats);
+  /** Takes seats for a pool on the hosts chosen and has them filled: `count`, the least used first, or all there are. */
+  takeSeats(count?: number, choice: HostChoice = {}): Claim {
+    return this.#seats.take(choice, count);
   }
 
-  /** Gives seats back; those that no other pool uses are emptied. */
-  releaseSeats(seats: ReadonlySet<number>): void {
-    const unused: number[] = [];
-    for (const seat of seats) {
-      const uses = (this.#users.get(seat) ?? 1) - 1;
-      this.#users.set(seat, uses);
-      if (uses === 0) unused.push(seat);
-    }
-    if (unused.length > 0) this.#node.notify(this.#agent, MessageType.releaseSlots, { seats: unused });
+  /** The seats of a claim, as they are now, in the order of their hosts and numbers. */
+  seatsOf(claim: Claim): Seat[] {
+    return this.#seats.inOrder(claim);
   }
 
-  /** Begins a run; it reports to its sink. Calls `over` when it ends, however it does. */
-  start(run: Run, over: () => void): void {
-    const begunAt = performance.now();
+  /** A claim to one seat of another claim; for calls that are meant for that slot. */
+  takeSeat(seat: Seat): Claim {
+    return this.#seats.only(seat);
+  }
+
+  /** A slot that nobody else uses and that is not replaced; undefined when no host is there. */
+  takePrivateSeat(choice: HostChoice, name: string, watcher: SeatWatcher): Claim | undefined {
+    return this.#seats.takePrivate(choice, name, watcher);
+  }
+
+  /** Gives seats back; those that no other claim holds are emptied. */
+  releaseSeats(claim: Claim): void {
+    const unused = new Set(this.#seats.release(claim));
+    for (const slot of [...this.#slots.values()]) if (unused.has(slot.seat)) this.#forget(slot);
+  }
+
+  /** Has the slot on a private seat ended; with `signal` that is sent first, and the end comes after `graceMs`. */
+  endSlot(info: SlotInfo, seat: Seat, order: { reason: string; signal?: string; graceMs: number }): void {
+    this.#seats.tell(seat.host, MessageType.killSlot, { slot: info.slot, ...order });
+  }
+
+  /** Begins a run on the seats of a claim; it reports to its sink. Calls `over` when it ends, however it does. */
+  start(run: Run, claim: Claim, over: () => void): void {
+    const begunAt = this.#clock.now();
+    const active: Active = { run, claim, waits: undefined };
     this.#runs.push(run);
+    this.#active.set(run, active);
     this.#node.hold();
-    this.#looking ??= setInterval(() => this.#relieve(), STALLED_MS);
+    this.#lookLater();
     run.onOver = () => {
-      this.#over(run);
-      this.#warnOfCheapItems(run, performance.now() - begunAt);
+      this.#over(active);
+      this.#warnOfCheapItems(run, this.#clock.now() - begunAt);
       over();
     };
-    const failed = [...run.seats].map((seat) => this.#failedSeats.get(seat));
-    if (failed.every((cause) => cause !== undefined)) run.end(cannotStart(failed[0]!));
-    else this.pump();
+    this.#seats.fill(claim);
+    this.#checkSeats(active);
+    if (!run.over) this.pump();
   }
 
   /** Stops a run's work for real: a slot that goes on with it after `graceMs` is ended. */
@@ -205,13 +193,9 @@ export class Scheduler {
     if (run.over) return;
     const busy = this.#slotsOf(run);
     run.end(error);
-    for (const slot of busy) {
-      this.#node.notify(this.#agent, MessageType.killSlot, {
-        slot: slot.info.slot,
-        run: run.id,
-        graceMs,
-        reason: `its work was cancelled: ${error.message}`,
-      });
+    const reason = `its work was cancelled: ${error.message}`;
+    for (const { info, seat } of busy) {
+      this.#seats.tell(seat.host, MessageType.killSlot, { slot: info.slot, run: run.id, graceMs, reason });
     }
   }
 
@@ -225,31 +209,108 @@ export class Scheduler {
     }
   }
 
-  #over(run: Run): void {
-    const index = this.#runs.indexOf(run);
-    if (index < 0) return;
-    this.#runs.splice(index, 1);
+  /** The hosts as they are now. Calls that are not bound to others use new ones at once. */
+  hostsChanged(hosts: readonly HostInfo[]): void {
+    for (const host of this.#seats.update(hosts)) this.#lose(host, "it left the mesh");
+    this.#reseat();
+  }
+
+  /** A host is gone for good: what ran there is done elsewhere. `reason` is a sentence: "it did not answer for 10 s". */
+  hostLost(node: number, reason: string): void {
+    const host = this.#seats.host(node);
+    if (!host) return;
+    this.#seats.remove(host);
+    this.#lose(host, reason);
+    this.#reseat();
+  }
+
+  #lose(host: Host, reason: string): void {
+    const loss = `${host.info.name} is lost: ${reason}`;
+    this.#losses.push(loss);
+    for (const slot of [...this.#slots.values()]) if (slot.seat.host === host) this.#lostWithHost(slot, loss);
+  }
+
+  #refused(host: Host): void {
+    this.#notice(`host ${host.info.name} cannot be used: ${host.refusal?.message}`);
+    this.#reseat();
+  }
+
+  /** Gives runs the seats they may have now, and ends those that will never have one. */
+  #reseat(): void {
+    for (const active of [...this.#active.values()]) {
+      this.#seats.fill(active.claim);
+      this.#checkSeats(active);
+    }
+    this.pump();
+  }
+
+  #checkSeats(active: Active): void {
+    const { run, claim } = active;
+    if (run.over) return;
+    if (claim.seats.size === 0) {
+      this.#withoutSeats(active);
+      return;
+    }
+    active.waits?.cancel();
+    active.waits = undefined;
+    let cause: string | undefined;
+    for (const seat of claim.seats) {
+      if (seat.failed === undefined) return;
+      cause ??= seat.failed;
+    }
+    run.end(new MeshError("SLOT_LOST", `no slot can be started: ${cause}`));
+  }
+
+  #withoutSeats(active: Active): void {
+    const { run, claim } = active;
+    const refused = this.#seats.hosts.find((host) => host.refusal && !isPassing(host.refusal));
+    if (refused || claim.isFixed) {
+      const why = refused ? `${refused.info.name} cannot be used: ${refused.refusal?.message}` : this.#losses.at(-1);
+      run.end(new MeshError("SLOT_LOST", `${run.label}: host ${why}`, refused && { cause: refused.refusal }));
+      return;
+    }
+    active.waits ??= this.#clock.after(this.#hostsTimeoutMs, () => {
+      const lost = this.#losses.length > 0 ? ` (${this.#losses.slice(-3).join("; ")})` : "";
+      const seconds = this.#hostsTimeoutMs / 1_000;
+      const message =
+        `${run.label}: no host ${describeChoice(claim.choice)}${lost}, and none came within ${seconds} s; ` +
+        "`mesh status` shows the hosts there are";
+      run.end(new MeshError("SLOT_LOST", message));
+    });
+  }
+
+  #over(active: Active): void {
+    const { run } = active;
+    if (!this.#active.delete(run)) return;
+    active.waits?.cancel();
+    this.#runs.splice(this.#runs.indexOf(run), 1);
     const number = this.#node.codec.encode(run.id);
     for (const slot of this.#slots.values()) {
       if (slot.defined.delete(run.id)) this.#node.send(slot.address, MessageType.cancel, 0, 0, number);
     }
     this.#node.release();
     if (this.#runs.length > 0) return;
-    clearInterval(this.#looking);
+    this.#looking?.cancel();
     this.#looking = undefined;
+  }
+
+  #lookLater(): void {
+    this.#looking ??= this.#clock.after(LOOK_MS, () => {
+      this.#looking = undefined;
+      if (this.#runs.length > 0) this.#lookLater();
+      this.#relieve();
+    });
   }
 
   /** Takes what waits in slots that a long item holds, and gives it to idle ones. */
   #relieve(): void {
     const slots = [...this.#slots.values()];
-    const stalled = slots.filter((slot) => slot.chunks > 1 && slot.linkOpen && slot.answers === slot.answersSeen);
-    for (const slot of slots) slot.answersSeen = slot.answers;
-    const idle = slots.filter((slot) => slot.chunks === 0 && slot.linkOpen && !slot.down);
+    for (const slot of slots) slot.look();
+    const idle = slots.filter((slot) => slot.chunks === 0 && slot.isUsable);
     if (idle.length === 0) return;
-    for (const slot of stalled) {
-      const waiting = this.#waitingIn(slot).filter(({ chunk }) =>
-        idle.some(({ info }) => chunk.run.seats.has(info.seat)),
-      );
+    for (const slot of slots) {
+      if (!slot.isStalled || slot.chunks < 2 || !slot.linkOpen) continue;
+      const waiting = this.#waitingIn(slot).filter(({ chunk }) => idle.some(({ seat }) => chunk.run.seats.has(seat)));
       if (waiting.length === 0) continue;
       for (const sent of waiting) this.#settle(sent);
       const numbers = this.#node.codec.encode(waiting.map((sent) => sent.id));
@@ -262,8 +323,7 @@ export class Scheduler {
   /** What a slot was sent and has not begun, as far as can be told: all but the oldest of each depth. */
   #waitingIn(slot: Slot): Sent[] {
     const begun = new Set<number>();
-    const inOrder = this.#sentTo(slot).sort((a, b) => a.order - b.order);
-    return inOrder.filter(({ chunk }) => {
+    return this.#sentTo(slot).filter(({ chunk }) => {
       if (begun.has(chunk.run.depth)) return true;
       begun.add(chunk.run.depth);
       return false;
@@ -282,8 +342,10 @@ export class Scheduler {
     );
   }
 
+  /** What a slot was sent, in that order. */
   #sentTo(slot: Slot): Sent[] {
-    return this.#sent.all().filter((sent) => sent.slot === slot);
+    const sent = this.#sent.all().filter((each) => each.slot === slot);
+    return sent.sort((a, b) => a.order - b.order);
   }
 
   #slotsOf(run: Run): Slot[] {
@@ -300,12 +362,13 @@ export class Scheduler {
     let keptFor: number | undefined;
     for (let i = 0; i < this.#runs.length; i++) {
       const run = this.#runs[i]!;
-      if (run.depth === keptFor || !run.seats.has(slot.info.seat)) continue;
-      if (!hasRoom(slot, run)) {
+      if (run.depth === keptFor || !run.seats.has(slot.seat)) continue;
+      if (!slot.hasRoom(run)) {
         // It is its turn, and it needs the slot to itself: if others went ahead of it the slot would never be idle.
         if (run.isWaiting) keptFor = run.depth;
         continue;
       }
+      if (othersAreSooner(slot, run, this.#slots.values(), this.#speedOf)) continue;
       const chunk = run.take(this.#chunkItems(run, slot));
       if (!chunk) {
         if (run.over) i--;
@@ -319,12 +382,14 @@ export class Scheduler {
 
   #chunkItems(run: Run, slot: Slot): number {
     if (run.chunkSize !== undefined) return run.chunkSize;
-    const { itemMs, itemBytes } = run.estimate;
+    const { itemMs, itemBytes, chunkItems } = run.estimate;
     if (itemMs === undefined) return 1;
-    const least = LEAST_CHUNK_MS / itemMs;
-    let items = Math.min((CHUNK_MS / itemMs) * slot.speed, CHUNK_BYTES / itemBytes, CHUNK_ITEMS);
-    items = Math.min(items, run.estimate.chunkItems * GROWTH);
-    if (run.remaining !== undefined) items = Math.min(items, Math.max(run.remaining / (2 * run.seats.size), least));
+    const speed = this.#speeds.of(slot);
+    let items = Math.min((CHUNK_MS / itemMs) * speed, CHUNK_BYTES / itemBytes, CHUNK_ITEMS, chunkItems * GROWTH);
+    if (run.remaining !== undefined) {
+      const share = (run.remaining * Math.min(1, speed)) / (2 * run.seats.size);
+      items = Math.min(items, Math.max(share, LEAST_CHUNK_MS / itemMs));
+    }
     return Math.max(1, Math.floor(items));
   }
 
@@ -336,8 +401,10 @@ export class Scheduler {
       this.#node.send(slot.address, MessageType.define, 0, 0, run.definition);
     }
     const count = items ? items.length : 1;
-    const expectedMs = (estimate.itemMs ?? AHEAD_MS) * count;
-    const sent: Sent = { id: 0, order: this.#order++, chunk, slot, expectedMs, bytes: 0 };
+    const expectedMs = ((estimate.itemMs ?? LEAST_AHEAD_MS) * count) / this.#speeds.of(slot);
+    const at = slot.isRemote ? this.#clock.now() : 0;
+    const { workedMs } = slot;
+    const sent: Sent = { id: 0, order: this.#order++, chunk, slot, expectedMs, bytes: 0, at, workedMs };
     this.#sent.add(sent);
     try {
       const size = sendRun(this.#node, slot.address, sent.id, run.id, items);
@@ -345,32 +412,25 @@ export class Scheduler {
       slot.full = size < 0;
     } catch (error) {
       this.#sent.remove(sent);
-      const [at, precise] = unsendable(error, chunk, this.#node);
-      run.refused(chunk, at, precise);
+      const [place, precise] = unsendable(error, chunk, this.#node);
+      run.refused(chunk, place, precise);
       return true;
     }
     if (items) estimate.itemBytes = sent.bytes / count;
     estimate.chunkItems = count;
-    slot.chunks++;
-    slot.chunksAtDepth[run.depth] = (slot.chunksAtDepth[run.depth] ?? 0) + 1;
-    slot.loadMs += expectedMs;
-    slot.loadBytes += sent.bytes;
+    slot.add(sent);
     return true;
   }
 
   #settle(sent: Sent): void {
-    const { slot, expectedMs, bytes } = sent;
     this.#sent.remove(sent);
-    slot.chunks--;
-    slot.chunksAtDepth[sent.chunk.run.depth]!--;
-    slot.loadMs = slot.chunks === 0 ? 0 : slot.loadMs - expectedMs;
-    slot.loadBytes -= bytes;
+    sent.slot.remove(sent);
   }
 
   #result(message: Message): void {
     const sent = this.#sent.get(message.correlation);
     // An answer from somebody else than whom the chunk was given to is late: the chunk was given away again.
-    if (!sent || sent.slot.info.slot !== message.fromSlot) return;
+    if (!sent || sent.slot.info.slot !== message.fromSlot || sent.slot.address.node !== message.fromNode) return;
     const { chunk, slot } = sent;
     const { run } = chunk;
     slot.answers++;
@@ -379,9 +439,10 @@ export class Scheduler {
       const { status, elapsedMs, values } = readResult(message, this.#node.codec);
       if (status === Status.dropped) run.returned(chunk);
       else {
-        this.#measure(slot, run, elapsedMs / (chunk.items?.length ?? 1));
-        if (status === Status.done) run.done(chunk, values as ArrayLike<unknown>, elapsedMs);
-        else run.failed(chunk, values as Outcomes, elapsedMs, placeOf(slot));
+        this.#learn(sent, elapsedMs);
+        const speed = this.#speeds.of(slot);
+        if (status === Status.done) run.done(chunk, values as ArrayLike<unknown>, elapsedMs, speed);
+        else run.failed(chunk, values as Outcomes, elapsedMs, slot.place, speed);
       }
     } catch (error) {
       run.returned(chunk);
@@ -390,123 +451,154 @@ export class Scheduler {
     if (this.#runs.length > 0) while (this.#feed(slot));
   }
 
-  #measure(slot: Slot, run: Run, itemMs: number): void {
-    const average = run.estimate.itemMs;
-    if (!average || itemMs <= 0) return;
-    const relative = Math.min(8, Math.max(1 / 8, average / itemMs));
-    slot.speed = 0.8 * slot.speed + 0.2 * relative;
+  /** How fast the slot is, and how far. */
+  #learn({ slot, chunk, at, workedMs }: Sent, elapsedMs: number): void {
+    this.#speeds.measure(slot, chunk.run.estimate.itemMs, elapsedMs / (chunk.items?.length ?? 1));
+    if (!slot.isRemote) return;
+    slot.seat.host.way.learn(this.#clock.now() - at, elapsedMs, slot.workedMs - workedMs);
+    slot.workedMs += elapsedMs;
   }
 
   /** Each pool that takes a seat is told of the slot there, so the same slot may be told of again. */
-  async #slotUp(info: SlotInfo): Promise<void> {
-    if (this.#slots.has(info.slot)) return;
-    const slot: Slot = {
-      info,
-      address: { node: this.#agent.node, slot: info.slot },
-      chunks: 0,
-      chunksAtDepth: [],
-      loadMs: 0,
-      loadBytes: 0,
-      defined: new Set(),
-      speed: 1,
-      answers: 0,
-      answersSeen: 0,
-      full: false,
-      linkOpen: false,
-      down: undefined,
-    };
-    this.#slots.set(info.slot, slot);
-    this.#failedSeats.delete(info.seat);
-    try {
-      const link = await this.#dial(info.address);
-      if (this.#slots.get(info.slot) !== slot) return link.close(); // its agent told of its death meanwhile
-      this.#node.join(link, slot.address);
-    } catch {
-      this.#endUnreachable(slot);
-      return;
-    }
+  async #slotUp(node: number, info: SlotInfo): Promise<void> {
+    const seat = this.#seats.host(node)?.seats.get(info.seat);
+    if (!seat || seat.users === 0 || this.#slots.has(keyOf(node, info.slot))) return;
+    const slot = new Slot(info, seat);
+    this.#speeds.add(
+      slot,
+      [...this.#slots.values()].filter((other) => other.seat.host === seat.host),
+    );
+    this.#slots.set(keyOf(node, info.slot), slot);
+    seat.failed = undefined;
+    if (!slot.isRemote && !(await this.#reach(slot))) return;
     slot.linkOpen = true;
+    seat.watcher?.up(info);
     this.pump();
+  }
+
+  /** Makes the link to a slot of the own host; false when it is not to be used. */
+  async #reach(slot: Slot): Promise<boolean> {
+    const isKnown = () => this.#slots.get(keyOf(slot.address.node, slot.address.slot)) === slot;
+    if (this.#node.hasPeer(slot.address)) return true;
+    try {
+      const link = await this.#dial(slot.info.address ?? "");
+      if (isKnown()) this.#node.join(link, slot.address);
+      else link.close(); // its agent told of its death meanwhile
+    } catch {
+      if (isKnown()) this.#endUnreachable(slot);
+      return false;
+    }
+    return isKnown();
   }
 
   /** The link to a slot ended: nothing more comes from it. Its agent says why, and is asked to make sure. */
   peerLost(peer: Address): void {
-    const slot = this.#slots.get(peer.slot);
-    if (!slot || peer.node !== slot.address.node) return;
+    const slot = this.#slots.get(keyOf(peer.node, peer.slot));
+    if (!slot || slot.isRemote) return;
     slot.linkOpen = false;
-    if (slot.down) this.#buried(slot, slot.down);
+    if (slot.down) this.#bury(slot, slot.down);
     else this.#endUnreachable(slot);
   }
 
   /** Has the agent make sure that it is dead, and tell of it. */
-  #endUnreachable(slot: Slot): void {
+  #endUnreachable({ info, seat }: Slot): void {
     const reason = "its link to the process it worked for broke";
     // A process that is ending by itself gets the time to do so: its own cause says more.
-    this.#node.notify(this.#agent, MessageType.killSlot, { slot: slot.info.slot, reason, graceMs: BROKEN_GRACE_MS });
+    this.#seats.tell(seat.host, MessageType.killSlot, { slot: info.slot, reason, graceMs: BROKEN_GRACE_MS });
   }
 
   peerDrained(peer: Address): void {
-    const slot = this.#slots.get(peer.slot);
+    const slot = this.#slots.get(keyOf(peer.node, peer.slot));
     if (!slot) return;
     slot.full = false;
     while (this.#feed(slot));
   }
 
-  // Results may still lie in the link when the agent tells of the death: both must be over before work is given away.
-  #slotDown(down: SlotDown): void {
-    const slot = this.#slots.get(down.slot);
+  // Results of a slot of the own host may still lie in its link when the agent tells of the death: both must be over before
+  // work is given away. From other hosts all comes the same way, in order.
+  #slotDown(node: number, down: SlotDown): void {
+    const slot = this.#slots.get(keyOf(node, down.slot));
+    const seat = slot?.seat ?? this.#seats.host(node)?.seats.get(down.seat);
     if (slot) {
       slot.down = down;
-      if (!slot.linkOpen) this.#buried(slot, down);
-    }
-    if (!down.final) return;
-    this.#failedSeats.set(down.seat, down.cause);
-    for (const run of [...this.#runs]) {
-      if ([...run.seats].every((seat) => this.#failedSeats.has(seat))) run.end(cannotStart(down.cause));
-    }
+      if (slot.isRemote || !slot.linkOpen) this.#bury(slot, down);
+    } else seat?.watcher?.down(down);
+    if (!seat || !(down.final || seat.watcher)) return;
+    seat.failed = down.cause;
+    for (const active of [...this.#active.values()]) this.#checkSeats(active);
   }
 
-  #buried(slot: Slot, down: SlotDown): void {
-    this.#slots.delete(down.slot);
+  #bury(slot: Slot, down: SlotDown): void {
+    this.#drop(slot);
+    slot.seat.watcher?.down(down);
     for (const sent of this.#sentTo(slot)) {
       const { id, chunk } = sent;
       this.#settle(sent);
       const running = down.running.find((item) => item.chunk === id && item.run === chunk.run.id);
-      const error = lossError(chunk, running?.place ?? 0, down, slot);
-      chunk.run.lost(chunk, running?.place, error, placeOf(slot));
+      chunk.run.lost(chunk, running?.place, (place) => lossError(chunk, place, down, slot), slot.place);
     }
     this.pump();
   }
+
+  /** Nobody can say what it was at: all that it may have begun counts as tried. */
+  #lostWithHost(slot: Slot, loss: string): void {
+    this.#drop(slot);
+    slot.seat.watcher?.down({ ...slot.info, cause: `host ${loss}`, running: [], final: true });
+    const waiting = new Set(this.#waitingIn(slot));
+    for (const sent of this.#sentTo(slot)) {
+      const { chunk } = sent;
+      this.#settle(sent);
+      if (waiting.has(sent)) chunk.run.returned(chunk);
+      else chunk.run.lostUnseen(chunk, (place) => hostError(chunk, place, loss, slot), slot.place);
+    }
+  }
+
+  /** Nobody here wants it any longer; what it still had to do is for runs that are over. */
+  #forget(slot: Slot): void {
+    this.#drop(slot);
+    for (const sent of this.#sentTo(slot)) {
+      this.#settle(sent);
+      sent.chunk.run.returned(sent.chunk);
+    }
+  }
+
+  #drop(slot: Slot): void {
+    this.#slots.delete(keyOf(slot.address.node, slot.address.slot));
+    this.#speeds.delete(slot);
+  }
 }
 
-function hasRoom(slot: Slot, run: Run): boolean {
-  if (!slot.chunksAtDepth[run.depth]) return true;
-  if (run.estimate.itemMs === undefined || slot.loadBytes >= AHEAD_BYTES) return false;
-  if (slot.loadMs < AHEAD_MS) return slot.chunks < AHEAD_CHUNKS;
-  const leavesSomeForOthers = run.remaining === undefined || run.remaining >= run.seats.size;
-  return slot.chunks === 1 && slot.loadMs < ONE_AHEAD_MS && leavesSomeForOthers;
+function keyOf(node: number, slot: number): number {
+  return node * 0x10000 + slot;
 }
 
-function placeOf(slot: Slot): Place {
-  return { host: slot.info.host, seat: slot.info.seat };
+/** Whether a host that could not be opened for this reason may come back by itself. */
+function isPassing(error: Error): boolean {
+  return isMeshError(error, "LINK_CLOSED") || isMeshError(error, "UNREACHABLE") || isMeshError(error, "TIMEOUT");
+}
+
+function subjectOf(chunk: Chunk, place: number): string {
+  return `${chunk.run.label}: ${chunk.items ? `item ${chunk.first + place}` : "the call"}`;
+}
+
+function attemptOf(chunk: Chunk, slot: Slot): string {
+  return `(attempt ${chunk.attempt}, on ${slot.label})`;
 }
 
 function lossError(chunk: Chunk, place: number, down: SlotDown, slot: Slot): MeshError {
-  const item = chunk.items ? `item ${chunk.first + place}` : "the call";
-  const where = `${chunk.run.label}: ${item}`;
-  const attempt = `(attempt ${chunk.attempt}, on ${slot.info.host}/${slot.info.seat})`;
+  const [subject, attempt] = [subjectOf(chunk, place), attemptOf(chunk, slot)];
   if (down.timedOutMs !== undefined) {
-    return new MeshError("TIMEOUT", `${where} took longer than its limit of ${down.timedOutMs} ms ${attempt}`);
+    return new MeshError("TIMEOUT", `${subject} took longer than its limit of ${down.timedOutMs} ms ${attempt}`);
   }
-  return new MeshError("SLOT_LOST", `${where}: the slot that ran it ${down.cause} ${attempt}`);
+  return new MeshError("SLOT_LOST", `${subject}: the slot that ran it ${down.cause} ${attempt}`);
 }
 
-function cannotStart(cause: string): MeshError {
-  return new MeshError("SLOT_LOST", `no slot can be started: ${cause}`);
+function hostError(chunk: Chunk, place: number, loss: string, slot: Slot): MeshError {
+  return new MeshError("SLOT_LOST", `${subjectOf(chunk, place)}: host ${loss} ${attemptOf(chunk, slot)}`);
 }
 
 /** Finds the item that cannot be sent, in a chunk that was refused as a whole. */
-function unsendable(error: unknown, chunk: Chunk, node: Node): [at: number, error: unknown] {
+function unsendable(error: unknown, chunk: Chunk, node: Node): [place: number, error: unknown] {
   for (const [i, item] of (chunk.items ?? []).entries()) {
     try {
       node.codec.encode(item, `${chunk.run.label}: item ${chunk.first + i}`);

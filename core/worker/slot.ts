@@ -52,9 +52,10 @@ async function load(job: LoadJob, options: SlotOptions, node: Node, registry: Jo
   const runner = new TaskRunner(node, registry, page);
   const scheduler = new Scheduler({
     node,
-    agent: own,
-    defaultSlots: job.hosts[0]!.slots,
-    ownSeat: job.seat || undefined,
+    job: job.job,
+    hosts: job.hosts,
+    ...(job.seat > 0 && { ownSeat: { node: own.node, seat: job.seat } }),
+    openHost: async () => {}, // TODO sessions: ask the head
     dial: (address) => options.transport.dial(address),
     notice: (text) => node.notify(head, MessageType.notice, { text }),
   });

@@ -1,10 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { type ItemSource, itemSource } from "../../core/api/items.ts";
 import { type Chunk, Run, type RunOptions, type Sink } from "../../core/api/run.ts";
+import { Host, Seat } from "../../core/api/seats.ts";
 import { taskOf } from "../../core/api/task-error.ts";
 import { MeshError } from "../../core/errors.ts";
+import { hostInfo } from "./fake-pool.ts";
 
 const PLACE = { host: "here", seat: 3 };
+const SEAT = new Seat(new Host(hostInfo(2, "here", 3), true), 1);
 const LOST = new MeshError("SLOT_LOST", "gone");
 
 /** Keeps what a run reports. */
@@ -46,7 +49,7 @@ function runOf(items: unknown[] | ItemSource | undefined, options: Partial<RunOp
     sink,
     estimate: { itemMs: undefined, itemBytes: 64, chunkItems: 1 },
     definition: new Uint8Array(),
-    seats: new Set([1]),
+    seats: new Set([SEAT]),
     chunkSize: undefined,
     retries: 3,
     retryFailures: false,
@@ -104,7 +107,7 @@ describe("Run", () => {
 
   it("a slot's death counts for the item it was at alone; the rest is done again as if never tried", () => {
     const { run, sink } = runOf(["a", "b", "c", "d"]);
-    run.lost(run.take(4)!, 1, LOST, PLACE);
+    run.lost(run.take(4)!, 1, () => LOST, PLACE);
     const again = [run.take(9), run.take(9), run.take(9)].map(itemsOf);
     expect(again).toEqual([
       { first: 0, items: ["a"], attempt: 1 },
@@ -116,7 +119,7 @@ describe("Run", () => {
 
   it("a chunk that the dead slot had not begun comes back whole and uncounted", () => {
     const { run } = runOf(["a", "b"]);
-    run.lost(run.take(2)!, undefined, LOST, PLACE);
+    run.lost(run.take(2)!, undefined, () => LOST, PLACE);
     expect(itemsOf(run.take(2))).toEqual({ first: 0, items: ["a", "b"], attempt: 1 });
   });
 
@@ -125,7 +128,7 @@ describe("Run", () => {
     for (let attempt = 1; attempt <= 3; attempt++) {
       const chunk = run.take(1)!;
       expect(chunk.attempt).toBe(attempt);
-      run.lost(chunk, 0, new MeshError("SLOT_LOST", `death ${attempt}`), PLACE);
+      run.lost(chunk, 0, () => new MeshError("SLOT_LOST", `death ${attempt}`), PLACE);
     }
     expect(sink.failures).toEqual([[0, expect.objectContaining({ code: "SLOT_LOST", message: "death 3" })]]);
     expect(sink.ends).toHaveLength(1);
@@ -135,10 +138,10 @@ describe("Run", () => {
   it("a timeout is tried again only when retries were asked for", () => {
     const late = () => new MeshError("TIMEOUT", "slow");
     const once = runOf(["a"]);
-    once.run.lost(once.run.take(1)!, 0, late(), PLACE);
+    once.run.lost(once.run.take(1)!, 0, late, PLACE);
     expect(once.sink.ends).toEqual([[expect.objectContaining({ code: "TIMEOUT" })]]);
     const again = runOf(["a"], { retries: 1, retryFailures: true });
-    again.run.lost(again.run.take(1)!, 0, late(), PLACE);
+    again.run.lost(again.run.take(1)!, 0, late, PLACE);
     expect(itemsOf(again.run.take(1))).toEqual({ first: 0, items: ["a"], attempt: 2 });
   });
 
@@ -211,7 +214,7 @@ describe("Run", () => {
     run.end(new Error("again"));
     run.done(chunks[0]!, [1], 1);
     run.failed(chunks[1]!, { values: [undefined], errors: [[0, 1]] }, 1, PLACE);
-    run.lost(chunks[2]!, 0, LOST, PLACE);
+    run.lost(chunks[2]!, 0, () => LOST, PLACE);
     run.returned(chunks[3]!);
     run.refused(chunks[4]!, 0, LOST);
     expect([run.take(1), run.underWay]).toEqual([undefined, 0]);

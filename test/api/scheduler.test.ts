@@ -1,18 +1,19 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { ManualClock } from "../../core/clock.ts";
 import { MeshError } from "../../core/errors.ts";
 import { MessageType } from "../../core/wire/message-types.ts";
 import { CALLER, FakePool, KeepingSink, turn } from "./fake-pool.ts";
 
 // What the scheduler measures is what a test says: nothing depends on the machine.
-let nowMs = 0;
+let clock = new ManualClock();
 beforeEach(() => {
-  nowMs = 0;
-  vi.spyOn(performance, "now").mockImplementation(() => nowMs);
+  clock = new ManualClock();
+  vi.spyOn(performance, "now").mockImplementation(() => clock.now());
 });
 afterEach(() => vi.restoreAllMocks());
 
 async function poolOf(seats: number) {
-  const pool = await new FakePool().begin();
+  const pool = await new FakePool({ clock }).begin();
   const taken = pool.scheduler.takeSeats(seats);
   await turn(3);
   return { pool, seats: taken };
@@ -27,7 +28,7 @@ async function finishAll(
   for (let idle = 0; idle < 3; idle++) {
     while (pool.open.length > 0) {
       idle = 0;
-      nowMs += itemMs;
+      clock.advance(itemMs);
       pool.finishOne(value);
       await turn();
     }
@@ -73,7 +74,7 @@ describe("Scheduler with TaskRunners", () => {
       pool.map(list(40), sink, seats);
       await turn();
       for (let finished = 0; finished < 20; finished++) {
-        nowMs += itemMs;
+        clock.advance(itemMs);
         pool.finishOne((item) => item);
         await turn(2);
         // What is under way in a slot: given to it and not answered.
@@ -106,7 +107,7 @@ describe("Scheduler with TaskRunners", () => {
     const { pool, seats } = await poolOf(1);
     for (let call = 0; call < 2; call++) {
       pool.map(list(1_000), new KeepingSink(), seats, { chunkSize: 1_000 });
-      nowMs += onTheWayMs; // the items are on their way: this is no work of the slot
+      clock.advance(onTheWayMs); // the items are on their way: this is no work of the slot
       await turn();
       await finishAll(pool, 0.1);
     }
@@ -132,7 +133,7 @@ describe("Scheduler with TaskRunners", () => {
       const sink = new KeepingSink();
       pool.map(list(20), sink, seats, { chunkSize: 4 });
       await turn();
-      nowMs += 20;
+      clock.advance(20);
       pool.finishOne((item) => item); // so that both know the function
       await turn();
       const { slot } = pool.open[0]!;
@@ -184,8 +185,8 @@ describe("Scheduler with TaskRunners", () => {
     pool.finishOne((item) => `${item}!`);
     await turn(2);
     const [first] = pool.results;
-    const other = [...pool.slots.values()].find(({ info }) => info.slot !== first!.slot)!;
-    const same = [...pool.slots.values()].find(({ info }) => info.slot === first!.slot)!;
+    const other = pool.slots.find(({ info }) => info.slot !== first!.from.slot)!;
+    const same = pool.slots.find(({ info }) => info.slot === first!.from.slot)!;
     // The same again, from its own slot and from another.
     for (const { node } of [same, other]) node.send(CALLER, MessageType.result, 0, first!.chunk, first!.payload);
     // A result for a chunk that another slot works on.
@@ -255,7 +256,7 @@ describe("Scheduler with TaskRunners", () => {
     const sink = new KeepingSink();
     pool.map(list(5), sink, seats);
     await turn();
-    for (const slot of [...pool.slots.values()]) {
+    for (const slot of pool.slots) {
       pool.die(slot);
       pool.cutLink(slot);
       pool.tellDown(slot, [], { final: true, cause: "cannot load" });
@@ -275,7 +276,7 @@ describe("Scheduler with TaskRunners", () => {
     pool.map(list(60), b, seats, { chunkSize: 1 });
     await turn();
     for (let finished = 1; finished <= 60; finished++) {
-      nowMs += 20;
+      clock.advance(20);
       pool.finishOne((item) => item);
       await turn();
       expect(Math.abs(a.byIndex.size - b.byIndex.size)).toBeLessThanOrEqual(6);
@@ -307,7 +308,7 @@ describe("Scheduler with TaskRunners", () => {
 
   it("a slot told of twice is joined once; one that dies while it is dialed is not used", async () => {
     const { pool, seats } = await poolOf(1);
-    const [slot] = [...pool.slots.values()];
+    const [slot] = pool.slots;
     pool.agent.notify(CALLER, MessageType.slotUp, slot!.info);
     await turn(3);
     expect(pool.scheduler.readySlots).toEqual([slot!.info]);
@@ -355,7 +356,7 @@ describe("Scheduler with TaskRunners", () => {
       await turn(3);
       pool.map(["first", "long"], other, seats);
       await turn(3);
-      nowMs += 150; // so long that nothing is sent ahead of it
+      clock.advance(150); // so long that nothing is sent ahead of it
       pool.finishOne((item) => item);
       await turn(3);
       expect(pool.open.map((task) => task.item)).toEqual(["long"]);
