@@ -1,0 +1,112 @@
+// Where everything comes in that other nodes send the coordinator: who sends it is known from the session, what it may
+// send from the table of roles, and its bytes are bounded and checked before anything is built from them.
+import type * as z from "zod";
+import { MeshError } from "../errors.ts";
+import type { Role } from "../identity/names.ts";
+import type { Node } from "../node/node.ts";
+import { type Address, FLAG_REQUEST, type Message } from "../wire/message.ts";
+import { MessageType, messageTypeName } from "../wire/message-types.ts";
+import { maySend } from "../wire/permissions.ts";
+import { checkBody } from "./checks.ts";
+
+/** What the coordinator needs of a node. */
+export type CoordinatorNode = Pick<Node, "address" | "codec" | "handle" | "send" | "notify" | "request">;
+
+/** A node with a session, as its certificate tells. */
+export interface Peer {
+  node: number;
+  name: string;
+  role: Role;
+}
+
+/** Who sends a message: the peer, and which process of it. */
+export interface Asker extends Peer {
+  from: Address;
+}
+
+const KIB = 1024;
+const DEFAULT_LIMIT_BYTES = 16 * KIB;
+const LIMIT_BYTES: Partial<Record<number, number>> = {
+  [MessageType.register]: 64 * KIB,
+  [MessageType.report]: 256 * KIB,
+  [MessageType.jobProgress]: 1024 * KIB,
+  [MessageType.endJob]: 1024 * KIB,
+  [MessageType.jobLog]: 2 * 1024 * KIB,
+  [MessageType.submitJob]: 136 * 1024 * KIB,
+};
+
+/** Users type these: what is wrong in them is the user's, not the protocol's. */
+const isCommand = (type: number) =>
+  type === MessageType.submitJob || (type >= MessageType.status && type <= MessageType.stopLogs);
+
+export class Door {
+  readonly #node: CoordinatorNode;
+  readonly #peers: ReadonlyMap<number, Peer>;
+  readonly #onProblem: (error: unknown) => void;
+
+  /** `onProblem` gets what went wrong when nobody waits for an answer. */
+  constructor(node: CoordinatorNode, peers: ReadonlyMap<number, Peer>, onProblem: (error: unknown) => void) {
+    this.#node = node;
+    this.#peers = peers;
+    this.#onProblem = onProblem;
+  }
+
+  /** Calls `handler` with checked bodies; what it returns or throws is the answer, if one is waited for. */
+  on<Schema extends z.ZodType>(
+    type: number,
+    schema: Schema,
+    handler: (body: z.infer<Schema>, asker: Asker) => unknown,
+  ): void {
+    this.#node.handle(type, (message) => {
+      const from = { node: message.fromNode, slot: message.fromSlot };
+      const { correlation } = message;
+      const isRequest = (message.flags & FLAG_REQUEST) !== 0;
+      // The body is read now, because the message is only valid during this call.
+      const asked = attempt(() => ({ asker: this.#admit(type, from), body: this.#read(message, schema) }));
+      void this.#answer(from, isRequest ? correlation : undefined, async () => {
+        if ("error" in asked) throw asked.error;
+        return await handler(asked.value.body, asked.value.asker);
+      });
+    });
+  }
+
+  #admit(type: number, from: Address): Asker {
+    const peer = this.#peers.get(from.node);
+    if (!peer) throw new MeshError("AUTHENTICATION", `node ${from.node} has no session here`);
+    if (maySend(peer.role, type, "coordinator")) return { ...peer, from };
+    const what = messageTypeName(type);
+    throw new MeshError("AUTHENTICATION", `${peer.name} may not send ${what}: its role is ${peer.role}`);
+  }
+
+  #read<Schema extends z.ZodType>({ type, payload }: Message, schema: Schema): z.infer<Schema> {
+    const code = isCommand(type) ? "USAGE" : "PROTOCOL";
+    const limit = LIMIT_BYTES[type] ?? DEFAULT_LIMIT_BYTES;
+    const what = messageTypeName(type);
+    if (payload.length > limit) {
+      throw new MeshError("FRAME_TOO_LARGE", `${what} has ${payload.length} bytes, and may have ${limit}`);
+    }
+    return checkBody(schema, what, this.#node.codec.decodeControl(payload), code);
+  }
+
+  async #answer(to: Address, correlation: number | undefined, compute: () => Promise<unknown>): Promise<void> {
+    try {
+      const value = await compute();
+      if (correlation !== undefined) this.#reply(to, MessageType.reply, correlation, value);
+    } catch (error) {
+      if (correlation !== undefined) this.#reply(to, MessageType.failure, correlation, error);
+      else this.#onProblem(error);
+    }
+  }
+
+  #reply(to: Address, type: number, correlation: number, value: unknown): void {
+    this.#node.send(to, type, 0, correlation, this.#node.codec.encode(value, "the answer"));
+  }
+}
+
+function attempt<T>(compute: () => T): { value: T } | { error: unknown } {
+  try {
+    return { value: compute() };
+  } catch (error) {
+    return { error };
+  }
+}

@@ -1,0 +1,43 @@
+// What `mesh status` is told.
+import type { NodeInfo, NodeStatus, PathInfo, Status } from "./answers.ts";
+import type { Report } from "./bodies.ts";
+import type { Membership } from "./membership.ts";
+
+export interface StatusSource {
+  mesh: { name: string; id: string };
+  coordinator: Status["mesh"]["coordinator"];
+  membership: Membership;
+  reports: ReadonlyMap<number, Report>;
+  jobs: Status["jobs"];
+  /** How the coordinator reaches a node, if it knows. */
+  pathTo(node: number): PathInfo | undefined;
+}
+
+/** Nodes that are there, then those that went down; coordinator first, then by name. */
+export function statusOf(source: StatusSource): Status {
+  const { mesh, coordinator, membership, jobs } = source;
+  const nodes = [...membership.nodes(), ...membership.lost()].sort(byRoleAndName);
+  return { mesh: { ...mesh, coordinator }, nodes: nodes.map((info) => nodeStatusOf(info, source)), jobs };
+}
+
+function nodeStatusOf(info: NodeInfo, { coordinator, membership, reports, pathTo }: StatusSource): NodeStatus {
+  const { memoryBytes: _, ...rest } = info;
+  const report = info.state === "down" ? undefined : reports.get(info.node);
+  const own = report?.peers.find(({ node }) => node === coordinator.node);
+  const reported = own?.rttMs === undefined ? undefined : { kind: own.path, rttMs: own.rttMs };
+  const isSelf = info.node === coordinator.node;
+  const path = info.state === "down" ? undefined : (pathTo(info.node) ?? reported);
+  return {
+    ...rest,
+    used: report?.slotsUsed ?? 0,
+    load: report?.load1 ?? null,
+    memory: report?.memory ?? null,
+    path: isSelf ? { kind: "self", rttMs: 0 } : (path ?? null),
+    peers: (report?.peers ?? []).map((peer) => ({ ...peer, name: membership.get(peer.node)?.name ?? null })),
+  };
+}
+
+function byRoleAndName(a: NodeInfo, b: NodeInfo): number {
+  const [first, second] = [a, b].map(({ role }) => Number(role !== "coordinator")) as [number, number];
+  return first - second || (a.name < b.name ? -1 : 1);
+}

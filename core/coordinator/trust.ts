@@ -1,0 +1,87 @@
+// Tokens, certificates and revocations, as nodes and users ask for them. What they are is core/identity's.
+import { MeshError } from "../errors.ts";
+import type { MeshCa } from "../identity/ca.ts";
+import type { Revocations } from "../identity/revocations.ts";
+import { DEFAULT_TTL_MS, type TokenStore } from "../identity/token-store.ts";
+import type { Certified, Revoked, Token } from "./answers.ts";
+import type { Certify, IssueToken, Revoke, RotateCa } from "./bodies.ts";
+import type { Asker } from "./door.ts";
+
+/** The services of core/identity that the coordinator keeps. */
+export interface IdentityServices {
+  ca: Pick<MeshCa, "issue" | "rotate" | "trust" | "overlapUntil">;
+  tokens: Pick<TokenStore, "create">;
+  revocations: Pick<Revocations, "version" | "revokeName" | "issueTime" | "toData">;
+  /** When a certificate in PEM expires, ms since 1970. */
+  expiryOf(certificatePem: string): number;
+}
+
+export interface TrustOptions {
+  identity: IdentityServices;
+  ownName: string;
+  wallMs(): number;
+  /** Tells all nodes. */
+  push(revoked: Revoked): void;
+  /** Ends sessions with those who are trusted no more. */
+  dropRevoked(): void;
+}
+
+export class Trust {
+  readonly #options: TrustOptions;
+
+  constructor(options: TrustOptions) {
+    this.#options = options;
+  }
+
+  /** What a node must know of whom to trust. */
+  current(): Revoked {
+    const { ca, revocations } = this.#options.identity;
+    return { version: revocations.version, list: revocations.toData(), caPem: ca.trust(this.#now) };
+  }
+
+  issueToken({ role, name, ttlMs }: IssueToken): Token {
+    const now = this.#now;
+    const request = { role, ...(name !== undefined && { name }), ...(ttlMs !== undefined && { ttlMs }) };
+    const token = this.#options.identity.tokens.create(request, now);
+    return { token, expiresAt: now + (ttlMs ?? DEFAULT_TTL_MS) };
+  }
+
+  /** A new certificate for the asker itself, and for nobody else. Throws AUTHENTICATION when it asks for more. */
+  async certify({ publicKey, role, name }: Certify, asker: Asker): Promise<Certified> {
+    const isOwn = (role ?? asker.role) === asker.role && (name ?? asker.name) === asker.name;
+    if (!isOwn) {
+      const wanted = `${role ?? asker.role} ${name ?? asker.name}`;
+      const message = `${asker.role} ${asker.name} asked for a certificate of ${wanted}: a node renews its own only; others join by a token`;
+      throw new MeshError("AUTHENTICATION", message);
+    }
+    const { ca, revocations, expiryOf } = this.#options.identity;
+    const nowMs = revocations.issueTime(asker.name, this.#now);
+    const certificatePem = await ca.issue({ role: asker.role, name: asker.name, publicKey }, { nowMs });
+    return { certificatePem, caPem: ca.trust(this.#now), expiresAt: expiryOf(certificatePem) };
+  }
+
+  /** On disk, and told to all, when it returns; live sessions of that name have ended. */
+  revoke({ name }: Revoke): { version: number } {
+    if (name === this.#options.ownName) {
+      throw new MeshError("USAGE", `${name} is the coordinator itself: replace the CA instead, with mesh rotate`);
+    }
+    const { revocations } = this.#options.identity;
+    revocations.revokeName(name, this.#now);
+    this.#options.push(this.current());
+    this.#options.dropRevoked();
+    return { version: revocations.version };
+  }
+
+  async rotate({ overlapMs }: RotateCa): Promise<{ overlapUntil: number | null }> {
+    const { ca } = this.#options.identity;
+    await ca.rotate({ nowMs: this.#now, ...(overlapMs !== undefined && { overlapMs }) });
+    const overlapUntil = ca.overlapUntil(this.#now) ?? null;
+    this.#options.push({ ...this.current(), renew: true });
+    if (overlapUntil === null) this.#options.dropRevoked();
+    return { overlapUntil };
+  }
+
+  get #now(): number {
+    return this.#options.wallMs();
+  }
+}

@@ -1,0 +1,128 @@
+// What a role may send to which other, over the sessions between nodes: one table, asked at one place, default deny.
+// Nothing here is about what processes of one node's own tree send each other over its Unix sockets.
+import { ROLES, type Role } from "../identity/names.ts";
+import { MessageType } from "./message-types.ts";
+
+/** "sender>receiver", each a role. */
+type Way = `${Role}>${Role}`;
+type Rule = readonly Way[];
+
+/** Never crosses between nodes: for the links of one node's tree, or for frames that have no message header. */
+const NEVER: Rule = [];
+const ANYWHERE: Rule = ROLES.flatMap((from) => ROLES.map((to): Way => `${from}>${to}`));
+/** What runs a job and who runs it; also worker to worker, for tasks that call `pool()` themselves. */
+const IN_A_JOB: Rule = ["head>worker", "worker>head", "worker>worker"];
+const OF_HEADS: Rule = ["head>worker"];
+const TO_HEADS: Rule = ["worker>head"];
+const OF_MEMBERS: Rule = ["worker>coordinator", "head>coordinator"];
+const TO_MEMBERS: Rule = ["coordinator>worker", "coordinator>head"];
+const OF_JOBS: Rule = ["head>coordinator"];
+/** Commands of users; a head may ask all that a command may. */
+const OF_USERS: Rule = ["client>coordinator", "head>coordinator"];
+const TO_USERS: Rule = ["coordinator>client", "coordinator>head"];
+
+/** One line for each message type; the compiler misses one that has none. */
+const RULES: Record<keyof typeof MessageType, Rule> = {
+  hello: NEVER,
+  reply: ANYWHERE,
+  failure: ANYWHERE,
+  refused: NEVER,
+  challenge: NEVER,
+  greeting: NEVER,
+  welcome: NEVER,
+  ack: NEVER,
+  heartbeat: NEVER,
+  goodbye: NEVER,
+  join: NEVER,
+  joined: NEVER,
+  grant: ANYWHERE,
+
+  startJob: NEVER,
+  stopJob: ["coordinator>head"],
+  jobEnded: NEVER,
+  output: TO_HEADS,
+  notice: TO_HEADS,
+  progress: TO_HEADS,
+
+  load: NEVER,
+  acquireSlots: ["head>worker", "worker>worker"],
+  slotUp: IN_A_JOB,
+  slotDown: IN_A_JOB,
+  releaseSlots: ["head>worker", "worker>worker"],
+  killSlot: ["head>worker", "worker>worker"],
+  watchTimeouts: ["head>worker", "worker>worker"],
+
+  define: IN_A_JOB,
+  run: IN_A_JOB,
+  result: IN_A_JOB,
+  cancel: IN_A_JOB,
+  recall: IN_A_JOB,
+
+  register: [...OF_MEMBERS, ...TO_MEMBERS],
+  membership: [...OF_MEMBERS, ...TO_MEMBERS],
+  report: OF_MEMBERS,
+  introduce: [...OF_MEMBERS, ...TO_MEMBERS],
+  certify: [...OF_MEMBERS, "client>coordinator"],
+  revoked: [...TO_MEMBERS, "coordinator>client"],
+  beginJob: OF_JOBS,
+  jobProgress: OF_JOBS,
+  endJob: OF_JOBS,
+  jobLog: OF_JOBS,
+  submitJob: OF_USERS,
+
+  status: OF_USERS,
+  jobs: OF_USERS,
+  logs: OF_USERS,
+  killJob: OF_USERS,
+  killNode: OF_USERS,
+  issueToken: OF_USERS,
+  revoke: OF_USERS,
+  rotateCa: OF_USERS,
+  logLines: TO_USERS,
+  stopLogs: OF_USERS,
+
+  shutdown: TO_MEMBERS,
+
+  openJob: OF_HEADS,
+  closeJob: OF_HEADS,
+  openHost: TO_HEADS,
+  nodesChanged: NEVER,
+  userGone: IN_A_JOB,
+
+  pipeSend: IN_A_JOB,
+  pipeValue: IN_A_JOB,
+  pipeCredit: IN_A_JOB,
+  pipeRoom: IN_A_JOB,
+  pipeFlush: IN_A_JOB,
+  pipePull: IN_A_JOB,
+  pipeWatch: IN_A_JOB,
+  pipeWithdraw: IN_A_JOB,
+  pipeReturn: IN_A_JOB,
+  pipeStay: IN_A_JOB,
+  refUse: IN_A_JOB,
+  refRead: IN_A_JOB,
+  refReleased: IN_A_JOB,
+};
+
+const placeOf: Record<Role, number> = { coordinator: 0, worker: 1, head: 2, client: 3 };
+
+/** By message type, a bit for each way: this is asked for every message that crosses. */
+const allowed = new Uint16Array(256);
+for (const [name, rule] of Object.entries(RULES)) {
+  for (const way of rule) {
+    const [from, to] = way.split(">") as [Role, Role];
+    allowed[MessageType[name as keyof typeof MessageType]]! |= bitOf(from, to);
+  }
+}
+
+function bitOf(from: Role, to: Role): number {
+  return 1 << (placeOf[from] * ROLES.length + placeOf[to]);
+}
+
+/**
+ * Tells whether a node of `role` may send a message of `type` to one of `toRole`. False for every type that is not in
+ * the table. Role and receiver come from certificates, never from what a message says of itself.
+ */
+export function maySend(role: Role, type: number, toRole: Role): boolean {
+  return ((allowed[type] ?? 0) & bitOf(role, toRole)) !== 0;
+}
