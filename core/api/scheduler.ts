@@ -70,7 +70,6 @@ export class Scheduler {
   readonly #seats: Seats;
   readonly #slots = new Map<number, Slot>();
   readonly #speeds = new Speeds();
-  readonly #speedOf = (slot: Slot): number => this.#speeds.of(slot);
   readonly #sent = new SentTable<Sent>();
   readonly #runs: Run[] = [];
   readonly #active = new Map<Run, Active>();
@@ -368,7 +367,7 @@ export class Scheduler {
         if (run.isWaiting) keptFor = run.depth;
         continue;
       }
-      if (othersAreSooner(slot, run, this.#slots.values(), this.#speedOf)) continue;
+      if (othersAreSooner(slot, run, this.#slots.values())) continue;
       const chunk = run.take(this.#chunkItems(run, slot));
       if (!chunk) {
         if (run.over) i--;
@@ -384,7 +383,7 @@ export class Scheduler {
     if (run.chunkSize !== undefined) return run.chunkSize;
     const { itemMs, itemBytes, chunkItems } = run.estimate;
     if (itemMs === undefined) return 1;
-    const speed = this.#speeds.of(slot);
+    const { speed } = slot;
     let items = Math.min((CHUNK_MS / itemMs) * speed, CHUNK_BYTES / itemBytes, CHUNK_ITEMS, chunkItems * GROWTH);
     if (run.remaining !== undefined) {
       const share = (run.remaining * Math.min(1, speed)) / (2 * run.seats.size);
@@ -401,7 +400,7 @@ export class Scheduler {
       this.#node.send(slot.address, MessageType.define, 0, 0, run.definition);
     }
     const count = items ? items.length : 1;
-    const expectedMs = ((estimate.itemMs ?? LEAST_AHEAD_MS) * count) / this.#speeds.of(slot);
+    const expectedMs = ((estimate.itemMs ?? LEAST_AHEAD_MS) * count) / slot.speed;
     const at = slot.isRemote ? this.#clock.now() : 0;
     const { workedMs } = slot;
     const sent: Sent = { id: 0, order: this.#order++, chunk, slot, expectedMs, bytes: 0, at, workedMs };
@@ -440,9 +439,8 @@ export class Scheduler {
       if (status === Status.dropped) run.returned(chunk);
       else {
         this.#learn(sent, elapsedMs);
-        const speed = this.#speeds.of(slot);
-        if (status === Status.done) run.done(chunk, values as ArrayLike<unknown>, elapsedMs, speed);
-        else run.failed(chunk, values as Outcomes, elapsedMs, slot.place, speed);
+        if (status === Status.done) run.done(chunk, values as ArrayLike<unknown>, elapsedMs, slot.speed);
+        else run.failed(chunk, values as Outcomes, elapsedMs, slot.place, slot.speed);
       }
     } catch (error) {
       run.returned(chunk);
@@ -453,9 +451,9 @@ export class Scheduler {
 
   /** How fast the slot is, and how far. */
   #learn({ slot, chunk, at, workedMs }: Sent, elapsedMs: number): void {
-    this.#speeds.measure(slot, chunk.run.estimate.itemMs, elapsedMs / (chunk.items?.length ?? 1));
+    this.#speeds.measure(slot, (chunk.run.estimate.itemMs ?? 0) * (chunk.items?.length ?? 1), elapsedMs);
     if (!slot.isRemote) return;
-    slot.seat.host.way.learn(this.#clock.now() - at, elapsedMs, slot.workedMs - workedMs);
+    slot.way.learn(this.#clock.now() - at, elapsedMs, slot.workedMs - workedMs);
     slot.workedMs += elapsedMs;
   }
 

@@ -2,7 +2,7 @@
 import type { Address } from "../wire/message.ts";
 import type { Chunk, Place, Run } from "./run.ts";
 import type { Seat } from "./seats.ts";
-import { LEAST_AHEAD_MS } from "./way.ts";
+import { LEAST_AHEAD_MS, type Way } from "./way.ts";
 
 /** A slot as its agent describes it. */
 export interface SlotInfo {
@@ -63,6 +63,7 @@ export class Slot {
   readonly address: Address;
   /** On another host: reached through the own node, and never dialed. */
   readonly isRemote: boolean;
+  readonly way: Way;
   /** Chunks on their way to it or in it. */
   chunks = 0;
   /** Of them, those of each nesting depth: tasks that wait for deeper ones let those run beside them. */
@@ -71,7 +72,8 @@ export class Slot {
   loadMs = 0;
   loadBytes = 0;
   readonly defined = new Set<number>();
-  /** Its speed; kept by Speeds. */
+  /** Relative to the average slot; kept by Speeds. */
+  speed = 1;
   measured = 1;
   measurements = 0;
   /** Milliseconds it reported in all. */
@@ -91,6 +93,7 @@ export class Slot {
     this.seat = seat;
     this.address = { node: seat.host.info.node, slot: info.slot };
     this.isRemote = !seat.host.isOwn;
+    this.way = seat.host.way;
   }
 
   get place(): Place {
@@ -111,11 +114,10 @@ export class Slot {
   hasRoom(run: Run): boolean {
     if (!this.chunksAtDepth[run.depth]) return true;
     if (run.estimate.itemMs === undefined || this.loadBytes >= AHEAD_BYTES) return false;
-    const { aheadMs } = this.seat.host.way;
-    const far = aheadMs / LEAST_AHEAD_MS;
-    if (this.loadMs < aheadMs) return this.chunks < AHEAD_CHUNKS * far;
+    const { aheadMs } = this.way;
+    if (this.loadMs < aheadMs) return this.chunks < AHEAD_CHUNKS * (aheadMs / LEAST_AHEAD_MS);
     const leavesSomeForOthers = run.remaining === undefined || run.remaining >= run.seats.size;
-    return this.chunks === 1 && this.loadMs < ONE_AHEAD_MS * far && leavesSomeForOthers;
+    return this.chunks === 1 && this.loadMs < ONE_AHEAD_MS * (aheadMs / LEAST_AHEAD_MS) && leavesSomeForOthers;
   }
 
   add({ chunk, expectedMs, bytes }: Sent): void {
@@ -143,6 +145,6 @@ export class Slot {
 
   /** Nothing came from it for longer than the way explains: what it is at takes long. */
   get isStalled(): boolean {
-    return this.#quietLooks >= STALLED_LOOKS + Math.ceil(this.seat.host.way.wayMs / LOOK_MS);
+    return this.#quietLooks >= STALLED_LOOKS + Math.ceil(this.way.wayMs / LOOK_MS);
   }
 }

@@ -1,8 +1,10 @@
 // How fast slots are beside each other, from what they report of the same functions.
 
-/** A slot whose speed is kept; begins as `{ measured: 1, measurements: 0 }`. */
+/** A slot whose speed is kept; begins as `{ speed: 1, measured: 1, measurements: 0 }`. */
 export interface Measured {
-  /** On a scale that all share. */
+  /** The average slot has 1. */
+  speed: number;
+  /** The same before it is divided by the average. */
   measured: number;
   measurements: number;
 }
@@ -10,6 +12,8 @@ export interface Measured {
 /** The newest of many measurements counts so much. */
 const WEIGHT = 0.2;
 const LIMIT = 8;
+/** Shorter chunks say more about the moment than about the slot. */
+const WORTH_MEASURING_MS = 0.05;
 
 export class Speeds {
   readonly #all = new Set<Measured>();
@@ -26,24 +30,21 @@ export class Speeds {
     if (this.#all.delete(slot)) this.#refresh();
   }
 
-  /** How fast it is: the average slot has 1. */
-  of(slot: Measured): number {
-    return (slot.measured * this.#all.size) / this.#sum;
-  }
-
-  /** An item took `itemMs` there that takes the average slot `averageMs`. */
-  measure(slot: Measured, averageMs: number | undefined, itemMs: number): void {
-    if (!averageMs || itemMs <= 0) return;
-    const relative = Math.min(LIMIT, Math.max(1 / LIMIT, averageMs / itemMs));
+  /** A chunk took `elapsedMs` there that takes the average slot `averageMs`. */
+  measure(slot: Measured, averageMs: number, elapsedMs: number): void {
+    if (elapsedMs < WORTH_MEASURING_MS || averageMs <= 0) return;
+    const relative = Math.min(LIMIT, Math.max(1 / LIMIT, averageMs / elapsedMs));
     const weight = Math.max(WEIGHT, 1 / (2 + slot.measurements++));
     const change = weight * (relative - slot.measured);
     slot.measured += change;
     this.#sum += change;
+    slot.speed = (slot.measured * this.#all.size) / this.#sum;
   }
 
   /** Adds up anew: small errors of many additions do not gather. */
   #refresh(): void {
     this.#sum = 0;
     for (const slot of this.#all) this.#sum += slot.measured;
+    for (const slot of this.#all) slot.speed = (slot.measured * this.#all.size) / this.#sum;
   }
 }

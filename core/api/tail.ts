@@ -8,27 +8,40 @@ const SOON_MS = 20;
 /**
  * Whether the slots that could each be done sooner than `slot` would have all that is left of the run done by then, so
  * that `slot` had better not begin any of it. All are compared by the least each could be given, so the soonest of them
- * never gets true and somebody always goes on. `speedOf` as Speeds.of.
+ * never gets true and somebody always goes on.
  */
-export function othersAreSooner(slot: Slot, run: Run, slots: Iterable<Slot>, speedOf: (slot: Slot) => number): boolean {
+export function othersAreSooner(slot: Slot, run: Run, slots: Iterable<Slot>): boolean {
   const { itemMs } = run.estimate;
+  if (itemMs === undefined) return false;
+  const leastMs = (run.chunkSize ?? 1) * itemMs;
+  const ownMs = doneIn(slot, leastMs);
+  if (ownMs < SOON_MS) return false;
   const { left } = run;
-  if (itemMs === undefined || left === undefined) return false;
-  const leastMs = Math.min(run.chunkSize ?? 1, left) * itemMs;
-  const doneIn = (each: Slot) => each.loadMs + leastMs / speedOf(each) + each.seat.host.way.wayMs;
-  const ownMs = doneIn(slot);
   // All slots together have a speed of one each: they cannot do what is left sooner than this.
-  if (ownMs < SOON_MS || left * itemMs > ownMs * run.seats.size) return false;
+  if (left === undefined || left * itemMs > ownMs * run.seats.size) return false;
+  return wouldBeDone(slot, run, slots, left * itemMs, leastMs, ownMs);
+}
+
+function doneIn(slot: Slot, workMs: number): number {
+  return slot.loadMs + workMs / slot.speed + slot.way.wayMs;
+}
+
+function wouldBeDone(
+  slot: Slot,
+  run: Run,
+  slots: Iterable<Slot>,
+  leftMs: number,
+  leastMs: number,
+  withinMs: number,
+): boolean {
   let speed = 0;
-  let loadMs = 0;
-  let count = 0;
+  let workMs = leftMs;
   for (const other of slots) {
     if (other === slot || !other.isUsable || other.isStalled || !run.seats.has(other.seat)) continue;
-    if (doneIn(other) >= ownMs) continue;
-    speed += speedOf(other);
-    loadMs += other.loadMs * speedOf(other);
-    count++;
+    if (doneIn(other, leastMs) >= withinMs) continue;
+    speed += other.speed;
+    // Work does not divide into less than a chunk: the last one may begin when all others are done.
+    workMs += other.loadMs * other.speed + leastMs;
   }
-  // Work does not divide into less than that: the last piece may begin when all others are done.
-  return count > 0 && (loadMs + left * itemMs + count * leastMs) / speed < ownMs;
+  return workMs < withinMs * speed;
 }

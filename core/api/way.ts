@@ -8,17 +8,11 @@ const WAY_LIMIT_MS = 1_000;
 const RISE = 0.3;
 
 export class Way {
-  #wayMs: number | undefined;
-
   /** Milliseconds there and back; 0 before anything is known. */
-  get wayMs(): number {
-    return this.#wayMs ?? 0;
-  }
-
+  wayMs = 0;
   /** Milliseconds of work to have under way to a slot: twice the way, as what is measured may be a little short. */
-  get aheadMs(): number {
-    return Math.max(LEAST_AHEAD_MS, 2 * this.wayMs);
-  }
+  aheadMs = LEAST_AHEAD_MS;
+  #isKnown = false;
 
   /**
    * Learns from a chunk that was `awayMs` away and took `workMs`, with `beforeMs` of other work of its slot done in that time. That
@@ -27,9 +21,13 @@ export class Way {
    */
   learn(awayMs: number, workMs: number, beforeMs: number): void {
     const seenMs = Math.min(WAY_LIMIT_MS, Math.max(0, awayMs - workMs - beforeMs));
-    if (this.#wayMs === undefined) {
-      if (beforeMs === 0) this.#wayMs = seenMs;
-    } else if (seenMs > this.#wayMs) this.#wayMs += RISE * (seenMs - this.#wayMs);
-    else if (beforeMs === 0) this.#wayMs = seenMs;
+    if (this.#isKnown && seenMs > this.wayMs) this.#set(this.wayMs + RISE * (seenMs - this.wayMs));
+    else if (beforeMs === 0) this.#set(seenMs);
+  }
+
+  #set(wayMs: number): void {
+    this.#isKnown = true;
+    this.wayMs = wayMs;
+    this.aheadMs = Math.max(LEAST_AHEAD_MS, 2 * wayMs);
   }
 }
