@@ -27,6 +27,16 @@ interface Row<Module> {
 // The paths are literals because the compiler bundles only what it can read.
 const COMMANDS: Row<CommandModule>[] = [
   { name: "run", summary: "run a script across the mesh", load: () => import("./run.ts") },
+  { name: "status", summary: "show the nodes of the mesh and its jobs", load: () => import("./status.ts") },
+  { name: "jobs", summary: "list the last jobs and how they ended", load: () => import("./jobs.ts") },
+  { name: "logs", summary: "print what a job printed", load: () => import("./logs.ts") },
+  { name: "attach", summary: "follow a job to its end", load: () => import("./attach.ts") },
+  { name: "kill", summary: "end jobs or nodes", load: () => import("./kill.ts") },
+  { name: "token", summary: "let a machine join the mesh", load: () => import("./token.ts") },
+  { name: "revoke", summary: "take back the certificates of a node", load: () => import("./revoke.ts") },
+  { name: "rotate", summary: "replace the CA of the mesh", load: () => import("./rotate.ts") },
+  { name: "worker", summary: "lend this host's slots to a mesh", load: () => import("./worker.ts") },
+  { name: "coordinator", summary: "be the coordinator of a mesh", load: () => import("./coordinator.ts") },
   { name: "init", summary: "set this folder up for job scripts", load: () => import("./init.ts") },
   { name: "config", summary: "check mesh.toml, print its schema", load: () => import("./config.ts") },
   { name: "completion", summary: "print the completion script of a shell", load: () => import("./completion.ts") },

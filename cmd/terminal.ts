@@ -5,6 +5,7 @@ import { fstatSync, write } from "node:fs";
 import { isatty } from "node:tty";
 import type { Clock, Timer } from "../core/clock.ts";
 import type { Progress } from "../core/worker/control.ts";
+import { spanWords } from "./amounts.ts";
 
 export type OutputStream = "stdout" | "stderr";
 
@@ -385,7 +386,7 @@ function factsOf(state: Progress): Fact[] {
   if (ratePerS > 0) {
     facts.push({ text: `${ratePerS < 10 ? ratePerS.toFixed(1) : Math.round(ratePerS)}/s`, rank: 5 });
     if (total !== undefined && total > done) {
-      facts.push({ text: `ETA ${duration((total - done) / ratePerS)}`, rank: 4 });
+      facts.push({ text: `ETA ${spanWords((total - done) / ratePerS)}`, rank: 4 });
     }
   }
   facts.push({ text: `${running} running`, rank: 6 });
@@ -402,18 +403,6 @@ function gauge(share: number, columns: number): string {
   const inside = columns - 2;
   const full = Math.floor(inside * shareOf(share));
   return `[${"#".repeat(full)}${"-".repeat(inside - full)}]`;
-}
-
-function duration(seconds: number): string {
-  const s = Math.ceil(seconds);
-  if (s < 60) return `${s}s`;
-  if (s < 3_600) return `${Math.floor(s / 60)}m${two(s % 60)}s`;
-  if (s < 360_000) return `${Math.floor(s / 3_600)}h${two(Math.floor(s / 60) % 60)}m`;
-  return `${Math.floor(s / 86_400)}d`;
-}
-
-function two(n: number): string {
-  return String(n).padStart(2, "0");
 }
 
 /** Without what would move the cursor. */
@@ -442,18 +431,21 @@ export function fdWriter(fd: number): WriteBytes {
     });
 }
 
-/** The terminal of this process. TERM=dumb counts as none; NO_COLOR is heeded. */
+/** The terminal of this process. */
 export function terminalOfProcess(options: Pick<TerminalOptions, "clock" | "onBroken">): Terminal {
+  return new Terminal({ ...outputsOfProcess(), ...options, columns: () => process.stderr.columns });
+}
+
+/** Where this process prints, and how. TERM=dumb counts as no terminal; NO_COLOR is heeded. */
+export function outputsOfProcess() {
   const isTty = (fd: number) => process.env.TERM !== "dumb" && isatty(fd);
-  return new Terminal({
-    ...options,
+  return {
     stdout: fdWriter(1),
     stderr: fdWriter(2),
     isTty: { stdout: isTty(1), stderr: isTty(2) },
     isOneTarget: (isatty(1) && isatty(2)) || isSameFile(1, 2),
-    columns: () => process.stderr.columns,
     colour: !process.env.NO_COLOR,
-  });
+  };
 }
 
 function isSameFile(a: number, b: number): boolean {
