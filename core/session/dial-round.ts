@@ -1,0 +1,202 @@
+// One try to reach a peer: all its addresses side by side, each begun a little after the one before. The first that
+// answers is greeted; the others wait with their challenge, in case that one fails.
+import type { Timer } from "../clock.ts";
+import { isMeshError, MeshError } from "../errors.ts";
+import type { DialOptions, Link } from "../transport.ts";
+import type { Challenge, GreetingFields } from "./greeting.ts";
+import { DialerHandshake, type Expectation, type HandshakeContext, type Welcomed } from "./handshake.ts";
+import type { LinkEnd } from "./link-end.ts";
+import { Refusal } from "./refusal.ts";
+
+/** RFC 8305, "Connection Attempt Delay". */
+const STAGGER_MS = 250;
+
+export type Dial = (address: string, options: DialOptions) => Promise<Link>;
+export type GreetingWords = Omit<GreetingFields, "nonce" | "build" | "protocol" | "node">;
+
+/** Why an address did not lead to the peer. */
+export interface DialFailure {
+  address: string;
+  error: MeshError;
+}
+
+export interface DialRoundOptions {
+  context: HandshakeContext;
+  dial: Dial;
+  addresses: readonly string[];
+  expect: Expectation;
+  /** All attempts end after so long. */
+  limitMs: number;
+}
+
+export interface DialRoundEvents {
+  /** What to say to who answers; undefined when nothing is to be said any more. Throws a Refusal to leave that address. */
+  greetingFor(challenge: Challenge, address: string): GreetingWords | undefined;
+  /** Called at most once, last. Throws a Refusal. */
+  welcomed(welcomed: Welcomed, end: LinkEnd, address: string): void;
+  /** No address led there. Called at most once, last. */
+  failed(failures: DialFailure[]): void;
+}
+
+interface Attempt {
+  address: string;
+  abort: AbortController;
+  handshake: DialerHandshake | undefined;
+}
+
+export class DialRound {
+  readonly #options: DialRoundOptions;
+  readonly #events: DialRoundEvents;
+  readonly #left: string[];
+  readonly #attempts = new Set<Attempt>();
+  readonly #ready: Attempt[] = [];
+  readonly #failures: DialFailure[] = [];
+  readonly #limit: Timer;
+  #next: Timer | undefined;
+  #greeted: Attempt | undefined;
+  #isOver = false;
+
+  constructor(options: DialRoundOptions, events: DialRoundEvents) {
+    this.#options = options;
+    this.#events = events;
+    this.#left = [...options.addresses];
+    this.#limit = options.context.clock.after(options.limitMs, () => this.#late());
+    this.#dialNext();
+  }
+
+  /** A greeting is on its way and not answered. */
+  get hasGreeted(): boolean {
+    return this.#greeted !== undefined;
+  }
+
+  /** Ends all attempts; nothing more is heard of this. */
+  stop(): void {
+    this.#finish();
+  }
+
+  #dialNext(): void {
+    this.#next?.cancel();
+    this.#next = undefined;
+    const address = this.#left.shift();
+    if (address === undefined) {
+      this.#checkEnd();
+      return;
+    }
+    const attempt: Attempt = { address, abort: new AbortController(), handshake: undefined };
+    this.#attempts.add(attempt);
+    if (this.#left.length > 0) this.#next = this.#options.context.clock.after(STAGGER_MS, () => this.#dialNext());
+    void this.#dial(attempt);
+  }
+
+  async #dial(attempt: Attempt): Promise<void> {
+    const { dial, limitMs } = this.#options;
+    let link: Link;
+    try {
+      link = await dial(attempt.address, { timeoutMs: limitMs, signal: attempt.abort.signal });
+    } catch (error) {
+      this.#failed(attempt, asMeshError(error, attempt.address));
+      return;
+    }
+    if (this.#attempts.has(attempt)) this.#linked(attempt, link);
+    else link.destroy(new MeshError("CANCELLED", "this link is not needed any longer"));
+  }
+
+  #linked(attempt: Attempt, link: Link): void {
+    const { context, expect } = this.#options;
+    attempt.handshake = new DialerHandshake(context, link, expect, {
+      challenged: () => {
+        if (this.#greeted) this.#ready.push(attempt);
+        else this.#greet(attempt);
+      },
+      welcomed: (welcomed, end) => {
+        this.#attempts.delete(attempt); // its link is somebody else's now
+        try {
+          this.#events.welcomed(welcomed, end, attempt.address);
+        } catch (error) {
+          this.#attempts.add(attempt);
+          throw error;
+        }
+        this.#finish();
+      },
+      failed: (error) => this.#failed(attempt, error),
+    });
+  }
+
+  /** Throws a Refusal when this address is not to be greeted. */
+  #greet(attempt: Attempt): void {
+    const handshake = attempt.handshake!;
+    const words = this.#events.greetingFor(handshake.challenge!, attempt.address);
+    if (!words || this.#isOver) return;
+    this.#greeted = attempt;
+    handshake.greet(words);
+  }
+
+  #failed(attempt: Attempt, error: MeshError): void {
+    if (!this.#attempts.delete(attempt)) return;
+    this.#failures.push({ address: attempt.address, error });
+    if (this.#greeted === attempt) this.#greeted = undefined;
+    if (isVerdict(error)) {
+      this.#fail();
+      return;
+    }
+    this.#greetNext();
+    if (!this.#isOver) this.#dialNext();
+  }
+
+  #greetNext(): void {
+    while (!this.#greeted && !this.#isOver) {
+      const attempt = this.#ready.shift();
+      if (!attempt) return;
+      if (!this.#attempts.has(attempt)) continue;
+      try {
+        this.#greet(attempt);
+      } catch (error) {
+        attempt.handshake!.abandon();
+        this.#attempts.delete(attempt);
+        this.#failures.push({ address: attempt.address, error: asMeshError(error, attempt.address) });
+      }
+    }
+  }
+
+  #checkEnd(): void {
+    if (this.#attempts.size === 0) this.#fail();
+  }
+
+  #late(): void {
+    const { limitMs } = this.#options;
+    for (const { address } of this.#attempts) {
+      const error = new MeshError("TIMEOUT", `${address} did not answer within ${limitMs} ms`);
+      this.#failures.push({ address, error });
+    }
+    this.#fail();
+  }
+
+  #fail(): void {
+    if (this.#isOver) return;
+    this.#finish();
+    this.#events.failed(this.#failures);
+  }
+
+  #finish(): void {
+    this.#isOver = true;
+    this.#limit.cancel();
+    this.#next?.cancel();
+    const attempts = [...this.#attempts];
+    this.#attempts.clear();
+    this.#greeted = undefined;
+    for (const { abort, handshake } of attempts) {
+      abort.abort();
+      handshake?.abandon();
+    }
+  }
+}
+
+/** The peer itself decided: no other address of it would say something else. */
+export function isVerdict(error: MeshError): error is Refusal {
+  return error instanceof Refusal && error.isRemote && (error.refusal === "DUPLICATE" || error.refusal === "GONE");
+}
+
+function asMeshError(error: unknown, address: string): MeshError {
+  if (isMeshError(error)) return error;
+  return new MeshError("UNREACHABLE", `cannot dial ${address}: ${(error as Error).message}`, { cause: error });
+}

@@ -1,0 +1,185 @@
+// Frames in the order they came, packed into segments of memory: no object for a frame. A session keeps here what its
+// peer has not confirmed, and what came in while its owner wants nothing.
+//
+// In a segment, each frame is its length (u32, big-endian) and its bytes, one after the other.
+import { FRAME_COST_BYTES } from "./machine/window.ts";
+
+const SMALL_BYTES = 64 * 1024;
+/** For frames that would fill too much of a small segment; one holds a piece of a large message with its header. */
+const LARGE_BYTES = 1024 * 1024 + 4 * 1024;
+const SMALL_FRAME_BYTES = 16 * 1024;
+
+interface Segment {
+  bytes: Uint8Array;
+  usedBytes: number;
+  frames: number;
+  next: Segment | undefined;
+}
+
+/** Memory that is used again, so that a stream of frames makes no garbage; shared by all sessions of the process. */
+const spare = { small: [] as Uint8Array[], large: [] as Uint8Array[] };
+const SPARE_SMALL = 64;
+const SPARE_LARGE = 8;
+
+function takeMemory(frameBytes: number): Uint8Array {
+  if (frameBytes <= SMALL_FRAME_BYTES) return spare.small.pop() ?? new Uint8Array(SMALL_BYTES);
+  if (frameBytes <= LARGE_BYTES) return spare.large.pop() ?? new Uint8Array(LARGE_BYTES);
+  return new Uint8Array(frameBytes);
+}
+
+function giveMemory(bytes: Uint8Array): void {
+  if (bytes.length === SMALL_BYTES && spare.small.length < SPARE_SMALL) spare.small.push(bytes);
+  else if (bytes.length === LARGE_BYTES && spare.large.length < SPARE_LARGE) spare.large.push(bytes);
+}
+
+export class FrameStore {
+  /** Frames that were ever added. */
+  frames = 0;
+  /** Their bytes, FRAME_COST_BYTES for each included. */
+  bytes = 0;
+  /** Memory in use. */
+  heldBytes = 0;
+  /** Where the frame lies to which `next` went: in `at` from `start` to before `end`. Valid until the store changes. */
+  at: Uint8Array = NOTHING;
+  start = 0;
+  end = 0;
+
+  #first: Segment | undefined;
+  #last: Segment | undefined;
+  /** Number and bytes of all frames before the first segment. */
+  #goneFrames = 0;
+  #goneBytes = 0;
+  // The cursor: what was read so far.
+  #segment: Segment | undefined;
+  #offset = 0;
+  #readFrames = 0;
+  #readBytes = 0;
+
+  /** Adds a frame: a copy of `head` and `body`, one after the other. */
+  add(head: Uint8Array, body?: Uint8Array): void {
+    const headBytes = head.length;
+    const size = body ? headBytes + body.length : headBytes;
+    const segment = this.#room(FRAME_COST_BYTES + size);
+    const { bytes } = segment;
+    const at = segment.usedBytes;
+    writeLength(bytes, at, size);
+    bytes.set(head, at + FRAME_COST_BYTES);
+    if (body) bytes.set(body, at + FRAME_COST_BYTES + headBytes);
+    segment.usedBytes = at + FRAME_COST_BYTES + size;
+    segment.frames++;
+    this.frames++;
+    this.bytes += FRAME_COST_BYTES + size;
+  }
+
+  /** Adds the frame that lies in `bytes` from `start` to before `end`. */
+  addSpan(bytes: Uint8Array, start: number, end: number): void {
+    this.add(bytes.subarray(start, end));
+  }
+
+  /** Frames that were read. */
+  get readFrames(): number {
+    return this.#readFrames;
+  }
+
+  /** Bytes that were read, FRAME_COST_BYTES for each frame included. */
+  get readBytes(): number {
+    return this.#readBytes;
+  }
+
+  /** Goes to the next frame; false at the end. */
+  next(): boolean {
+    if (this.#readFrames === this.frames) return false;
+    let segment = this.#segment ?? this.#first!;
+    if (this.#offset === segment.usedBytes) {
+      segment = segment.next!;
+      this.#offset = 0;
+    }
+    this.#segment = segment;
+    const start = this.#offset + FRAME_COST_BYTES;
+    const end = start + readLength(segment.bytes, this.#offset);
+    this.at = segment.bytes;
+    this.start = start;
+    this.end = end;
+    this.#offset = end;
+    this.#readFrames++;
+    this.#readBytes += end - start + FRAME_COST_BYTES;
+    return true;
+  }
+
+  /** Counts all frames as read. */
+  readAll(): void {
+    this.#segment = this.#last;
+    this.#offset = this.#last?.usedBytes ?? 0;
+    this.#readFrames = this.frames;
+    this.#readBytes = this.bytes;
+  }
+
+  /** Lets `next` go on with frame number `frame`, counted from 0; it must not have been released. */
+  rewind(frame: number): void {
+    this.#segment = this.#first;
+    this.#offset = 0;
+    this.#readFrames = this.#goneFrames;
+    this.#readBytes = this.#goneBytes;
+    if (frame < this.#readFrames) throw new Error(`frame ${frame} is gone, the first left is ${this.#readFrames}`);
+    while (this.#segment && this.#readFrames + this.#segment.frames <= frame) {
+      this.#readFrames += this.#segment.frames;
+      this.#readBytes += this.#segment.usedBytes;
+      this.#offset = this.#segment.usedBytes;
+      if (!this.#segment.next) break;
+      this.#segment = this.#segment.next;
+      this.#offset = 0;
+    }
+    while (this.#readFrames < frame && this.next());
+  }
+
+  /** Forgets the first `frames` frames ever added, as far as whole segments go. They must have been read. */
+  release(frames: number): void {
+    while (this.#first && this.#goneFrames + this.#first.frames <= frames) {
+      const segment = this.#first;
+      if (segment === this.#last) this.#last = undefined;
+      if (segment === this.#segment) this.#dropCursor();
+      this.#first = segment.next;
+      this.#goneFrames += segment.frames;
+      this.#goneBytes += segment.usedBytes;
+      this.heldBytes -= segment.bytes.length;
+      giveMemory(segment.bytes);
+    }
+  }
+
+  /** Forgets everything. */
+  clear(): void {
+    this.readAll();
+    this.release(this.frames);
+  }
+
+  /** The segment of the cursor goes, all of it read: the next frame is the first of what is left. */
+  #dropCursor(): void {
+    this.#segment = undefined;
+    this.#offset = 0;
+    this.at = NOTHING;
+  }
+
+  #room(bytes: number): Segment {
+    const last = this.#last;
+    if (last && last.usedBytes + bytes <= last.bytes.length) return last;
+    const segment: Segment = { bytes: takeMemory(bytes), usedBytes: 0, frames: 0, next: undefined };
+    this.heldBytes += segment.bytes.length;
+    if (last) last.next = segment;
+    else this.#first = segment;
+    this.#last = segment;
+    return segment;
+  }
+}
+
+const NOTHING = new Uint8Array(0);
+
+function writeLength(bytes: Uint8Array, at: number, length: number): void {
+  bytes[at] = length >>> 24;
+  bytes[at + 1] = length >>> 16;
+  bytes[at + 2] = length >>> 8;
+  bytes[at + 3] = length;
+}
+
+function readLength(bytes: Uint8Array, at: number): number {
+  return bytes[at]! * 0x1000000 + ((bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!);
+}

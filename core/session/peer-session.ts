@@ -1,0 +1,385 @@
+// All that this node shares with one other: the main lane, a second one for bulk that is made when it is needed, and the
+// search for links for both. It begins with the first contact and ends for good when either side gives it up.
+import { randomBytes } from "node:crypto";
+import { isMeshError, MeshError } from "../errors.ts";
+import type { Role } from "../identity/names.ts";
+import { type DialFailure, isVerdict } from "./dial-round.ts";
+import { LANE_BULK, LANE_MAIN } from "./greeting.ts";
+import type { Expectation, VerifiedIdentity, Welcomed } from "./handshake.ts";
+import type { LinkEnd } from "./link-end.ts";
+import type { Phase } from "./machine/liveness.ts";
+import { Refusal } from "./refusal.ts";
+import { Seeker, type SeekerOptions } from "./seeker.ts";
+import { Session, type SessionOptions, type SessionOwner, type SessionStatus } from "./session.ts";
+
+export interface PeerInfo {
+  node: number;
+  name: string;
+  role: Role;
+  /** Where it listens; none: it has to dial. */
+  addresses: readonly string[];
+}
+
+/** How a peer is reached at the moment. */
+export interface Path {
+  /** The scheme of the address: "tcp". */
+  kind: string;
+  address: string;
+  /** Undefined until the first heartbeat was echoed. */
+  rttMs: number | undefined;
+}
+
+export interface PeerState {
+  phase: Phase;
+  /** How long ago that began. */
+  forMs: number;
+  /** What happened last, for people. */
+  why: string;
+}
+
+/** What a session needs of who keeps all sessions of the node. */
+export interface SessionHome {
+  readonly seeking: Omit<SeekerOptions, "addresses" | "expect">;
+  readonly lanes: Omit<SessionOptions, "peer" | "isLazy" | "owner">;
+  readonly self: { node: number; name: string };
+  /** Where this node listens. */
+  addresses(): readonly string[];
+  /** Sessions with that node that are over, latest first. */
+  endedWith(node: number): string[];
+  /**
+   * A session that was begun by address found out which node answers there. False: there is a session with that node
+   * already, and this one is not needed. Throws a Refusal when it may not be.
+   */
+  bind(session: PeerSession, node: number): boolean;
+  /** Called once, before the first frame. */
+  announce(session: PeerSession): void;
+  ended(session: PeerSession): void;
+  introduce(peer: PeerInfo): void;
+  refused(error: MeshError): void;
+}
+
+/** No use in asking more often to be introduced to the same peer. */
+const INTRODUCE_EVERY_MS = 2_000;
+/** A peer that had dialed itself, and lives, is back by then: its addresses may never have led to it from here. */
+const PEER_RETURNS_MS = 1_000;
+
+export class PeerSession {
+  readonly main: Session;
+  readonly bulk: Session;
+  /** Names the session between the two nodes; agreed on with the first link. */
+  epoch: string;
+  /** 0 until it is known. */
+  node: number;
+  /** Of its certificate, once it showed one. */
+  serial = "";
+  build = "";
+  /** Why it is over; set with `isOver`. */
+  error: Error | undefined;
+  readonly #home: SessionHome;
+  readonly #seekers: { main: Seeker; bulk: Seeker };
+  readonly #waiting: { resolve(): void; reject(error: Error): void }[] = [];
+  readonly #whenOver = Promise.withResolvers<void>();
+  #identity: VerifiedIdentity | undefined;
+  #expect: Expectation;
+  /** Fails when the first round does. */
+  readonly #tryOnce: boolean;
+  #given: readonly string[];
+  #told: readonly string[] = [];
+  #isAnnounced = false;
+  #isBegunHere = false;
+  #failures: readonly DialFailure[] = [];
+  /** Addresses at which it was dialed and answered. */
+  readonly #reached = new Set<string>();
+  #introducedAt = Number.NEGATIVE_INFINITY;
+
+  /** Begins a session with whom `expect` says; `epoch` when the peer named it. Looks for links from `begin` on. */
+  constructor(
+    home: SessionHome,
+    expect: Expectation,
+    {
+      addresses = [],
+      epoch,
+      tryOnce = false,
+    }: { addresses?: readonly string[]; epoch?: string; tryOnce?: boolean } = {},
+  ) {
+    this.#home = home;
+    this.#expect = expect;
+    this.#given = addresses;
+    this.#tryOnce = tryOnce;
+    this.node = expect.node ?? 0;
+    this.epoch = epoch ?? randomBytes(8).toString("hex");
+    const peer = () => `node ${this.name}`;
+    this.main = new Session({ ...home.lanes, peer, isLazy: false, owner: this.#owner });
+    this.bulk = new Session({ ...home.lanes, peer: () => `${peer()} (bulk)`, isLazy: true, owner: this.#owner });
+    this.#seekers = { main: this.#seekerOf(this.main), bulk: this.#seekerOf(this.bulk) };
+  }
+
+  get name(): string {
+    return this.#identity?.name ?? this.#expect.name ?? (this.node === 0 ? this.#given.join(", ") : String(this.node));
+  }
+
+  /** What its certificate says; what was expected before it showed one. */
+  get role(): Role {
+    return this.#identity?.role ?? this.#expect.role ?? "client";
+  }
+
+  /** Where it listens, as far as it or others said. */
+  get addresses(): readonly string[] {
+    return [...new Set([...this.#given, ...this.#told])];
+  }
+
+  get info(): PeerInfo {
+    const { node, name, role, addresses } = this;
+    return { node, name, role, addresses };
+  }
+
+  get state(): PeerState {
+    const { phase, forMs, why } = this.main.status;
+    return { phase, forMs, why };
+  }
+
+  get path(): Path | undefined {
+    const { address } = this.main;
+    return address === "" ? undefined : { kind: schemeOf(address), address, rttMs: this.main.status.rttMs };
+  }
+
+  /** Both lanes in numbers. */
+  get lanes(): { main: SessionStatus; bulk: SessionStatus } {
+    return { main: this.main.status, bulk: this.bulk.status };
+  }
+
+  get isUp(): boolean {
+    return this.main.isUp;
+  }
+
+  get isOver(): boolean {
+    return this.main.isOver;
+  }
+
+  /** It was told to who uses sessions. */
+  get isAnnounced(): boolean {
+    return this.#isAnnounced;
+  }
+
+  /** Resolves when it is over, for whatever reason. */
+  get over(): Promise<void> {
+    return this.#whenOver.promise;
+  }
+
+  /** Resolves when the peer is reached; rejects when the session ends before. */
+  whenUp(): Promise<void> {
+    if (this.main.isUp && this.main.isConfirmed) return Promise.resolve();
+    if (this.isOver) return Promise.reject(this.error ?? ended(this.name));
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+  }
+
+  /** Looked for from here, not begun by the peer. */
+  get isBegunHere(): boolean {
+    return this.#isBegunHere;
+  }
+
+  /** Whether the peer may be who that certificate says. */
+  mayBe({ name, role }: VerifiedIdentity): boolean {
+    const known = this.#identity ?? this.#expect;
+    return (known.name ?? name) === name && (known.role ?? role) === role;
+  }
+
+  /** Looks for the first link. */
+  begin(): void {
+    this.#isBegunHere = true;
+    this.#seekers.main.seek(false);
+  }
+
+  /** Sends what was taken on both lanes, then says goodbye. Resolves when that is done. */
+  close(): Promise<void> {
+    this.main.close();
+    return this.over;
+  }
+
+  /** Learns of more places where the peer may be. */
+  addAddresses(addresses: readonly string[]): void {
+    const known = this.addresses;
+    if (addresses.every((address) => known.includes(address))) return;
+    this.#given = [...new Set([...addresses, ...this.#given])];
+    for (const seeker of Object.values(this.#seekers)) seeker.wake();
+  }
+
+  announce(): void {
+    if (this.#isAnnounced) return;
+    this.#isAnnounced = true;
+    this.#home.announce(this);
+  }
+
+  /** A greeting for that lane is on its way. */
+  hasGreeted(lane: number): boolean {
+    return (lane === LANE_BULK ? this.#seekers.bulk : this.#seekers.main).hasGreeted;
+  }
+
+  lane(lane: number): Session {
+    return lane === LANE_BULK ? this.bulk : this.main;
+  }
+
+  /** The peer proved who it is and said where it listens. */
+  meet(identity: VerifiedIdentity, { build, addresses }: { build: string; addresses: readonly string[] }): void {
+    this.#identity = identity;
+    this.serial = identity.serial;
+    this.build = build;
+    this.#told = addresses;
+  }
+
+  get identity(): VerifiedIdentity | undefined {
+    return this.#identity;
+  }
+
+  #seekerOf(session: Session): Seeker {
+    const isBulk = session === this.bulk;
+    const options = {
+      ...this.#home.seeking,
+      addresses: () => this.#addressesFor(session),
+      expect: () => (this.#identity ? { ...this.#identity, node: this.node } : this.#expect),
+    };
+    return new Seeker(options, {
+      greetingFor: ({ node }) => {
+        if (!this.#home.bind(this, node)) return undefined;
+        const { epoch } = this;
+        const lane = isBulk ? LANE_BULK : LANE_MAIN;
+        const ended = this.#home.endedWith(node);
+        return { to: node, lane, epoch, generation: session.generation, ended, addresses: [...this.#home.addresses()] };
+      },
+      welcomed: (welcomed, end, address) => this.#welcomed(session, welcomed, end, address),
+      failed: (failures) => this.#failed(session, failures),
+    });
+  }
+
+  /** The bulk lane goes first where the main lane went. */
+  #addressesFor(session: Session): readonly string[] {
+    const { addresses } = this;
+    const first = session === this.bulk && this.main.hasOwnLink ? this.main.address : undefined;
+    return first === undefined ? addresses : [first, ...addresses.filter((address) => address !== first)];
+  }
+
+  #welcomed(session: Session, { identity, fields }: Welcomed, end: LinkEnd, address: string): void {
+    if (fields.epoch !== this.epoch) throw new Refusal("MALFORMED", "it welcomed to another session");
+    this.meet(identity, fields);
+    this.#failures = [];
+    this.#reached.add(address);
+    const { generation, taken, allowedBytes } = fields;
+    session.adopt({ end, isOwn: true, address, generation, ack: { taken, allowedBytes } });
+  }
+
+  #failed(session: Session, failures: DialFailure[]): void {
+    if (failures.length > 0) this.#failures = failures;
+    const verdict = failures.map(({ error }) => error).find(isVerdict);
+    if (verdict?.refusal === "GONE") this.main.gone(verdict.taken, verdict.message);
+    if (verdict || this.isOver) return;
+    if (session === this.bulk) {
+      this.main.askForBulk();
+      return;
+    }
+    const final = failures.map(({ error }) => error).find((error) => this.#isFinal(error));
+    if (!this.main.isConfirmed && (final || this.#tryOnce)) {
+      if (final) this.#home.refused(final);
+      this.main.stop(final ?? this.#unreachable());
+    } else if (this.main.isConfirmed && this.#isAbandoned(failures)) {
+      const where = failures.map(({ address }) => address).join(", ");
+      this.main.stop(this.#lost(`nothing of it listens on ${where} any more`));
+    } else {
+      this.#askForIntroduction();
+    }
+  }
+
+  /** Another try would not help. Another node at an address of a certain one is no such case: private addresses repeat. */
+  #isFinal(error: MeshError): boolean {
+    if (!(error instanceof Refusal) || !error.isFinal) return false;
+    return error.refusal !== "IDENTITY" || this.#expect.node === undefined;
+  }
+
+  /** Its link ended, and all its addresses say that no process of it is there: it ended too. */
+  #isAbandoned(failures: readonly DialFailure[]): boolean {
+    const { phase, forMs } = this.main.status;
+    if (phase !== "detached" || failures.length === 0) return false;
+    if (!failures.every(({ address, error }) => isNobodyThere(error, this.#reached.has(address)))) return false;
+    return forMs >= PEER_RETURNS_MS || failures.some(({ address }) => this.#reached.has(address));
+  }
+
+  #askForIntroduction(): void {
+    const now = this.#home.lanes.clock.now();
+    if (this.node === 0 || now - this.#introducedAt < INTRODUCE_EVERY_MS) return;
+    this.#introducedAt = now;
+    this.#home.introduce(this.info);
+  }
+
+  #lost(why: string): MeshError {
+    const [failure] = this.#failures;
+    return new MeshError("LINK_CLOSED", `node ${this.name} is lost: ${why}`, failure && { cause: failure.error });
+  }
+
+  #unreachable(): MeshError {
+    const { connectTimeoutMs } = this.#home.lanes.timing;
+    const tried = this.#failures.map(({ address, error }) => `${address} (${error.message})`).join("; ");
+    const wait = this.#tryOnce ? "" : ` within ${connectTimeoutMs} ms`;
+    const what = tried === "" ? "no address of it is known, and it did not dial itself" : `tried ${tried}`;
+    const [failure] = this.#failures;
+    const cause = failure && { cause: failure.error };
+    return new MeshError("UNREACHABLE", `node ${this.name} cannot be reached${wait}: ${what}`, cause);
+  }
+
+  #expired(session: Session): MeshError | undefined {
+    const seconds = this.#home.lanes.timing.downAfterMs / 1_000;
+    if (session === this.main) {
+      return this.main.isConfirmed ? this.#lost(`it did not answer for ${seconds} s`) : this.#unreachable();
+    }
+    // While the main lane has trouble of its own, that decides.
+    return this.main.isUp ? this.#lost(`its second link, for bulk, cannot be made or does not answer`) : undefined;
+  }
+
+  readonly #owner: SessionOwner = {
+    seek: (session) => {
+      if (session === this.main) this.#seekers.main.seek(this.main.generation > 0 && !this.main.wasOwnLink);
+      else if (this.main.isConfirmed) this.#seekers.bulk.seek(false);
+    },
+    settle: (session) => (session === this.bulk ? this.#seekers.bulk : this.#seekers.main).settle(),
+    confirmed: (session) => {
+      if (session !== this.main) return;
+      this.announce();
+      for (const { resolve } of this.#waiting.splice(0)) resolve();
+      if (this.bulk.phase === "connecting") this.#seekers.bulk.seek(false);
+    },
+    peerWantsBulk: () => this.bulk.want("the other side needs it"),
+    mayEnd: () => this.bulk.isSettled || this.bulk.isOver,
+    settled: (session) => {
+      if (session === this.bulk) this.main.mayEnd();
+    },
+    expired: (session) => this.#expired(session),
+    ended: (session, error) => this.#ended(session, error),
+  };
+
+  #ended(session: Session, error: Error | undefined): void {
+    if (session === this.bulk) {
+      // What was to go over it is lost, so the session is.
+      if (!this.main.isOver)
+        this.main.fail(error ?? ended(this.name), isMeshError(error, "PROTOCOL") ? "PROTOCOL" : "ERROR");
+      return;
+    }
+    this.error = error;
+    for (const seeker of Object.values(this.#seekers)) seeker.settle();
+    this.bulk.stop(error);
+    this.#home.ended(this);
+    for (const { reject } of this.#waiting.splice(0)) reject(error ?? ended(this.name));
+    this.#whenOver.resolve();
+  }
+}
+
+function ended(name: string): MeshError {
+  return new MeshError("LINK_CLOSED", `the session with node ${name} was closed`);
+}
+
+/** The port is closed; or, where the peer was reached before, another node's. */
+function isNobodyThere(error: MeshError, wasReached: boolean): boolean {
+  if (error instanceof Refusal) return error.refusal === "IDENTITY" && wasReached;
+  return (error.cause as { code?: unknown } | undefined)?.code === "ECONNREFUSED";
+}
+
+function schemeOf(address: string): string {
+  return address.slice(0, Math.max(0, address.indexOf(":"))) || "link";
+}

@@ -1,0 +1,600 @@
+// What two nodes share on one lane. It looks like a link and outlives them: when the link under it breaks, the next one
+// goes on with the first frame that did not arrive. Must not know how links are made (peers.ts) nor what frames mean.
+import type { Clock, Timer } from "../clock.ts";
+import { isMeshError, MeshError } from "../errors.ts";
+import type { Link, LinkHandler } from "../transport.ts";
+import type { Codec } from "../wire/codec.ts";
+import { checkFrameSize } from "../wire/frame.ts";
+import { MessageType, messageTypeName } from "../wire/message-types.ts";
+import { type Goodbye, type GoodbyeCode, readGoodbye, writeGoodbye } from "./goodbye.ts";
+import { Incoming } from "./incoming.ts";
+import type { LinkEnd, Receiver } from "./link-end.ts";
+import { type Ack, isControl, readAck, readHeartbeat, writeAck, writeHeartbeat } from "./machine/control-frames.ts";
+import { beginLiveness, type LivenessEvent, type Phase, stepLiveness, type Timing } from "./machine/liveness.ts";
+import { microsOf, RoundTrip } from "./machine/round-trip.ts";
+import { Outgoing, type OutgoingLimits } from "./outgoing.ts";
+import { readRefused } from "./refusal.ts";
+
+export interface SessionLimits extends OutgoingLimits {
+  /** Bytes the peer may send beyond what was taken here; the most that is kept while this side is paused. */
+  windowBytes: number;
+  /**
+   * What happens to a frame that is sent when `limitBytes` of memory wait already: "end" ends the session with an error,
+   * "drop" drops the frame and counts it.
+   */
+  whenFull: "end" | "drop";
+}
+
+export const DEFAULT_LIMITS: SessionLimits = {
+  windowBytes: 8 * 1024 * 1024,
+  markBytes: 16 * 1024 * 1024,
+  limitBytes: 64 * 1024 * 1024,
+  whenFull: "end",
+};
+
+/** Who provides a session with links. */
+export interface SessionOwner {
+  /** A link is needed: look for one until `settle`. */
+  seek(session: Session): void;
+  /** None is needed any longer. */
+  settle(session: Session): void;
+  /** The peer has taken the link: frames may follow. */
+  confirmed(session: Session): void;
+  /** The peer asks for the bulk lane. */
+  peerWantsBulk(session: Session): void;
+  /** Whether the other lane is done, so that this session may say goodbye; `mayEnd` again when that changes. */
+  mayEnd(session: Session): boolean;
+  /** Everything that was sent is confirmed. */
+  settled(session: Session): void;
+  /** Nobody answered in time: the error to end with; undefined: wait as long again. */
+  expired(session: Session): MeshError | undefined;
+  /** It is over; the handler is told next. */
+  ended(session: Session, error: Error | undefined): void;
+}
+
+export interface SessionOptions {
+  clock: Clock;
+  timing: Timing;
+  limits: SessionLimits;
+  codec: Codec;
+  /** "node gpu1", for errors. */
+  peer: () => string;
+  /** A link is made when there is something to send, and given up after `idleAfterMs` without data. */
+  isLazy: boolean;
+  idleAfterMs: number;
+  /** How long the peer may take to confirm the end. */
+  closeTimeoutMs: number;
+  owner: SessionOwner;
+}
+
+/** A link past its handshake. */
+export interface NewLink {
+  end: LinkEnd;
+  /** This side dialed it. */
+  isOwn: boolean;
+  address: string;
+  generation: number;
+  /** What the peer said in its welcome; a dialer says it in an ack, its first frame. */
+  ack?: Ack;
+}
+
+export interface SessionStatus {
+  phase: Phase;
+  /** How long ago that began. */
+  forMs: number;
+  /** What happened last, for people. */
+  why: string;
+  rttMs: number | undefined;
+  framesSent: number;
+  bytesSent: number;
+  framesReceived: number;
+  bytesReceived: number;
+  /** Frames that were sent and not confirmed, and the memory they take. */
+  framesWaiting: number;
+  heldBytes: number;
+  /** Memory of frames that came and were not taken. */
+  unreadBytes: number;
+  /** Frames that were dropped because too many waited. */
+  framesDropped: number;
+}
+
+export class Session implements Link {
+  /** Number of the last link; 0 before the first. */
+  generation = 0;
+  /** Where the link in use, or the last one, leads. */
+  address = "";
+  readonly #options: SessionOptions;
+  readonly #out: Outgoing;
+  readonly #in: Incoming;
+  readonly #roundTrip = new RoundTrip();
+  #life: ReturnType<typeof beginLiveness>;
+  #timer: Timer | undefined;
+  #timerAt = Number.POSITIVE_INFINITY;
+  /** The peer was heard since this was set to false. */
+  #heard = false;
+  #end: LinkEnd | undefined;
+  #isOwn = false;
+  #ref = true;
+  #why = "no link was made yet";
+  #wantsPeerToDial = false;
+  /** Takes no more frames. */
+  #isClosed = false;
+  #closing: Timer | undefined;
+  #saidGoodbye = false;
+  #isConfirmed = false;
+  #isOver = false;
+  #dropped = 0;
+  // Of a lane that is made when it is needed: when data last went over it, and how much that was.
+  #busyAt = 0;
+  #busyFrames = 0;
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    this.#in = new Incoming(options.limits.windowBytes);
+    this.#out = new Outgoing(options.limits, () => this.#in.tellRoom());
+    this.#life = beginLiveness(options.clock.now(), options.timing, options.isLazy);
+    this.#arm();
+  }
+
+  get label(): string {
+    return `${this.#options.peer()} (${this.address || "no link yet"})`;
+  }
+
+  /** A link is there and the peer was heard lately. */
+  get isUp(): boolean {
+    return this.#life.phase === "up";
+  }
+
+  /** Both sides have agreed on the session: its epoch stays. */
+  get isConfirmed(): boolean {
+    return this.#isConfirmed;
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  get phase(): Phase {
+    return this.#life.phase;
+  }
+
+  /** The link in use was dialed from here. */
+  get hasOwnLink(): boolean {
+    return this.#end !== undefined && this.#isOwn;
+  }
+
+  /** The last link, whether it is there or not, was dialed from here. */
+  get wasOwnLink(): boolean {
+    return this.#isOwn;
+  }
+
+  /** Frames of data that came, from the beginning of the session. */
+  get received(): number {
+    return this.#in.intake.received;
+  }
+
+  /** The credit that the peer gets with a welcome. */
+  allow(): number {
+    return this.#in.intake.tell();
+  }
+
+  /** Nothing waits to be confirmed by the peer. */
+  get isSettled(): boolean {
+    return this.#out.isSettled;
+  }
+
+  get status(): SessionStatus {
+    const { intake } = this.#in;
+    return {
+      phase: this.#life.phase,
+      forMs: this.#options.clock.now() - this.#life.since,
+      why: this.#why,
+      rttMs: this.#roundTrip.ms,
+      framesSent: this.#out.frames,
+      bytesSent: this.#out.bytes,
+      framesReceived: intake.received,
+      bytesReceived: intake.receivedBytes,
+      framesWaiting: this.#out.frames - this.#out.acked,
+      heldBytes: this.#out.heldBytes,
+      unreadBytes: this.#in.heldBytes,
+      framesDropped: this.#dropped,
+    };
+  }
+
+  attach(handler: LinkHandler): void {
+    this.#in.attach(handler);
+    this.#tellTaken();
+  }
+
+  /**
+   * Takes one frame; it is kept until the peer has confirmed it, whatever becomes of links. False asks to wait for
+   * `drained`: the link is full, the peer allows no more, or SessionLimits.markBytes wait. The frame was taken all the
+   * same, unless SessionLimits.limitBytes wait: then `whenFull` says what happens. Throws as Link.send does, and an error
+   * when the first byte is one of the session's own types.
+   */
+  send(head: Uint8Array, body?: Uint8Array): boolean {
+    if (this.#isOver || this.#isClosed) return true;
+    checkFrameSize(body ? head.length + body.length : head.length);
+    const type = head[0] ?? body![0]!;
+    if (isControl(type)) throw new Error(`frames of type ${type} are the session's own`);
+    if (this.#out.isFull) return this.#overflow();
+    const hasRoom = this.#out.send(head, body);
+    if (this.#life.phase === "idle") this.want("there is something to send");
+    return hasRoom;
+  }
+
+  pause(): void {
+    this.#in.pause();
+  }
+
+  resume(): void {
+    this.#in.resume();
+    this.#tellTaken();
+  }
+
+  setRef(keepsProcess: boolean): void {
+    this.#ref = keepsProcess;
+    this.#end?.link.setRef(keepsProcess);
+  }
+
+  /** Sends what was taken, then says goodbye; `closed` comes when the peer has confirmed that, or after a limit. */
+  close(): void {
+    if (this.#isOver || this.#isClosed) return;
+    this.#isClosed = true;
+    if (this.#options.isLazy) return; // ends with the main lane, which waits until this one has sent what it took
+    const { clock, closeTimeoutMs, peer } = this.#options;
+    this.#closing = clock.after(closeTimeoutMs, () => {
+      const waiting = this.#out.frames - this.#out.acked;
+      const what = `${peer()} did not confirm the end of the session within ${closeTimeoutMs} ms`;
+      this.fail(new MeshError("LINK_CLOSED", `${what}: ${waiting} messages may not have arrived`), "ERROR");
+    });
+    if (this.generation === 0 && this.#out.isSettled) this.#finish(undefined);
+    else this.mayEnd();
+  }
+
+  /** Ends the session at once, on both sides; the own handler hears `error` and gets no more frames. */
+  destroy(error: Error): void {
+    if (this.#isOver) return;
+    this.#in.cut(error);
+    this.fail(error, isMeshError(error, "PROTOCOL") ? "PROTOCOL" : "ERROR");
+  }
+
+  /** Ends the session: the peer is told `code` and the error's message, the handler `error`, after what came before. */
+  fail(error: Error, code: GoodbyeCode): void {
+    if (this.#isOver) return;
+    this.#sayGoodbye({ code, reason: error.message, taken: this.received, answer: false });
+    this.#finish(error);
+  }
+
+  /** Ends the session without a word to the peer, which hears of it on the other lane, or never knew of it. */
+  stop(error: Error | undefined): void {
+    this.#finish(error);
+  }
+
+  /** Goes on over another link, in place of the one in use. */
+  adopt({ end, isOwn, address, generation, ack }: NewLink): void {
+    this.#drop();
+    this.#end = end;
+    this.#isOwn = isOwn;
+    this.address = address;
+    this.generation = generation;
+    this.#saidGoodbye = false;
+    this.#wantsPeerToDial = false;
+    this.#roundTrip.reset();
+    this.#why = `linked over ${end.link.label}`;
+    this.#markBusy();
+    end.link.setRef(this.#ref);
+    end.receiver = ack ? this.#receiver : this.#unconfirmed;
+    if (ack) this.#sendAck();
+    this.#step("linked");
+    if (ack) this.#confirm(ack);
+  }
+
+  /** Looks for a link, if there is none. */
+  want(why: string): void {
+    if (this.#life.phase !== "idle") return;
+    this.#why = why;
+    this.#step("wanted");
+  }
+
+  /** Asks the peer, over this session, to dial the bulk lane. */
+  askForBulk(): void {
+    this.#wantsPeerToDial = true;
+    this.#beat();
+  }
+
+  /** To be called when SessionOwner.mayEnd may have changed. */
+  mayEnd(): void {
+    if (!this.#closing || this.#saidGoodbye || this.#isOver || !this.#out.isSent) return;
+    if (!this.#options.owner.mayEnd(this)) return;
+    this.#saidGoodbye = true;
+    this.#sayGoodbye({ code: "END", reason: "", taken: this.received, answer: false });
+  }
+
+  /** The peer says it gave this session up, having taken `taken` frames. */
+  gone(taken: number | undefined, reason: string): void {
+    if (this.#isOver) return;
+    const isDone = this.#closing && taken === this.#out.frames;
+    const message = `${this.#options.peer()} has given up this session: ${reason}`;
+    this.#finish(isDone ? undefined : new MeshError("LINK_CLOSED", message));
+  }
+
+  // What comes over the link in use.
+
+  readonly #receiver: Receiver = {
+    span: (bytes, start, end) => {
+      if (!this.#heard) this.#hear();
+      const type = bytes[start]!;
+      if (isControl(type)) this.#control(type, bytes, start, end);
+      else this.#take(bytes, start, end);
+    },
+    drained: () => {
+      this.#out.linkDrained();
+      this.mayEnd();
+    },
+    closed: (error) => this.#linkClosed(error),
+  };
+
+  /** Of a link the peer dialed: its first frame says what it has taken so far, and that it took our welcome. */
+  readonly #unconfirmed: Receiver = {
+    span: (bytes, start, end) => {
+      const type = bytes[start]!;
+      if (type === MessageType.refused) {
+        this.#control(type, bytes, start, end);
+        return;
+      }
+      this.#guard(() => {
+        if (type !== MessageType.ack) throw new MeshError("PROTOCOL", `it began with ${messageTypeName(type)}, no ack`);
+        const ack = readAck(bytes, start, end);
+        this.#end!.receiver = this.#receiver;
+        this.#confirm(ack);
+      });
+    },
+    drained: () => {},
+    closed: (error) => this.#linkClosed(error),
+  };
+
+  #take(bytes: Uint8Array, start: number, end: number): void {
+    const { intake } = this.#in;
+    if (intake.receivedBytes >= intake.allowedBytes) {
+      this.#violated(`it sent more than the ${intake.allowedBytes} bytes that it was allowed`);
+      return;
+    }
+    this.#in.take(bytes, start, end);
+    if (intake.receivedBytes >= intake.tellAtReceived && !this.#isOver) this.#sendAck();
+  }
+
+  #control(type: number, bytes: Uint8Array, start: number, end: number): void {
+    this.#guard(() => {
+      if (type === MessageType.ack) this.#acked(readAck(bytes, start, end));
+      else if (type === MessageType.heartbeat) this.#heartbeat(bytes, start, end);
+      else if (type === MessageType.goodbye) this.#goodbye(readGoodbye(this.#options.codec, bytes, start, end));
+      else if (type === MessageType.refused) this.#refused(bytes, start, end);
+      else throw new MeshError("PROTOCOL", `it sent a ${messageTypeName(type)} in the middle of a session`);
+    });
+  }
+
+  /** What is wrong with what the peer sent ends the session. */
+  #guard(read: () => void): void {
+    try {
+      read();
+    } catch (error) {
+      if (!isMeshError(error)) throw error;
+      this.#violated(error.message);
+    }
+  }
+
+  #violated(what: string): void {
+    this.fail(new MeshError("PROTOCOL", `${this.#options.peer()} broke the protocol: ${what}`), "PROTOCOL");
+  }
+
+  #acked(ack: Ack): void {
+    const problem = this.#out.acknowledge(ack);
+    if (problem) throw new MeshError("PROTOCOL", problem);
+    if (this.#out.isSettled) this.#options.owner.settled(this);
+    this.mayEnd();
+  }
+
+  #confirm(ack: Ack): void {
+    const end = this.#end!;
+    this.#isConfirmed = true;
+    this.#options.owner.confirmed(this);
+    if (this.#end !== end) return; // the owner ended it
+    const problem = this.#out.connect(end.link, ack);
+    if (problem) {
+      this.#violated(problem);
+      return;
+    }
+    if (this.#out.isSettled) this.#options.owner.settled(this);
+    this.mayEnd();
+  }
+
+  #heartbeat(bytes: Uint8Array, start: number, end: number): void {
+    const { stamp, echo, wantsBulk, ...ack } = readHeartbeat(bytes, start, end);
+    const now = this.#options.clock.now();
+    this.#roundTrip.heard(stamp, now);
+    if (echo) this.#roundTrip.measure(echo.stamp, echo.heldUs, now);
+    this.#step("heard");
+    this.#acked(ack);
+    if (wantsBulk && !this.#isOver) this.#options.owner.peerWantsBulk(this);
+  }
+
+  #goodbye({ code, reason, taken, answer }: Goodbye): void {
+    const problem = this.#out.acknowledge({ taken, allowedBytes: 0 });
+    if (problem) throw new MeshError("PROTOCOL", problem);
+    const peer = this.#options.peer();
+    if (answer) {
+      const isDone = this.#closing && this.#saidGoodbye && this.#out.isSettled;
+      this.#finish(isDone ? undefined : new MeshError("LINK_CLOSED", `${peer} ended`));
+    } else if (code !== "END") {
+      const why = code === "DOWN" ? `${peer} had given this node up` : `${peer} ended the session`;
+      this.#finish(new MeshError(code === "REVOKED" ? "AUTHENTICATION" : "LINK_CLOSED", `${why}: ${reason}`));
+    } else {
+      this.#sayGoodbye({ code, reason: "", taken: this.received, answer: true });
+      // Who says goodbye as well still waits for its answer, which says that all arrived.
+      if (!this.#saidGoodbye) this.#finish(new MeshError("LINK_CLOSED", `${peer} ended`));
+    }
+  }
+
+  #refused(bytes: Uint8Array, start: number, end: number): void {
+    const { code, reason } = readRefused(this.#options.codec, bytes, start, end);
+    this.#finish(new MeshError("AUTHENTICATION", `${this.#options.peer()} refused this node (${code}): ${reason}`));
+  }
+
+  #linkClosed(error?: Error): void {
+    this.#end = undefined;
+    this.#out.disconnect();
+    this.#why = `its link ended: ${error?.message ?? "the other side closed it"}`;
+    this.#step(this.#needsLink ? "lost" : "released");
+  }
+
+  /** Whether a link that is gone has to be replaced now. */
+  get #needsLink(): boolean {
+    return !this.#options.isLazy || !this.#out.isSettled;
+  }
+
+  // Ways out.
+
+  #sendAck(): void {
+    const { intake } = this.#in;
+    this.#end?.link.send(writeAck({ taken: intake.received, allowedBytes: intake.tell() }));
+  }
+
+  /** Tells the peer of room, when the handler took enough of what was kept. */
+  #tellTaken(): void {
+    const { intake } = this.#in;
+    if (intake.deliveredBytes >= intake.tellAtDelivered) this.#sendAck();
+  }
+
+  #beat(): void {
+    const { intake } = this.#in;
+    const now = this.#options.clock.now();
+    const beat = {
+      taken: intake.received,
+      allowedBytes: intake.tell(),
+      stamp: microsOf(now),
+      echo: this.#roundTrip.echo(now),
+      wantsBulk: this.#wantsPeerToDial,
+    };
+    this.#wantsPeerToDial = false;
+    this.#end?.link.send(writeHeartbeat(beat));
+  }
+
+  #sayGoodbye(goodbye: Goodbye): void {
+    this.#end?.link.send(writeGoodbye(this.#options.codec, goodbye));
+  }
+
+  #overflow(): boolean {
+    const { limits, peer } = this.#options;
+    if (limits.whenFull === "drop") {
+      this.#dropped++;
+      this.#out.turnAway();
+      return false;
+    }
+    const message = `over ${limits.limitBytes} bytes wait for ${peer()}, which does not take them`;
+    const advice = "whoever sends must wait for `drained` when `send` returns false";
+    this.fail(new MeshError("LINK_CLOSED", `${message}: ${advice}`), "ERROR");
+    return true;
+  }
+
+  #drop(): void {
+    this.#end?.cut(new MeshError("LINK_CLOSED", "another link took its place"));
+    this.#end = undefined;
+    this.#out.disconnect();
+  }
+
+  #finish(error: Error | undefined): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#why = error?.message ?? "it was closed";
+    this.#closing?.cancel();
+    this.#end?.close(this.#options.clock);
+    this.#end = undefined;
+    this.#out.clear();
+    this.#step("ended");
+    this.#options.owner.ended(this, error);
+    this.#in.end(error);
+  }
+
+  // Time.
+
+  #hear(): void {
+    this.#heard = true;
+    if (this.#life.phase === "suspect") this.#step("heard");
+  }
+
+  #step(event: LivenessEvent): void {
+    this.#apply(event);
+    this.#arm();
+  }
+
+  #apply(event: LivenessEvent): void {
+    const { clock, timing, owner } = this.#options;
+    const [life, effects] = stepLiveness(this.#life, event, clock.now(), timing);
+    const { phase } = this.#life;
+    this.#life = life;
+    if (phase !== "suspect" && life.phase === "suspect") this.#why = "it was not heard lately";
+    for (const effect of effects) {
+      if (effect === "beat") this.#beat();
+      else if (effect === "settle") owner.settle(this);
+      else if (effect === "seek") this.#seek();
+      else this.#expire();
+    }
+  }
+
+  #seek(): void {
+    if (this.#needsLink || this.#life.phase === "connecting") this.#options.owner.seek(this);
+    else this.#park();
+  }
+
+  /** Gives up the link of a lane that carries nothing; the next frame makes another. */
+  #park(): void {
+    this.#end?.close(this.#options.clock);
+    this.#end = undefined;
+    this.#out.disconnect();
+    this.#why = "nothing to send";
+    this.#step("released");
+  }
+
+  #expire(): void {
+    const { clock, timing, owner } = this.#options;
+    const error = this.#needsLink ? owner.expired(this) : undefined;
+    if (error) {
+      this.fail(error, "DOWN");
+      return;
+    }
+    this.#drop();
+    this.#life = beginLiveness(clock.now(), timing, !this.#needsLink);
+    if (this.#needsLink) owner.seek(this);
+  }
+
+  #arm(): void {
+    const { wakeAt } = this.#life;
+    if (wakeAt === this.#timerAt) return;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#timerAt = wakeAt;
+    if (wakeAt === Number.POSITIVE_INFINITY) return;
+    const { clock } = this.#options;
+    this.#timer = clock.after(Math.ceil(wakeAt - clock.now()), () => this.#tick());
+  }
+
+  #tick(): void {
+    this.#timerAt = Number.NaN; // it has to be set again
+    if (this.#heard) this.#apply("heard");
+    this.#heard = false;
+    this.#step("tick");
+    if (this.#options.isLazy && this.#end && this.#isIdle) this.#park();
+  }
+
+  /** Nothing went over a lane that is made when it is needed, for long enough. */
+  get #isIdle(): boolean {
+    if (this.#busyFrames !== this.#out.frames + this.received || !this.#out.isSettled) this.#markBusy();
+    return this.#options.clock.now() - this.#busyAt >= this.#options.idleAfterMs;
+  }
+
+  #markBusy(): void {
+    this.#busyAt = this.#options.clock.now();
+    this.#busyFrames = this.#out.frames + this.received;
+  }
+}
