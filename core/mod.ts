@@ -1,8 +1,9 @@
 // The library as jobs import it: `import { pool } from "mesh"`.
 
-export type { NodeInfo, Self } from "./api/context.ts";
+export type { Self } from "./api/context.ts";
 export type { Items } from "./api/items.ts";
-export { args, nodes, self } from "./api/nodes.ts";
+export type { NodeEvent, NodeInfo, NodeListener, WaitOptions } from "./api/node-view.ts";
+export { args, locateNode, nodes, onNode, self } from "./api/nodes.ts";
 export { type MapOptions, type Pool, type PoolOptions, pool, type Settled, type TaskResult, task } from "./api/pool.ts";
 export { type TaskPlace, taskOf } from "./api/task-error.ts";
 export { MeshError, type MeshErrorCode } from "./errors.ts";

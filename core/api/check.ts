@@ -23,6 +23,11 @@ export function checkWhole(what: string, value: number | undefined, least: numbe
   throw new MeshError("USAGE", `${what} is a whole number of ${least} to ${most}, not ${describe(value)}`);
 }
 
+export function checkSignal(label: string, signal: unknown): void {
+  if (signal === undefined || signal instanceof AbortSignal) return;
+  throw new MeshError("USAGE", `${label}: signal is an AbortSignal, not ${describe(signal)}`);
+}
+
 /** A name or a list of names, as a list. */
 export function checkNames(what: string, value: string | readonly string[]): readonly string[] {
   const names = typeof value === "string" ? [value] : value;

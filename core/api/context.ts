@@ -2,23 +2,10 @@
 import { MeshError } from "../errors.ts";
 import type { Node } from "../node/node.ts";
 import type { AnyFunction, FunctionDescription } from "../wire/travel.ts";
+import type { NodeView } from "./node-view.ts";
 import type { Scheduler } from "./scheduler.ts";
 
-/** A machine of the mesh as a job sees it. */
-export interface NodeInfo {
-  /** Unique in the mesh; "here" is the machine of this mesh when it has no other. */
-  name: string;
-  /** The machine's own name. */
-  host: string;
-  /** Slots a job may use: its cores unless set otherwise. */
-  slots: number;
-  /** Hardware threads. */
-  cores: number;
-  /** "x64" or "arm64". */
-  arch: string;
-  /** Bytes of memory. */
-  memoryBytes: number;
-}
+export type { NodeInfo } from "./node-view.ts";
 
 /** The process that asks. */
 export interface Self {
@@ -41,7 +28,8 @@ export interface JobContext {
   /** Nesting depth of tasks called now. */
   callDepth(): number;
   self: Self;
-  nodes(): Promise<NodeInfo[]>;
+  /** Who is in the mesh. */
+  view: NodeView;
   args: readonly string[];
 }
 

@@ -1,7 +1,7 @@
 // pool(): functions over many items on many slots, with the shape of a local array's methods.
 import { MeshError } from "../errors.ts";
 import type { AnyFunction } from "../wire/travel.ts";
-import { checkItems, checkKeys, checkNames, checkWhole, describe } from "./check.ts";
+import { checkItems, checkKeys, checkNames, checkSignal, checkWhole, describe } from "./check.ts";
 import { jobContext } from "./context.ts";
 import { checkChoice, choiceAmong, type HostChoice } from "./host-choice.ts";
 import { type Items, itemSource } from "./items.ts";
@@ -356,7 +356,5 @@ function checkCall({ label, fn, items, options }: Call): void {
   if (options.args !== undefined && !Array.isArray(options.args)) {
     throw new MeshError("USAGE", `${label}: args is a list of extra arguments, not ${describe(options.args)}`);
   }
-  if (options.signal !== undefined && !(options.signal instanceof AbortSignal)) {
-    throw new MeshError("USAGE", `${label}: signal is an AbortSignal, not ${describe(options.signal)}`);
-  }
+  checkSignal(label, options.signal);
 }

@@ -1,6 +1,7 @@
 // A slot: the process in which a job's code runs, be it the script or its tasks. Loads the bundle and serves.
 import { join } from "node:path";
 import { setJobContext } from "../api/context.ts";
+import { NodeView } from "../api/node-view.ts";
 import { Scheduler } from "../api/scheduler.ts";
 import { installRegistry, type JobRegistry } from "../job/registry.ts";
 import * as api from "../mod.ts";
@@ -59,6 +60,7 @@ async function load(job: LoadJob, options: SlotOptions, node: Node, registry: Jo
     dial: (address) => options.transport.dial(address),
     notice: (text) => node.notify(head, MessageType.notice, { text }),
   });
+  const view = new NodeView(job.nodes);
   if (job.showsProgress && job.role === "driver") new ProgressReport(node, scheduler, head);
   node.onPeerLost = (peer) => {
     if (peer.slot === own.slot) process.exit(1);
@@ -72,8 +74,13 @@ async function load(job: LoadJob, options: SlotOptions, node: Node, registry: Jo
     runner.forget(user);
   });
   node.handle(MessageType.nodesChanged, ({ payload }) => {
-    const { lost } = node.codec.decode(payload) as NodesChanged;
-    for (const { node: number, reason } of lost) node.nodeGone(number, new Error(reason));
+    const { lost, hosts, nodes } = node.codec.decode(payload) as NodesChanged;
+    for (const { node: number, reason } of lost) {
+      node.nodeGone(number, new Error(reason));
+      scheduler.hostLost(number, reason);
+    }
+    scheduler.hostsChanged(hosts);
+    view.update(nodes);
   });
   node.onDrained = (peer) => scheduler.peerDrained(peer);
   // biome-ignore lint/suspicious/noConsole: a slot's stderr is how it reports to people
@@ -85,7 +92,7 @@ async function load(job: LoadJob, options: SlotOptions, node: Node, registry: Jo
     localNames: (fn) => registry.localNames(fn),
     callDepth: () => runner.callDepth,
     self: { node: job.host, slot: job.seat, isDriver: job.role === "driver", job: job.number },
-    nodes: async () => job.nodes,
+    view,
     args: Object.freeze(job.args),
   });
   (globalThis as Record<symbol, unknown>)[Symbol.for("mesh.api")] = api;

@@ -21,6 +21,6 @@ export function thisMachine({ node, name, slots, tags = [] }: MachineOptions): {
   };
   return {
     host: { node, name, slots, tags, ...facts },
-    info: { name, slots, ...facts },
+    info: { node, name, role: "head", status: "up", slots, tags, ...facts },
   };
 }
