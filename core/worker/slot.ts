@@ -56,7 +56,7 @@ async function load(job: LoadJob, options: SlotOptions, node: Node, registry: Jo
     job: job.job,
     hosts: job.hosts,
     ...(job.seat > 0 && { ownSeat: { node: own.node, seat: job.seat } }),
-    openHost: async () => {}, // TODO sessions: ask the head
+    openHost: async (host) => void (await node.request(head, MessageType.openHost, { node: host })),
     dial: (address) => options.transport.dial(address),
     notice: (text) => node.notify(head, MessageType.notice, { text }),
   });
