@@ -1,13 +1,21 @@
 // `mesh run`: runs a script with a mesh of this machine around it, and takes that down again.
-import { availableParallelism } from "node:os";
+import { availableParallelism, hostname } from "node:os";
+import { basename, resolve } from "node:path";
 import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { systemClock } from "../core/clock.ts";
 import { findConfig, loadConfig, parseDuration, parseSize } from "../core/config/mod.ts";
+import type { SubmitJob } from "../core/coordinator/bodies.ts";
 import { MeshError } from "../core/errors.ts";
 import { type JobTerminal, Launcher } from "../core/job/launcher.ts";
+import { isMeshKnown } from "../core/member/known.ts";
 import * as api from "../core/mod.ts";
+import { MessageType } from "../core/wire/message-types.ts";
 import { UnixTransport } from "../transports/unix/unix-transport.ts";
 import { EXIT } from "./exit.ts";
+import { DEFAULT_MESH } from "./mesh-settings.ts";
+import { NO_MESH } from "./no-mesh.ts";
+import { userName } from "./node-process.ts";
+import { meshOption } from "./options.ts";
 import { ownCommand } from "./own-command.ts";
 import { terminalOfProcess } from "./terminal.ts";
 
@@ -17,11 +25,16 @@ interface RunOptions {
   slots?: number | undefined;
   slotMemory?: number | undefined;
   timeout?: number | undefined;
+  detach?: boolean | undefined;
+  mesh?: string | undefined;
+  local?: boolean | undefined;
 }
 
 export function command() {
   return new Command("run")
-    .description("Run a TypeScript script; its functions handed to the mesh run on every core of this machine.")
+    .description(
+      "Run a TypeScript script; its functions handed to the mesh run on the slots of all its workers, or on every core of this machine when no mesh is up.",
+    )
     .argument("<script>", "the TypeScript or JavaScript file to run")
     .argument("[args...]", "the script's own arguments; options after the script are the script's too")
     .addOption(
@@ -38,9 +51,12 @@ export function command() {
         parsed(parseDuration),
       ),
     )
+    .option("-d, --detach", "hand the job to the mesh and return: see `mesh attach`, `mesh logs` and `mesh kill`")
+    .option("--local", "use this machine alone, whatever mesh there is")
+    .addOption(meshOption())
     .passThroughOptions()
     .action(async (script, args, options) => {
-      process.exitCode = await run(script, args, options);
+      process.exitCode = options.detach ? await submit(script, args, options) : await run(script, args, options);
     });
 }
 
@@ -62,7 +78,7 @@ function parsed(parse: (text: string) => number): (text: string) => number {
 
 /** Runs a job and returns the exit status of this process. */
 async function run(script: string, args: string[], options: RunOptions): Promise<number> {
-  const config = await configHere();
+  const config = await settingsHere(options);
   const broken = Promise.withResolvers<never>();
   broken.promise.catch(() => {}); // it may break after the job is over
   const terminal = terminalOfProcess({
@@ -77,10 +93,9 @@ async function run(script: string, args: string[], options: RunOptions): Promise
     slots: options.slots ?? config.slots ?? availableParallelism(),
     slotMemoryBytes: options.slotMemory ?? config.slotMemoryBytes,
     showsProgress: process.stderr.isTTY,
-    headCommand: ownCommand("head"),
+    headCommand: [...ownCommand("head"), config.mesh ?? NO_MESH],
     apiExports: Object.keys(api),
   });
-  if (config.warning) await terminal.notice(config.warning);
   const limits = watch(launcher, terminal, options.timeout);
   try {
     const ended = await Promise.race([launcher.run(), broken.promise]);
@@ -101,19 +116,51 @@ async function run(script: string, args: string[], options: RunOptions): Promise
 interface LocalSettings {
   slots?: number;
   slotMemoryBytes?: number;
-  warning?: string;
+  /** The mesh to run in, if it is up. */
+  mesh?: string;
 }
 
-/** What the nearest mesh.toml says of this machine. Throws CONFIG when it is wrong; without one there is nothing to say. */
-async function configHere(): Promise<LocalSettings> {
+/** What the nearest mesh.toml says of this machine, and the mesh to use. Throws CONFIG when it is wrong. */
+async function settingsHere({ mesh, local }: RunOptions): Promise<LocalSettings> {
   const file = findConfig();
-  if (!file) return {};
-  const { name, hosts } = await loadConfig(file);
-  const here = hosts.find((host) => host.provider === "local");
-  const others = hosts.filter((host) => host.provider !== "local").length;
-  if (others === 0) return here ?? {};
-  const warning = `${file} names ${others} more host(s) of the mesh ${name}; this version of mesh runs jobs on this machine only`;
-  return { ...here, warning };
+  const config = file === undefined ? undefined : await loadConfig(file);
+  const here = config?.hosts.find((host) => host.provider === "local");
+  const others = config?.hosts.some((host) => host.provider !== "local") === true;
+  const name = mesh ?? config?.name ?? DEFAULT_MESH;
+  const isMeant = !local && (mesh !== undefined || others || isMeshKnown(name));
+  return { ...here, ...(isMeant && { mesh: name }) };
+}
+
+/** Hands the job to the coordinator, and says how to see it again. */
+async function submit(script: string, args: string[], options: RunOptions): Promise<number> {
+  if (options.timeout !== undefined)
+    throw new MeshError("USAGE", "a detached job has no --timeout: end it with mesh kill");
+  const { openClient } = await import("./client.ts");
+  const { buildJob } = await import("../core/job/build.ts");
+  const bundle = await buildJob({ script, apiExports: Object.keys(api) });
+  const config = await settingsHere(options);
+  await using client = await openClient({ ...(config.mesh !== undefined && { mesh: config.mesh }) });
+  const slotMemoryBytes = options.slotMemory ?? config.slotMemoryBytes;
+  const body: SubmitJob = {
+    name: basename(script),
+    script: resolve(script),
+    args,
+    user: userName(),
+    host: hostname(),
+    driver: Buffer.from(bundle.driver),
+    worker: Buffer.from(bundle.worker),
+    options: {
+      eager: bundle.usesMesh,
+      ...(options.slots !== undefined && { slots: options.slots }),
+      ...(slotMemoryBytes !== undefined && { slotMemoryBytes }),
+    },
+  };
+  const { job } = await client.ask<{ job: number }>(MessageType.submitJob, body);
+  console.error(
+    `mesh: job ${job} runs in the mesh ${client.mesh}; \`mesh attach ${job}\` shows it, \`mesh kill ${job}\` ends it`,
+  );
+  console.log(job);
+  return EXIT.ok;
 }
 
 type StoppedBy = NodeJS.Signals | "timeout";

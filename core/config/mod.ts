@@ -37,6 +37,7 @@ export interface MeshConfig {
   heartbeatMs: number;
   suspectAfterMs: number;
   downAfterMs: number;
+  leaseMs: number;
   coordinator: { host: string; listen: string[] };
   rendezvous?: { address: string };
   hosts: HostConfig[];
@@ -153,6 +154,7 @@ function resolveConfig(file: ConfigFile, path: string): MeshConfig {
     heartbeatMs: file.mesh.heartbeat,
     suspectAfterMs: file.mesh.suspectAfter,
     downAfterMs: file.mesh.downAfter,
+    leaseMs: file.mesh.lease,
     coordinator: file.coordinator,
     ...(file.rendezvous && { rendezvous: file.rendezvous }),
     hosts: Object.entries(file.hosts).flatMap(([pattern, host]) => resolveHosts(pattern, host, file.mesh)),

@@ -56,6 +56,9 @@ const mesh = table({
   heartbeat: duration().describe("How often peers say that they live.").default(1000),
   suspectAfter: duration().describe("Silence after which a peer is suspected.").default(3000),
   downAfter: duration().describe("Silence after which a peer is declared down.").default(10_000),
+  lease: duration()
+    .describe("How long a job outlives the loss of its head as far as the coordinator is concerned.")
+    .default(10_000),
 });
 
 const coordinator = table({

@@ -1,6 +1,6 @@
 // Where a mesh keeps on disk what outlives its processes.
 import { homedir } from "node:os";
-import { isAbsolute, join } from "node:path";
+import { dirname, isAbsolute, join } from "node:path";
 import { checkName } from "./names.ts";
 import { makePrivateFolder } from "./private-files.ts";
 
@@ -10,9 +10,14 @@ import { makePrivateFolder } from "./private-files.ts";
  * be made, USAGE for a name that is none.
  */
 export function stateFolder(meshName: string): string {
+  const folder = stateFolderPath(meshName);
+  return privateFolders(dirname(folder), folder);
+}
+
+/** Where that folder is, or would be. Throws USAGE for a name that is none. */
+export function stateFolderPath(meshName: string): string {
   checkName(meshName, "the name of a mesh");
-  const all = join(stateHome(), "mesh");
-  return privateFolders(all, join(all, meshName));
+  return join(stateHome(), "mesh", meshName);
 }
 
 /** The folder of a node that joined a mesh by token, below the mesh's own; made when it is missing. */

@@ -1,13 +1,20 @@
-// The head of a job: the node the script belongs to. It starts the script's slot, and the slots for tasks when there is no
-// mesh; takes what they print; and says when it is over. It runs no user code, so its loop is always free.
+// The head of a job: the node its script belongs to. It starts the script's slot, and those for tasks when there is no
+// mesh; lets workers of the mesh serve the job; takes what the job prints; and says when it is over. It runs no user
+// code, so its loop is always free.
+import { readFileSync } from "node:fs";
+import type { MembershipChange } from "../coordinator/membership-view.ts";
+import { type JobView, nodesChanged } from "../member/job-view.ts";
 import type { Node } from "../node/node.ts";
 import type { Address } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
 import { Agent } from "../worker/agent.ts";
 import {
+  type JobCode,
   type JobEnded,
   LOCAL_HOST,
   type Notice,
+  type OpenHost,
+  type OpenJob,
   type Output,
   type Progress,
   type StartJob,
@@ -16,18 +23,36 @@ import {
 } from "../worker/control.ts";
 import { type Death, describeDeath } from "../worker/death.ts";
 import type { JobSlots } from "../worker/job-slots.ts";
-import type { OutputStream, SlotProcess } from "../worker/slot-process.ts";
+import type { SlotProcess } from "../worker/slot-process.ts";
 import { thisMachine } from "../worker/this-machine.ts";
+import { JobHosts } from "./job-hosts.ts";
+import type { MeshJob } from "./mesh-job.ts";
 
 /** What the script, and after it the slots, get to end by themselves. */
 const SCRIPT_GRACE_MS = 1_500;
 const SLOT_GRACE_MS = 300;
+
+/** The mesh a job runs in. */
+export interface HeadMesh {
+  /** The name of the head's node. */
+  name: string;
+  /** The mesh as jobs see it, now. */
+  view(): JobView;
+  /** The job as the coordinator knows it. */
+  job: MeshJob;
+  /** Whether its output has nowhere else to go than to the coordinator. */
+  isDetached: boolean;
+}
 
 export interface HeadOptions {
   node: Node;
   /** The run folder; sockets and pages of slots lie in it. */
   folder: string;
   slotCommand: readonly string[];
+  /** Resolves once it is known whether there is a mesh. */
+  mesh: Promise<HeadMesh | undefined>;
+  /** Who runs the job, for the mesh. */
+  owner: { user: string; host: string };
   /** Takes what the job prints; it may print more when that resolves. */
   output(output: Output): Promise<unknown>;
   /** Tells the user something. */
@@ -43,23 +68,28 @@ export class Head {
   readonly #agent: Agent;
   readonly #slots: JobSlots;
   readonly #driver: SlotProcess;
+  readonly #hosts: JobHosts;
+  #mesh: HeadMesh | undefined;
   #job: StartJob | undefined;
+  #number = 1;
+  /** Whether tasks run on this machine too: there is no mesh, or nobody in it has slots. */
+  #usesOwnSlots = true;
+  /** Somebody stopped the job, or nobody is there for it any more. */
+  #killedBecause: string | undefined;
 
   /** Starts the script's slot at once: it gets ready while its code is still prepared. */
   constructor(options: HeadOptions) {
     this.#options = options;
     const { node, folder, slotCommand } = options;
-    this.#agent = new Agent({ node, folder, slotCommand, hostName: LOCAL_HOST });
+    this.#agent = new Agent({ node, folder, slotCommand, hostName: () => this.#hostName });
+    this.#hosts = new JobHosts(node, () => this.#openJob());
     this.#slots = this.#agent.open(this.#key, {
-      output: (seat, stream, bytes) => this.#output(seat, stream, bytes),
+      output: (seat, stream, bytes) => this.#output({ seat, host: this.#hostName, stream, bytes }),
       notice: options.notice,
-      gone: (user, reason) => this.#userGone({ job: this.#key, user, reason }),
+      gone: (user, reason) => this.#userGone({ job: this.#key, user, reason }, this.#key),
       view: () => this.#view(),
     });
-    node.handleRequest(MessageType.startJob, (job: StartJob) => this.#start(job));
-    node.handleRequest(MessageType.stopJob, (stop: StopJob) => this.#stop(stop));
-    node.handle(MessageType.notice, ({ payload }) => options.notice((node.codec.decode(payload) as Notice).text));
-    node.handle(MessageType.progress, ({ payload }) => options.progress(node.codec.decode(payload) as Progress | null));
+    this.#handleMessages();
     this.#driver = this.#slots.prepare(0)!;
     void this.#driver.died.then((death) => this.#driverDied(death));
   }
@@ -69,45 +99,123 @@ export class Head {
     this.#agent.slotConnected(address);
   }
 
-  /** A slot's link has ended. */
-  slotDisconnected(address: Address): void {
-    this.#agent.slotDisconnected(address);
+  /** A link or session has ended: of a slot, or of another node. */
+  peerLost(peer: Address, error?: Error): void {
+    if (peer.node === this.#key) {
+      this.#agent.slotDisconnected(peer);
+      return;
+    }
+    this.#hosts.lost(peer.node);
+    const reason = error?.message ?? "its node has ended";
+    this.#agent.nodesChanged({ ...this.#view(), lost: [{ node: peer.node, reason }] });
   }
 
-  /** Ends everything at once and returns when nothing is left. */
-  endAll(reason: string): Promise<void> {
-    return this.#agent.closeAll(reason);
+  /** Who is in the mesh has changed. A node with a session is not lost before that is. */
+  meshChanged(changes: readonly MembershipChange[]): void {
+    const gone = changes.filter(({ kind, node: { node } }) => kind !== "offline" || !this.#hasSession(node));
+    this.#agent.nodesChanged(nodesChanged(gone, this.#view()));
+  }
+
+  /** Ends the script, because the mesh or its user gave the job up. */
+  async stop({ signal, now }: StopJob, because: string): Promise<void> {
+    this.#killedBecause ??= because;
+    this.#slots.stopFilling();
+    if (now) return await this.#slots.endAll("the job was stopped");
+    this.#driver.signal(signal);
+    await Promise.race([this.#driver.died, Bun.sleep(SCRIPT_GRACE_MS)]);
+    await this.#driver.end({ kind: "killed", reason: `it did not end within ${SCRIPT_GRACE_MS} ms of ${signal}` });
+  }
+
+  /** Ends everything at once and returns when nothing is left here; workers are told. */
+  async endAll(reason: string): Promise<void> {
+    this.#killedBecause ??= reason;
+    await Promise.all([this.#agent.closeAll(reason), this.#hosts.close(this.#key)]);
+    await this.#mesh?.job.end({ exitCode: -1, cause: reason, killed: true });
   }
 
   get #key(): number {
     return this.#options.node.address.node;
   }
 
-  #start(job: StartJob): void {
+  get #hostName(): string {
+    return this.#mesh?.name ?? LOCAL_HOST;
+  }
+
+  #hasSession(node: number): boolean {
+    return this.#options.node.hasPeer({ node, slot: 0 });
+  }
+
+  #handleMessages(): void {
+    const { node, notice } = this.#options;
+    const { codec } = node;
+    node.handleRequest(MessageType.startJob, (job: StartJob) => this.start(job));
+    node.handleRequest(MessageType.stopJob, (stop: StopJob, from) =>
+      this.stop(stop, from.node === this.#key ? `stopped by ${stop.signal}` : "killed by a command"),
+    );
+    node.handleRequest(MessageType.openHost, ({ node: number }: OpenHost) => this.#hosts.open(number));
+    node.handleRequest(MessageType.output, (output: Output) => this.#output(output));
+    node.handle(MessageType.notice, ({ payload }) => notice((codec.decode(payload) as Notice).text));
+    node.handle(MessageType.progress, ({ payload }) => this.#progress(codec.decode(payload) as Progress | null));
+    node.handle(MessageType.userGone, ({ payload, fromNode }) =>
+      this.#userGone(codec.decode(payload) as UserGone, fromNode),
+    );
+  }
+
+  /** The job's code is there: begins it, in the mesh when there is one. */
+  async start(job: StartJob): Promise<void> {
     this.#job = job;
-    this.#slots.start({ ...job, job: this.#key, number: 1 });
-    if (job.eager) for (let seat = 1; seat <= job.slots; seat++) this.#slots.prepare(seat);
+    this.#mesh = await this.#options.mesh;
+    if (this.#mesh) await this.#beginInMesh(this.#mesh, job);
+    const { hosts } = this.#view();
+    this.#slots.start({ ...this.#code(job), driver: job.driver });
+    if (job.eager && this.#usesOwnSlots) for (let seat = 1; seat <= hosts[0]!.slots; seat++) this.#slots.prepare(seat);
   }
 
-  async #stop({ signal, now }: StopJob): Promise<void> {
-    this.#slots.stopFilling();
-    if (now) return this.endAll("the job was stopped");
-    this.#driver.signal(signal);
-    await Promise.race([this.#driver.died, Bun.sleep(SCRIPT_GRACE_MS)]);
-    await this.#driver.end({ kind: "killed", reason: `it did not end within ${SCRIPT_GRACE_MS} ms of ${signal}` });
+  async #beginInMesh(mesh: HeadMesh, { script }: StartJob): Promise<void> {
+    this.#usesOwnSlots = mesh.view().hosts.length === 0;
+    if (this.#usesOwnSlots) {
+      this.#options.notice("the mesh has no workers: this job runs on this machine until one comes (mesh worker)");
+    }
+    this.#number = await mesh.job.begin({
+      name: script.slice(script.lastIndexOf("/") + 1),
+      script,
+      ...this.#options.owner,
+      startedAt: Date.now(),
+      detached: mesh.isDetached,
+    });
   }
 
-  #output(seat: number, stream: OutputStream, bytes: Uint8Array): Promise<unknown> {
-    return this.#options.output({ seat, host: LOCAL_HOST, stream, bytes });
+  #code({ worker, script, args, slotMemoryBytes, showsProgress }: StartJob): JobCode {
+    const limit = slotMemoryBytes === undefined ? {} : { slotMemoryBytes };
+    return { job: this.#key, number: this.#number, worker, script, args, showsProgress, ...limit };
   }
 
-  #userGone(gone: UserGone): void {
+  #openJob(): OpenJob {
+    const { worker: path, ...code } = this.#code(this.#job!);
+    return { ...code, bundle: readFileSync(path) };
+  }
+
+  async #output(output: Output): Promise<void> {
+    const logged = this.#mesh?.job.log(output);
+    await Promise.all([this.#options.output(output), logged]);
+  }
+
+  #progress(state: Progress | null): void {
+    this.#options.progress(state);
+    this.#mesh?.job.progress(state);
+  }
+
+  #userGone(gone: UserGone, from: number): void {
     this.#agent.userGone(gone);
+    this.#hosts.userGone(gone, from);
   }
 
-  #view() {
-    const { host, info } = thisMachine({ node: this.#key, name: LOCAL_HOST, slots: this.#job?.slots ?? 1 });
-    return { hosts: [host], nodes: [info] };
+  #view(): JobView {
+    const slots = this.#job?.slots ?? 1;
+    const own = thisMachine({ node: this.#key, name: this.#hostName, slots });
+    const mesh = this.#mesh?.view();
+    if (!mesh) return { hosts: [own.host], nodes: [own.info] };
+    return { hosts: this.#usesOwnSlots ? [...mesh.hosts, own.host] : mesh.hosts, nodes: mesh.nodes };
   }
 
   /** The script is over: so is all it started. Tells so when that is true. */
@@ -115,13 +223,16 @@ export class Head {
     const { exitCode, signalCode } = this.#driver;
     const drained = this.#slots.drained();
     this.#slots.forget(this.#driver);
-    await this.#slots.endAll("the job is over", SLOT_GRACE_MS);
+    await Promise.all([this.#slots.endAll("the job is over", SLOT_GRACE_MS), this.#hosts.close(this.#key)]);
     await this.#agent.nursery.sweep();
     await drained;
-    this.#options.ended({
+    const ended: JobEnded = {
       exitCode: exitCode ?? 128 + signalNumber(signalCode),
       ...(death.kind !== "exit" && { cause: describeDeath(death) }),
-    });
+    };
+    const because = this.#killedBecause;
+    await this.#mesh?.job.end({ ...ended, ...(because !== undefined && { cause: because, killed: true }) });
+    this.#options.ended(ended);
   }
 }
 

@@ -35,8 +35,8 @@ export interface NodeRoute {
   role: PeerRole;
   /** Carries messages; lives as long as the session. */
   link: Link;
-  /** Makes the second link, for the pieces of large messages. */
-  bulk?: () => Link;
+  /** A second one, for the pieces of large messages; gone with the first. */
+  bulk?: Link;
 }
 
 /** The first message on a link between processes of one node. */
@@ -156,16 +156,7 @@ export class Node {
     const peer = new Peer({ address: { node, slot: 0 }, link, role, forwards: false, ...(bulk && { bulk }) });
     this.#addPeer(peer);
     this.#listen(peer, peer.lane);
-  }
-
-  /** Takes a link that a node opened for the pieces of its large messages. */
-  addBulk(node: number, link: Link): void {
-    const peer = this.#nodes.get(node);
-    if (!peer) {
-      link.destroy(new MeshError("PROTOCOL", `${link.label}: a second link of node ${node}, which has no first`));
-      return;
-    }
-    this.#listenBulk(peer, peer.adoptBulk(link));
+    if (bulk) this.#listenBulk(peer, peer.bulk);
   }
 
   /** Calls `handler` for messages of `type` to this process itself. */
@@ -304,16 +295,11 @@ export class Node {
   }
 
   #listenBulk(peer: Peer, lane: Lane): void {
-    this.#links.add(lane.link);
-    lane.link.setRef(this.#holds > 0);
     lane.link.attach({
       frame: (frame) => this.#receive(peer, lane, frame),
       span: (bytes, start, end) => this.#receive(peer, lane, bytes, start, end),
       drained: () => this.#drained(peer, lane),
-      closed: () => {
-        this.#links.delete(lane.link);
-        peer.bulkClosed(lane);
-      },
+      closed: () => {}, // the first one's end tells
     });
   }
 
@@ -410,14 +396,10 @@ export class Node {
   ): boolean {
     const peer = this.#peerFor(to);
     if (!peer) return true;
-    const lane = isBulk ? this.#bulkLane(peer) : peer.lane;
+    const lane = isBulk ? peer.bulk : peer.lane;
     const header = this.#drafts.get(0);
     writeHeader(header.view, type, flags, to, this.address, mailbox, correlation);
     return this.#told(peer, to, lane.send(header.bytes, payload));
-  }
-
-  #bulkLane(peer: Peer): Lane {
-    return peer.bulkLane((lane) => this.#listenBulk(peer, lane));
   }
 
   #told(peer: Peer, to: Address, hasRoom: boolean): boolean {
@@ -522,7 +504,7 @@ export class Node {
     const to = { node: message.toNode, slot: message.toSlot };
     const peer = this.#peerFor(to);
     if (peer && peer !== from) {
-      const lane = message.flags & FLAG_MORE ? this.#bulkLane(peer) : peer.lane;
+      const lane = message.flags & FLAG_MORE ? peer.bulk : peer.lane;
       if (!lane.forward(message.bytes, message.start, message.end)) peer.hold(lane, source.link);
       return;
     }

@@ -13,8 +13,8 @@ export interface PeerOptions {
   role?: PeerRole;
   /** Whether messages of other processes may come from it: it forwards for them. */
   forwards: boolean;
-  /** Makes the second link, for the pieces of large messages; missing where one link does for all. */
-  bulk?: () => Link;
+  /** A second link, for the pieces of large messages; missing where one does for all. */
+  bulk?: Link;
 }
 
 /** Frames that wait for one peer may take so much before those who send them are no longer read from. */
@@ -24,9 +24,9 @@ export class Peer {
   readonly address: Address;
   readonly role: PeerRole | undefined;
   readonly lane: Lane;
+  /** The lane for pieces of large messages. */
+  readonly bulk: Lane;
   readonly #forwards: boolean;
-  readonly #openBulk: (() => Link) | undefined;
-  #bulk: Lane | undefined;
   /** Processes that were told to wait, by key. */
   readonly #told = new Map<number, Address>();
   /** Links that are not read from until this peer has room. */
@@ -36,35 +36,13 @@ export class Peer {
     this.address = address;
     this.role = role;
     this.lane = new Lane(link);
+    this.bulk = bulk ? new Lane(bulk) : this.lane;
     this.#forwards = forwards;
-    this.#openBulk = bulk;
   }
 
   /** Whether it is another node, reached over a session. */
   get isNode(): boolean {
     return this.role !== undefined;
-  }
-
-  /** The lane for pieces of large messages. `opened` hears of a link made for them. */
-  bulkLane(opened: (lane: Lane) => void): Lane {
-    if (!this.#openBulk) return this.lane;
-    if (!this.#bulk) {
-      this.#bulk = new Lane(this.#openBulk());
-      opened(this.#bulk);
-    }
-    return this.#bulk;
-  }
-
-  /** Takes a link for pieces that the peer opened. */
-  adoptBulk(link: Link): Lane {
-    const lane = new Lane(link);
-    this.#bulk ??= lane;
-    return lane;
-  }
-
-  /** The link for pieces is gone; the next piece makes another. */
-  bulkClosed(lane: Lane): void {
-    if (this.#bulk === lane) this.#bulk = undefined;
   }
 
   /** Whether a message that came from this peer may name that process as its source. */

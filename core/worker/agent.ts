@@ -14,7 +14,7 @@ export interface AgentOptions {
   folder: string;
   slotCommand: readonly string[];
   /** The node's name, as people know it. */
-  hostName: string;
+  hostName(): string;
 }
 
 /** What differs between the jobs of an agent. */
@@ -102,7 +102,7 @@ export class Agent {
     if (job) return job;
     throw new MeshError(
       "CANCELLED",
-      `job ${key} has no slots on ${this.#options.hostName}: it is over, or was never opened there`,
+      `job ${key} has no slots on ${this.#options.hostName()}: it is over, or was never opened there`,
     );
   }
 }

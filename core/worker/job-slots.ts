@@ -38,7 +38,7 @@ export interface JobSlotsOptions {
   folder: string;
   slotCommand: readonly string[];
   /** The node's name, as people know it. */
-  hostName: string;
+  hostName(): string;
   /** Takes what a seat prints; it may print more when that resolves. */
   output(seat: number, stream: OutputStream, bytes: Uint8Array): Promise<unknown>;
   notice(text: string): void;
@@ -227,7 +227,7 @@ export class JobSlots {
     if (!process) return;
     const { seat } = process;
     const { hostName, node, view } = this.#options;
-    const load: LoadJob = { ...code, ...view(), role: seat === 0 ? "driver" : "worker", host: hostName, seat };
+    const load: LoadJob = { ...code, ...view(), role: seat === 0 ? "driver" : "worker", host: hostName(), seat };
     try {
       await node.request(this.#addressOf(slot), MessageType.load, load);
     } catch (error) {
@@ -245,7 +245,7 @@ export class JobSlots {
     if (seat.process !== process) return;
     const { folder, hostName } = this.#options;
     const address = join(folder, slotSocket(process.slot));
-    seat.ready = { slot: process.slot, seat: seat.number, host: hostName, address };
+    seat.ready = { slot: process.slot, seat: seat.number, host: hostName(), address };
     for (const user of seat.users.values()) this.#tell(user, MessageType.slotUp, seat.ready);
   }
 
@@ -277,7 +277,7 @@ export class JobSlots {
     }
     if (this.#ending || seat.users.size === 0) return;
     const next = final ? "it is not started again" : "another takes its place";
-    if (!isOrdered(death)) this.#options.notice(`slot ${this.#options.hostName}/${seat.number} ${cause}; ${next}`);
+    if (!isOrdered(death)) this.#options.notice(`slot ${this.#options.hostName()}/${seat.number} ${cause}; ${next}`);
     if (!final) this.#fill(seat);
   }
 

@@ -40,7 +40,7 @@ export class Worker {
   constructor(options: WorkerOptions) {
     this.#options = options;
     const { node, folder, slotCommand, name } = options;
-    this.#agent = new Agent({ node, folder, slotCommand, hostName: name });
+    this.#agent = new Agent({ node, folder, slotCommand, hostName: () => name });
     node.handleRequest(MessageType.openJob, (job: OpenJob, from) => this.#open(job, from));
     node.handleRequest(MessageType.closeJob, ({ job }: CloseJob) => this.#close(job, "the job is over"));
     node.handle(MessageType.userGone, ({ payload }) => this.#agent.userGone(node.codec.decode(payload) as UserGone));

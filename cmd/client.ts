@@ -1,0 +1,41 @@
+// How a user's command reaches its mesh.
+import { randomBytes } from "node:crypto";
+import { systemClock } from "../core/clock.ts";
+import type { MeshClient } from "../core/coordinator/client.ts";
+import { MeshError } from "../core/errors.ts";
+import { type Access, joinedAccess, localAccess } from "../core/member/access.ts";
+import { Client } from "../core/member/client.ts";
+import { TcpTransport } from "../transports/tcp/tcp-transport.ts";
+import { UnixTransport } from "../transports/unix/unix-transport.ts";
+import { type MeshSettings, meshSettings } from "./mesh-settings.ts";
+import { buildName, newNode } from "./node-process.ts";
+
+/** Connects to the coordinator of the mesh named, else of the nearest mesh.toml. Throws UNREACHABLE when it is not up. */
+export async function openClient(options: { mesh?: string }): Promise<MeshClient> {
+  const settings = await meshSettings(options.mesh);
+  const access = await clientAccess(settings);
+  if (!access) throw notUp(settings);
+  const client = new Client({
+    ...access,
+    node: newNode(),
+    transport: new TcpTransport({ credentials: () => access.identity.credentials }),
+    build: buildName(),
+    timing: settings.timing,
+    clock: systemClock,
+  });
+  await client.start();
+  return client;
+}
+
+/** As a client of the coordinator on this machine, else as who joined from here before. */
+async function clientAccess({ name }: MeshSettings): Promise<Access | undefined> {
+  const local = await localAccess(new UnixTransport(), name, "client", `command-${randomBytes(6).toString("hex")}`);
+  return local ?? joinedAccess(name, "client") ?? joinedAccess(name, "head");
+}
+
+/** The mesh cannot be asked: what to do. */
+export function notUp({ name, file }: Pick<MeshSettings, "name" | "file">): MeshError {
+  const which = file === undefined ? `the mesh ${name}` : `the mesh ${name} of ${file}`;
+  const message = `${which} is not up on this machine: start its coordinator with \`mesh coordinator\`, or join one elsewhere with \`mesh join ADDRESS\``;
+  return new MeshError("UNREACHABLE", message);
+}

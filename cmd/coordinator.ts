@@ -1,0 +1,69 @@
+// `mesh coordinator`: the node that knows who is in the mesh and which jobs run, in the foreground.
+import { Command } from "@commander-js/extra-typings";
+import { MeshError } from "../core/errors.ts";
+import { stateFolder } from "../core/identity/state-folder.ts";
+import { CoordinatorServer } from "../core/member/coordinator-server.ts";
+import { becomeSubreaper } from "../core/worker/libc.ts";
+import { TcpTransport } from "../transports/tcp/tcp-transport.ts";
+import { UnixTransport } from "../transports/unix/unix-transport.ts";
+import { startDetachedHead } from "./detached-head.ts";
+import { meshSettings } from "./mesh-settings.ts";
+import { buildName, endSignal, foregroundLog, newNode } from "./node-process.ts";
+import { meshOption } from "./options.ts";
+import { version } from "./version.ts";
+
+export function command() {
+  return new Command("coordinator")
+    .description(
+      "Be the coordinator of a mesh, in the foreground: it knows the nodes, hands out certificates, and keeps the history and logs of jobs. " +
+        "Makes the mesh when there is none yet.",
+    )
+    .option("--listen <address...>", 'where to listen (default: as mesh.toml says, else "tcp://0.0.0.0:7450")')
+    .option("--advertise <address...>", "what to tell nodes instead, when a router forwards a port to here")
+    .addOption(meshOption())
+    .action(async (options) => {
+      process.exitCode = await run(options);
+    });
+}
+
+interface CoordinatorOptions {
+  listen?: string[] | undefined;
+  advertise?: string[] | undefined;
+  mesh?: string | undefined;
+}
+
+async function run(options: CoordinatorOptions): Promise<number> {
+  const settings = await meshSettings(options.mesh);
+  const listen = options.listen ?? settings.listen;
+  if (listen.length === 0)
+    throw new MeshError("CONFIG", "the coordinator has no TCP address to listen on: add one to [coordinator] listen");
+  becomeSubreaper();
+  const folder = stateFolder(settings.name);
+  const log = foregroundLog();
+  const over = Promise.withResolvers<string>();
+  void endSignal().then((signal) => over.resolve(signal));
+  const server = await CoordinatorServer.open({
+    node: newNode(),
+    meshName: settings.name,
+    folder,
+    transport: (credentials) => new TcpTransport({ credentials, admitsStrangers: true }),
+    unix: new UnixTransport(),
+    listen,
+    advertise: options.advertise ?? [],
+    version: version().version,
+    build: buildName(),
+    timing: settings.timing,
+    leaseMs: settings.leaseMs,
+    log,
+    startDetached: (jobFolder, job) => startDetachedHead(jobFolder, job, settings.name),
+    stop: () => over.resolve("a command"),
+  });
+  try {
+    await server.start();
+    log.info("ready", { mesh: settings.name, id: server.meshId, listen: server.addresses.join(",") });
+    log.info("ending", { by: await over.promise });
+  } finally {
+    await server.close();
+  }
+  return 0;
+}

@@ -1,0 +1,44 @@
+// What a process of a mesh takes from the nearest mesh.toml, with the defaults where there is none.
+import { findConfig, loadConfig } from "../core/config/mod.ts";
+
+export interface MeshSettings {
+  /** The name of the mesh. */
+  name: string;
+  /** Where it comes from; undefined without a mesh.toml. */
+  file: string | undefined;
+  /** Where the coordinator listens: addresses of transports this version has. */
+  listen: string[];
+  timing: { heartbeatMs: number; suspectAfterMs: number; downAfterMs: number };
+  /** How long the coordinator waits for the lost head of a job. */
+  leaseMs: number;
+  /** Whether mesh.toml names hosts beside this machine. */
+  hasHosts: boolean;
+}
+
+/** The name of a mesh that nobody gave one. */
+export const DEFAULT_MESH = "mesh";
+
+const DEFAULTS: MeshSettings = {
+  name: DEFAULT_MESH,
+  file: undefined,
+  listen: ["tcp://0.0.0.0:7450"],
+  timing: { heartbeatMs: 1_000, suspectAfterMs: 3_000, downAfterMs: 10_000 },
+  leaseMs: 10_000,
+  hasHosts: false,
+};
+
+/** Throws CONFIG when there is a mesh.toml and it is wrong. `name` goes before what it says. */
+export async function meshSettings(name?: string): Promise<MeshSettings> {
+  const file = findConfig();
+  if (!file) return { ...DEFAULTS, name: name ?? DEFAULTS.name };
+  const config = await loadConfig(file);
+  const { heartbeatMs, suspectAfterMs, downAfterMs } = config;
+  return {
+    name: name ?? config.name,
+    file,
+    listen: config.coordinator.listen.filter((address) => address.startsWith("tcp:")),
+    timing: { heartbeatMs, suspectAfterMs, downAfterMs },
+    leaseMs: config.leaseMs,
+    hasHosts: config.hosts.some(({ provider }) => provider !== "local"),
+  };
+}

@@ -1,0 +1,180 @@
+// `mesh worker`: lends this host's slots to the jobs of a mesh, in the foreground, until it is told to end.
+import { readFileSync } from "node:fs";
+import { availableParallelism, hostname } from "node:os";
+import { Command, Option } from "@commander-js/extra-typings";
+import { systemClock } from "../core/clock.ts";
+import { parseSize } from "../core/config/mod.ts";
+import { MeshError } from "../core/errors.ts";
+import { saveCredentials } from "../core/identity/credentials.ts";
+import type { Role } from "../core/identity/names.ts";
+import { joinedFolder } from "../core/identity/state-folder.ts";
+import { parseToken } from "../core/identity/token.ts";
+import { type Access, accessOf, joinedAccess, localAccess } from "../core/member/access.ts";
+import { jobViewOf, nodesChanged } from "../core/member/job-view.ts";
+import { joinMesh } from "../core/member/join.ts";
+import { Member } from "../core/member/member.ts";
+import { MessageType } from "../core/wire/message-types.ts";
+import { becomeSubreaper } from "../core/worker/libc.ts";
+import { makeRunFolder, removeRunFolder } from "../core/worker/run-folder.ts";
+import { Worker } from "../core/worker/worker.ts";
+import { TcpTransport } from "../transports/tcp/tcp-transport.ts";
+import { UnixTransport } from "../transports/unix/unix-transport.ts";
+import { type MeshSettings, meshSettings } from "./mesh-settings.ts";
+import {
+  buildName,
+  endSignal,
+  foregroundLog,
+  listenForSlots,
+  machineReport,
+  newNode,
+  nodeFacts,
+} from "./node-process.ts";
+import { meshOption, nodeName, parsed, wholeNumber } from "./options.ts";
+import { ownCommand } from "./own-command.ts";
+
+interface WorkerOptions {
+  join?: string[];
+  name?: string;
+  slots: number;
+  slotMemory?: number;
+  tag: string[];
+  listen: string[];
+  advertise: string[];
+  tokenFile?: string;
+  mesh?: string;
+}
+
+export function command() {
+  return new Command("worker")
+    .description(
+      "Lend this host's slots to the jobs of a mesh, in the foreground. A token of `mesh token --role worker` is needed the " +
+        "first time, in MESH_TOKEN or --token-file; beside the coordinator none is.",
+    )
+    .option("--join <address...>", 'addresses of the coordinator, such as "tcp://10.0.0.1:7450"')
+    .addOption(new Option("--name <name>", "unique in the mesh (default: the host's name)").argParser(nodeName))
+    .addOption(
+      new Option("--slots <count>", "how many tasks run side by side (default: one for each core)").argParser(
+        wholeNumber(1, 4_096),
+      ),
+    )
+    .addOption(
+      new Option("--slot-memory <size>", 'memory each slot may use, such as "2G"').argParser(parsed(parseSize)),
+    )
+    .option("--tag <tag...>", "words by which jobs choose hosts")
+    .option("--listen <address...>", "where other nodes may dial this one (default: any free TCP port)")
+    .option("--advertise <address...>", "what to tell them instead, when a router forwards a port to here")
+    .option("--token-file <path>", "a file that holds the token")
+    .addOption(meshOption())
+    .action(async (options) => {
+      process.exitCode = await run({
+        ...options,
+        slots: options.slots ?? availableParallelism(),
+        tag: options.tag ?? [],
+        listen: options.listen ?? ["tcp://0.0.0.0:0"],
+        advertise: options.advertise ?? [],
+      } as WorkerOptions);
+    });
+}
+
+async function run(options: WorkerOptions): Promise<number> {
+  becomeSubreaper();
+  const settings = await meshSettings(options.mesh);
+  const unix = new UnixTransport();
+  const access = await accessFor(options, settings, unix);
+  const log = foregroundLog();
+  const { identity, meshName } = access;
+  const folder = makeRunFolder();
+  const node = newNode();
+  const over = Promise.withResolvers<string>();
+  void endSignal().then((signal) => over.resolve(signal));
+  const slots = options.slots;
+  const worker: Worker = new Worker({
+    node,
+    folder,
+    slotCommand: ownCommand("slot"),
+    name: identity.name,
+    slotMemoryBytes: options.slotMemory,
+    view: () => jobViewOf(member.view.nodes()),
+    log,
+  });
+  const member: Member = new Member({
+    ...access,
+    node,
+    transport: new TcpTransport({ credentials: () => member.credentials }),
+    listen: options.listen,
+    advertise: options.advertise,
+    build: buildName(),
+    timing: settings.timing,
+    clock: systemClock,
+    log,
+    facts: nodeFacts({ slots, tags: options.tag }),
+    report: () => machineReport(worker.slotsUsed),
+    save: (credentials) => save(access, credentials),
+    changed: (changes) => worker.nodesChanged(nodesChanged(changes, jobViewOf(member.view.nodes()))),
+  });
+  node.onPeerLost = (peer, error) => {
+    worker.peerLost(peer, error);
+    member.peerLost(peer, error);
+  };
+  node.onProblem = (error) => log.warn("message not handled", { error: (error as Error).message });
+  node.handle(MessageType.shutdown, () => over.resolve("the coordinator"));
+  try {
+    await listenForSlots(node, unix, folder, (slot) => worker.slotConnected(slot));
+    await member.start();
+    log.info("ready", { name: identity.name, mesh: meshName, slots, listen: member.addresses.join(",") });
+    log.info("ending", { by: await over.promise });
+  } finally {
+    await worker.closeAll("its worker was stopped");
+    await member.close();
+    removeRunFolder(folder);
+  }
+  return 0;
+}
+
+/** Joins with a token when one is given, else comes back as who joined before, else by the coordinator on this machine. */
+async function accessFor(options: WorkerOptions, settings: MeshSettings, unix: UnixTransport): Promise<Access> {
+  const name = options.name ?? hostname().replace(/[^A-Za-z0-9._-]/g, "-");
+  const token = tokenFrom(options.tokenFile);
+  if (options.join && token) return await joinAs("worker", name, options.join, token);
+  const known = joinedAccess(settings.name, "worker", name);
+  if (known) return { ...known, coordinators: options.join ?? known.coordinators };
+  const local = options.join ? undefined : await localAccess(unix, settings.name, "worker", name);
+  if (local) return local;
+  const how =
+    "run `mesh token --role worker` where the coordinator runs, and start this worker with --join ADDRESS and the token in MESH_TOKEN";
+  const why = options.join
+    ? "a token is needed to join the first time"
+    : `no coordinator of the mesh ${settings.name} runs on this machine`;
+  throw new MeshError(options.join ? "AUTHENTICATION" : "UNREACHABLE", `${why}: ${how}`);
+}
+
+/** Joins with a token and saves who this node is from now on. */
+export async function joinAs(role: Role, name: string, addresses: string[], token: string): Promise<Access> {
+  const node = await joinMesh({
+    addresses,
+    token: parseToken(token),
+    role,
+    name,
+    transport: new TcpTransport({ credentials: () => undefined }),
+  });
+  const saved = { ...node, coordinators: [...new Set([...addresses, ...node.coordinators])] };
+  saveCredentials(joinedFolder(saved.meshName, name), saved);
+  return accessOf(saved);
+}
+
+function save({ identity, meshName, coordinators }: Access, credentials: Access["identity"]["credentials"]): void {
+  const { meshId, role, name } = identity;
+  saveCredentials(joinedFolder(meshName, name), { meshId, role, name, meshName, coordinators, credentials });
+}
+
+/** The token of the environment or a file; removed from the environment, so that no slot sees it. */
+export function tokenFrom(file: string | undefined): string | undefined {
+  const given = process.env.MESH_TOKEN;
+  delete process.env.MESH_TOKEN;
+  if (file === undefined) return given;
+  try {
+    return readFileSync(file, "utf8").trim();
+  } catch (cause) {
+    throw new MeshError("USAGE", `the token's file ${file} cannot be read: ${(cause as Error).message}`, { cause });
+  }
+}

@@ -1,0 +1,70 @@
+// The workers a job uses: opens the job on each before its first slot there, and closes it at the end.
+import { MeshError } from "../errors.ts";
+import type { Node } from "../node/node.ts";
+import { MessageType } from "../wire/message-types.ts";
+import { type CloseJob, nodeAddress, type OpenJob, type UserGone } from "../worker/control.ts";
+
+/** What a worker may take to write the job's code. */
+const OPEN_LIMIT_MS = 20_000;
+const CLOSE_LIMIT_MS = 3_000;
+
+export class JobHosts {
+  readonly #node: Node;
+  readonly #job: () => OpenJob;
+  readonly #opened = new Map<number, Promise<void>>();
+
+  /** `job` is asked for when a host is opened: when the job's code is there. */
+  constructor(node: Node, job: () => OpenJob) {
+    this.#node = node;
+    this.#job = job;
+  }
+
+  /** Nodes on which the job is open, or about to be. */
+  get nodes(): number[] {
+    return [...this.#opened.keys()];
+  }
+
+  /** Lets the job use a worker; at once when it does already. Rejects with what the worker says, or LINK_CLOSED. */
+  open(node: number): Promise<void> {
+    const known = this.#opened.get(node);
+    if (known !== undefined) return known;
+    const opening = this.#open(node);
+    this.#opened.set(node, opening);
+    opening.catch(() => this.#opened.delete(node));
+    return opening;
+  }
+
+  /** A worker is gone: should it come back, the job must be opened there again. */
+  lost(node: number): void {
+    this.#opened.delete(node);
+  }
+
+  /** A process of the job is gone: the workers hear, but the one that told. */
+  userGone(gone: UserGone, from: number): void {
+    for (const node of this.#opened.keys()) {
+      if (node !== from) this.#node.notify(nodeAddress(node), MessageType.userGone, gone);
+    }
+  }
+
+  /** Closes the job everywhere; returns when its slots are gone, or a worker does not answer for 3 s. */
+  async close(job: number): Promise<void> {
+    const body: CloseJob = { job };
+    const closes = this.nodes.map((node) =>
+      this.#node.request(nodeAddress(node), MessageType.closeJob, body, { timeoutMs: CLOSE_LIMIT_MS }),
+    );
+    await Promise.allSettled(closes);
+    this.#opened.clear();
+  }
+
+  async #open(node: number): Promise<void> {
+    const job = this.#job();
+    try {
+      await this.#node.request(nodeAddress(node), MessageType.openJob, job, { timeoutMs: OPEN_LIMIT_MS });
+    } catch (cause) {
+      if (cause instanceof MeshError && cause.code === "TIMEOUT") {
+        throw new MeshError("TIMEOUT", `a worker did not take the job within ${OPEN_LIMIT_MS / 1000} s`, { cause });
+      }
+      throw cause;
+    }
+  }
+}

@@ -1,0 +1,50 @@
+// Where a node can be dialed: what it listens on, as others see it.
+import { networkInterfaces } from "node:os";
+
+const ANY_HOSTS = new Set(["0.0.0.0", "[::]"]);
+
+interface Interface {
+  address: string;
+  family: string;
+  internal: boolean;
+  scopeid?: number;
+}
+
+/**
+ * The addresses to tell others: those given on purpose, else for each address listened on its own host, or all hosts of
+ * this machine's interfaces where it listens on any ("tcp://0.0.0.0:7450"). Loopback comes last: it is of use to nodes of
+ * this machine only. Link-local addresses of IPv6 are left out, as they mean nothing without an interface.
+ */
+export function advertisedAddresses(
+  listening: readonly string[],
+  given: readonly string[] = [],
+  interfaces: Record<string, readonly Interface[] | undefined> = networkInterfaces(),
+): string[] {
+  const found = given.length > 0 ? [...given] : listening.flatMap((address) => spread(address, interfaces));
+  return [...new Set(found)].sort((a, b) => Number(isLoopback(a)) - Number(isLoopback(b)));
+}
+
+/** Of another node's addresses those that make sense from here: loopback only for nodes of the same machine. */
+export function reachableAddresses(addresses: readonly string[], isSameMachine: boolean): string[] {
+  return isSameMachine ? [...addresses].reverse() : addresses.filter((address) => !isLoopback(address));
+}
+
+function spread(address: string, interfaces: Record<string, readonly Interface[] | undefined>): string[] {
+  const { scheme, host, port } = partsOf(address);
+  if (!ANY_HOSTS.has(host)) return [address];
+  const isDual = host === "[::]";
+  const all = Object.values(interfaces).flatMap((each) => each ?? []);
+  const usable = all.filter(({ family, scopeid }) => family === "IPv4" || (isDual && !scopeid));
+  return usable.map(({ address: ip, family }) => `${scheme}://${family === "IPv4" ? ip : `[${ip}]`}:${port}`);
+}
+
+function partsOf(address: string): { scheme: string; host: string; port: string } {
+  const [scheme = "", rest = ""] = address.split("://");
+  const colon = rest.lastIndexOf(":");
+  return { scheme, host: rest.slice(0, colon), port: rest.slice(colon + 1) };
+}
+
+function isLoopback(address: string): boolean {
+  const { host } = partsOf(address);
+  return host.startsWith("127.") || host === "[::1]" || host === "localhost";
+}

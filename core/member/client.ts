@@ -1,0 +1,61 @@
+// A command of a user as a node of the mesh, for as long as it asks the coordinator something.
+import type { Clock } from "../clock.ts";
+import type { MeshClient } from "../coordinator/client.ts";
+import { MeshError } from "../errors.ts";
+import { Trust } from "../identity/trust.ts";
+import type { Node, RequestOptions } from "../node/node.ts";
+import type { Timing } from "../session/machine/liveness.ts";
+import type { PeerSession } from "../session/peer-session.ts";
+import type { Peers } from "../session/peers.ts";
+import type { Transport } from "../transport.ts";
+import type { Address } from "../wire/message.ts";
+import type { Access } from "./access.ts";
+import { sessionsOf } from "./sessions.ts";
+
+export interface ClientOptions extends Access {
+  node: Node;
+  transport: Transport;
+  build: string;
+  timing: Partial<Timing>;
+  clock: Clock;
+}
+
+const CONNECT_LIMIT_MS = 10_000;
+
+export class Client implements MeshClient {
+  readonly node: Node;
+  readonly mesh: string;
+  readonly #options: ClientOptions;
+  readonly #peers: Peers;
+  #session: PeerSession | undefined;
+
+  constructor(options: ClientOptions) {
+    const { node, meshName, identity } = options;
+    this.node = node;
+    this.mesh = meshName;
+    this.#options = options;
+    const trust = new Trust(identity.credentials.caPem);
+    this.#peers = sessionsOf({ ...options, identity: () => identity, trust, addresses: () => [] });
+  }
+
+  get coordinator(): Address {
+    if (!this.#session) throw new MeshError("LINK_CLOSED", `the mesh ${this.mesh} was not connected to`);
+    return { node: this.#session.node, slot: 0 };
+  }
+
+  /** Connects. Throws UNREACHABLE, AUTHENTICATION or TIMEOUT. */
+  async start(): Promise<void> {
+    const { coordinators } = this.#options;
+    const limit = { timeoutMs: CONNECT_LIMIT_MS, once: true };
+    this.#session = await this.#peers.connect([...coordinators], { role: "coordinator" }, limit);
+  }
+
+  async ask<Answer>(type: number, body: unknown, options?: RequestOptions): Promise<Answer> {
+    return (await this.node.request(this.coordinator, type, body, options)) as Answer;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#peers.close();
+    this.node.release();
+  }
+}

@@ -1,0 +1,280 @@
+// A running coordinator: the library of core/coordinator with sessions, certificates and the sockets where others come in.
+import { chmodSync } from "node:fs";
+import { hostname, totalmem } from "node:os";
+import { join } from "node:path";
+import { type Clock, systemClock, type Timer } from "../clock.ts";
+import { Coordinator } from "../coordinator/coordinator.ts";
+import type { StartDetached } from "../coordinator/submissions.ts";
+import { MeshError } from "../errors.ts";
+import { MeshCa } from "../identity/ca.ts";
+import { type Identity, identityFrom } from "../identity/identity.ts";
+import type { CertifyRequest, Joined, JoinRequest } from "../identity/join.ts";
+import { createKeyPair } from "../identity/keys.ts";
+import { derOf } from "../identity/pem.ts";
+import { makePrivateFolder } from "../identity/private-files.ts";
+import { Renewal } from "../identity/renewal.ts";
+import { Revocations } from "../identity/revocations.ts";
+import { TokenStore } from "../identity/token-store.ts";
+import { Trust } from "../identity/trust.ts";
+import { verifyCertificate } from "../identity/verify.ts";
+import type { Log } from "../log.ts";
+import type { Node } from "../node/node.ts";
+import type { Phase, Timing } from "../session/machine/liveness.ts";
+import type { PeerSession } from "../session/peer-session.ts";
+import type { Peers } from "../session/peers.ts";
+import { SPOKEN } from "../session/refusal.ts";
+import type { Link, Listener, Transport } from "../transport.ts";
+import { advertisedAddresses } from "./addresses.ts";
+import { CERTIFICATE_SOCKET, listenForCertificateRequests } from "./certificate-socket.ts";
+import { answerJoin } from "./join.ts";
+import { sessionsOf } from "./sessions.ts";
+
+export interface CoordinatorServerOptions {
+  node: Node;
+  meshName: string;
+  /** The mesh's state folder. */
+  folder: string;
+  /** Takes strangers too: they may join. */
+  transport(credentials: () => Identity["credentials"]): Transport;
+  unix: Transport;
+  listen: readonly string[];
+  advertise: readonly string[];
+  version: string;
+  build: string;
+  timing: Partial<Timing>;
+  log: Log;
+  startDetached: StartDetached;
+  /** Somebody killed the coordinator by its name. */
+  stop(): void;
+  leaseMs?: number;
+  clock?: Clock;
+}
+
+/** The name of every coordinator's node. */
+export const COORDINATOR_NAME = "coordinator";
+
+export class CoordinatorServer {
+  readonly meshId: string;
+  readonly #options: CoordinatorServerOptions;
+  readonly #ca: MeshCa;
+  readonly #tokens: TokenStore;
+  readonly #revocations: Revocations;
+  readonly #trust: Trust;
+  readonly #coordinator: Coordinator;
+  readonly #peers: Peers;
+  readonly #renewal: Renewal;
+  readonly #transport: Transport;
+  #identity: Identity;
+  readonly #phases = new Map<number, Phase>();
+  #watch: Timer | undefined;
+  #listeners: Listener[] = [];
+  #socket: Listener | undefined;
+
+  /** Opens the state folder, and makes the mesh's CA when there is none. Throws what Coordinator, MeshCa and Trust throw. */
+  static async open(options: CoordinatorServerOptions): Promise<CoordinatorServer> {
+    const folder = join(options.folder, "ca");
+    makePrivateFolder(folder);
+    const ca = MeshCa.open(folder) ?? (await MeshCa.create(folder, { nowMs: Date.now() }));
+    return new CoordinatorServer(options, ca, await ownIdentity(ca));
+  }
+
+  private constructor(options: CoordinatorServerOptions, ca: MeshCa, identity: Identity) {
+    const { node, folder, log, clock = systemClock } = options;
+    this.#options = options;
+    this.#ca = ca;
+    this.meshId = ca.meshId;
+    this.#identity = identity;
+    this.#revocations = new Revocations(join(folder, "revocations.json"));
+    this.#trust = new Trust(ca.trust(Date.now()), this.#revocations);
+    this.#tokens = new TokenStore({
+      path: join(folder, "tokens.json"),
+      ca,
+      audit: ({ event, ...fields }) => log.warn(event, fields),
+    });
+    this.#transport = options.transport(() => this.#identity.credentials);
+    this.#peers = this.#makePeers(clock);
+    this.#coordinator = this.#makeCoordinator();
+    this.#renewal = new Renewal({
+      clock,
+      wallClock: Date.now,
+      random: Math.random,
+      validity: { notBefore: identity.notBefore, notAfter: identity.expiresAt },
+      renew: () => this.#renew(),
+      failed: (error) => log.error("own certificate not renewed", { error: (error as Error).message }),
+    });
+    this.#watchSessions(clock);
+    node.onDrained = (peer) => this.#coordinator.peerDrained(peer.node);
+    node.onProblem = (error) => log.warn("message not handled", { error: (error as Error).message });
+  }
+
+  /** Where it listens, as others are told. */
+  get addresses(): string[] {
+    const listening = this.#listeners.map(({ address }) => address);
+    return advertisedAddresses(listening, this.#options.advertise);
+  }
+
+  /** Listens. Throws UNREACHABLE when an address cannot be had. */
+  async start(): Promise<void> {
+    const { listen, unix, folder } = this.#options;
+    for (const address of listen) {
+      this.#listeners.push(await this.#transport.listen(address, (link) => this.#peers.accept(link)));
+    }
+    this.#coordinator.listening(this.addresses);
+    const socket = join(folder, CERTIFICATE_SOCKET);
+    this.#socket = await listenForCertificateRequests(unix, socket, (request) => this.#certifyLocal(request));
+    chmodSync(socket, 0o600);
+  }
+
+  /** Lets go of everything; nodes and jobs go on without it. */
+  async close(): Promise<void> {
+    this.#watch?.cancel();
+    this.#renewal[Symbol.dispose]();
+    await Promise.all([...this.#listeners, this.#socket].map((listener) => listener?.close()));
+    await this.#peers.close();
+    await this.#coordinator.close();
+  }
+
+  #makePeers(clock: Clock): Peers {
+    const { node, build, timing, log } = this.#options;
+    return sessionsOf({
+      node,
+      identity: () => this.#identity,
+      trust: this.#trust,
+      transport: this.#transport,
+      build,
+      timing,
+      clock,
+      addresses: () => this.addresses,
+      begun: ({ node: number, name, role }) => {
+        this.#coordinator.peerUp({ node: number, name, role });
+        log.info("node connected", { name, role, node: number });
+      },
+      ended: (session) => this.#sessionEnded(session),
+      refused: (error) => log.warn("link refused", { error: error.message }),
+      strangers: {
+        ca: () => this.#ca.certificatePem,
+        joins: (link, frame) => void this.#stranger(link, frame.slice()),
+      },
+    });
+  }
+
+  #makeCoordinator(): Coordinator {
+    const { node, meshName, folder, version, build, startDetached, stop, log, leaseMs } = this.#options;
+    return new Coordinator({
+      node,
+      name: COORDINATOR_NAME,
+      mesh: { id: this.meshId, name: meshName },
+      folder,
+      version,
+      build,
+      machine: {
+        host: hostname(),
+        cores: navigator.hardwareConcurrency,
+        arch: process.arch,
+        memoryBytes: totalmem(),
+      },
+      identity: {
+        ca: {
+          issue: (request, options) => this.#ca.issue(request, options),
+          rotate: (options) => this.#rotate(options),
+          trust: (nowMs) => this.#ca.trust(nowMs),
+          overlapUntil: (nowMs) => this.#ca.overlapUntil(nowMs),
+        },
+        tokens: this.#tokens,
+        revocations: this.#revocations,
+        expiryOf: (pem) => verifyCertificate(derOf(pem), this.#trust, Date.now()).notAfter,
+      },
+      startDetached,
+      dropRevoked: () => this.#dropRevoked(),
+      pathTo: (other) => {
+        const path = this.#peers.get(other)?.path;
+        return path && { kind: path.kind, rttMs: path.rttMs ?? 0 };
+      },
+      stop,
+      onProblem: (error) => log.warn("problem", { error: (error as Error).message }),
+      ...(leaseMs !== undefined && { leaseMs }),
+    });
+  }
+
+  #sessionEnded({ node, name, role, error }: PeerSession): void {
+    this.#coordinator.peerDown({ node, role }, error);
+    this.#options.log.info("node gone", { name, role, node, error: error?.message });
+  }
+
+  /** Tells the coordinator how its sessions are: a node between two links keeps nobody from its name. */
+  #watchSessions(clock: Clock): void {
+    this.#watch = clock.after(WATCH_MS, () => {
+      for (const { node, state } of this.#peers.all()) {
+        const { phase } = state;
+        if (this.#phases.get(node) === phase) continue;
+        this.#phases.set(node, phase);
+        if (phase === "up" || phase === "suspect" || phase === "detached") this.#coordinator.peerState(node, phase);
+      }
+      for (const node of this.#phases.keys()) if (!this.#peers.get(node)) this.#phases.delete(node);
+      this.#watchSessions(clock);
+    });
+  }
+
+  /** Somebody without a certificate asks for one. */
+  async #stranger(link: Link, frame: Uint8Array): Promise<void> {
+    const dialect = { build: this.#options.build, protocol: SPOKEN };
+    await answerJoin(link, frame, dialect, async (request) => {
+      this.#checkName(request);
+      this.#tokens.redeem(request, Date.now());
+      return await this.#certificateFor(request);
+    });
+  }
+
+  /** The own user asks on this machine: heads, commands, and a worker beside the coordinator. */
+  async #certifyLocal({ publicKey, role, name }: CertifyRequest): Promise<Joined> {
+    if (role === undefined || name === undefined || role === "coordinator") {
+      throw new MeshError("PROTOCOL", "who asks for a certificate here says its name and role: worker, head or client");
+    }
+    this.#checkName({ role, name });
+    return await this.#certificateFor({ publicKey, role, name });
+  }
+
+  #checkName({ role, name }: Pick<JoinRequest, "role" | "name">): void {
+    if (name !== COORDINATOR_NAME && !this.#coordinator.isNameTaken(name)) return;
+    const message = `a node named ${name} is in the mesh already: choose another name for this ${role}`;
+    throw new MeshError("AUTHENTICATION", message);
+  }
+
+  async #certificateFor({ role, name, publicKey }: Pick<JoinRequest, "role" | "name" | "publicKey">): Promise<Joined> {
+    const nowMs = this.#revocations.issueTime(name, Date.now());
+    const certificatePem = await this.#ca.issue({ role, name, publicKey }, { nowMs });
+    const { meshName } = this.#options;
+    const coordinators = this.addresses.slice(0, ADDRESS_LIMIT);
+    return { certificatePem, caPem: this.#ca.trust(Date.now()), meshId: this.meshId, meshName, coordinators };
+  }
+
+  async #rotate(options: Parameters<MeshCa["rotate"]>[0]): Promise<void> {
+    await this.#ca.rotate(options);
+    this.#trust.replace(this.#ca.trust(Date.now()));
+    await this.#renew();
+  }
+
+  #dropRevoked(): void {
+    this.#trust.replace(this.#ca.trust(Date.now()));
+    this.#peers.revoke((serial, name, notBefore) => this.#revocations.isRevoked(serial, name, notBefore));
+  }
+
+  async #renew(): Promise<{ notBefore: number; notAfter: number }> {
+    this.#trust.replace(this.#ca.trust(Date.now()));
+    this.#identity = await ownIdentity(this.#ca);
+    return { notBefore: this.#identity.notBefore, notAfter: this.#identity.expiresAt };
+  }
+}
+
+const WATCH_MS = 500;
+
+/** As many addresses fit into the answer to a join. */
+const ADDRESS_LIMIT = 16;
+
+/** A certificate for the coordinator itself; its key is never on disk. */
+async function ownIdentity(ca: MeshCa): Promise<Identity> {
+  const { publicKey, keyPem } = createKeyPair();
+  const nowMs = Date.now();
+  const certificatePem = await ca.issue({ role: "coordinator", name: COORDINATOR_NAME, publicKey }, { nowMs });
+  return identityFrom({ caPem: ca.trust(nowMs), certificatePem, keyPem });
+}

@@ -1,0 +1,34 @@
+// The mesh as jobs see it, from what the coordinator tells nodes.
+import type { NodeInfo } from "../api/context.ts";
+import type { HostInfo } from "../api/hosts.ts";
+import type { NodeInfo as MemberInfo } from "../coordinator/answers.ts";
+import type { MembershipChange } from "../coordinator/membership-view.ts";
+import type { NodesChanged } from "../worker/control.ts";
+
+export interface JobView {
+  hosts: HostInfo[];
+  nodes: NodeInfo[];
+}
+
+/** Workers that are there become hosts; every node of the mesh a NodeInfo. */
+export function jobViewOf(members: readonly MemberInfo[]): JobView {
+  const hosts = members.filter(({ role, state, slots }) => role === "worker" && state !== "down" && slots > 0);
+  return { hosts: hosts.map(hostOf), nodes: members.map(nodeOf) };
+}
+
+function hostOf({ node, name, host, slots, tags, cores, arch, memoryBytes }: MemberInfo): HostInfo {
+  return { node, name, host, slots, tags, cores, arch, memoryBytes };
+}
+
+function nodeOf({ state, node, name, role, host, slots, tags, cores, arch, memoryBytes }: MemberInfo): NodeInfo {
+  const status = state === "down" ? "down" : "up";
+  return { node, name, role, status, host, slots, tags, cores, arch, memoryBytes };
+}
+
+/** What slots are told when the mesh has changed. */
+export function nodesChanged(changes: readonly MembershipChange[], view: JobView): NodesChanged {
+  const lost = changes
+    .filter(({ kind }) => kind === "offline")
+    .map(({ node: { node, name } }) => ({ node, reason: `${name} has left the mesh` }));
+  return { ...view, lost };
+}

@@ -1,0 +1,296 @@
+// A node's membership in its mesh: joins the coordinator and comes back to it, knows who else is there and makes sessions
+// to them when something is to be sent, and keeps the certificate fresh. Must not know what the node is for.
+import type { Clock, Timer } from "../clock.ts";
+import type { Certified, Introduced, MembershipUpdate, Revoked } from "../coordinator/answers.ts";
+import type { Register, Report } from "../coordinator/bodies.ts";
+import { type MembershipChange, MembershipView } from "../coordinator/membership-view.ts";
+import { isMeshError, MeshError } from "../errors.ts";
+import { type Credentials, type Identity, identityFrom } from "../identity/identity.ts";
+import { checkCertified } from "../identity/join.ts";
+import { createKeyPair } from "../identity/keys.ts";
+import { Renewal } from "../identity/renewal.ts";
+import { checkRevocations, Revocations } from "../identity/revocations.ts";
+import { Trust } from "../identity/trust.ts";
+import type { Log } from "../log.ts";
+import type { Node } from "../node/node.ts";
+import type { Timing } from "../session/machine/liveness.ts";
+import type { PeerSession } from "../session/peer-session.ts";
+import type { Peers } from "../session/peers.ts";
+import type { Listener, Transport } from "../transport.ts";
+import type { Address } from "../wire/message.ts";
+import { MessageType } from "../wire/message-types.ts";
+import { advertisedAddresses, reachableAddresses } from "./addresses.ts";
+import { sessionsOf } from "./sessions.ts";
+
+export interface MemberOptions {
+  node: Node;
+  identity: Identity;
+  meshName: string;
+  /** Addresses of the coordinator. */
+  coordinators: readonly string[];
+  transport: Transport;
+  /** Where to listen for other nodes. */
+  listen: readonly string[];
+  /** What to tell others instead of what is found: for nodes behind a port-forwarding router. */
+  advertise?: readonly string[];
+  build: string;
+  timing: Partial<Timing>;
+  clock: Clock;
+  log: Log;
+  /** What the coordinator is told of this node. */
+  facts: Omit<Register, "addresses">;
+  /** Measured for the coordinator every 2 s. */
+  report?(): Omit<Report, "peers">;
+  /** Keeps a renewed certificate for the next start. */
+  save?(credentials: Credentials): void;
+  /** Who is in the mesh has changed. */
+  changed(changes: readonly MembershipChange[]): void;
+  /** Registered, the first time or again after the coordinator was away. */
+  registered?(coordinator: Address): void;
+}
+
+const REPORT_MS = 2_000;
+const CONNECT_LIMIT_MS = 10_000;
+const REGISTER_LIMIT_MS = 10_000;
+/** Who is in the mesh is told right after registering; a job may begin without. */
+const VIEW_LIMIT_MS = 2_000;
+/** The first pause before the coordinator is tried again, and the longest. */
+const RETRY_FIRST_MS = 100;
+const RETRY_LAST_MS = 2_000;
+
+export class Member {
+  readonly view = new MembershipView();
+  readonly #options: MemberOptions;
+  readonly #peers: Peers;
+  readonly #trust: Trust;
+  readonly #revocations = new Revocations();
+  readonly #renewal: Renewal;
+  readonly #viewed = Promise.withResolvers<void>();
+  #identity: Identity;
+  #listeners: Listener[] = [];
+  #coordinator: PeerSession | undefined;
+  #isRegistered = false;
+  #revokedVersion = 0;
+  #closed = false;
+  #report: Timer | undefined;
+  #tries = 0;
+
+  constructor(options: MemberOptions) {
+    this.#options = options;
+    this.#identity = options.identity;
+    this.#trust = new Trust(options.identity.credentials.caPem, this.#revocations);
+    this.#peers = sessionsOf({
+      ...options,
+      identity: () => this.#identity,
+      trust: this.#trust,
+      addresses: () => this.addresses,
+      refused: (error) => options.log.warn("link refused", { error: error.message }),
+      introduce: (peer) => this.#askIntroduction(peer.node),
+    });
+    this.#renewal = new Renewal({
+      clock: options.clock,
+      wallClock: Date.now,
+      random: Math.random,
+      validity: { notBefore: options.identity.notBefore, notAfter: options.identity.expiresAt },
+      renew: () => this.#renew(),
+      failed: (error, retryInMs) =>
+        options.log.warn("certificate not renewed", { error: wordsOf(error), retryInS: Math.round(retryInMs / 1000) }),
+    });
+    this.#handleMessages();
+  }
+
+  /** Address of the coordinator's node, while there is a session to it. */
+  get coordinator(): Address | undefined {
+    return this.#coordinator && { node: this.#coordinator.node, slot: 0 };
+  }
+
+  /** Whether the coordinator knows this node and can be asked now. */
+  get isConnected(): boolean {
+    return this.#isRegistered && this.#coordinator?.isUp === true;
+  }
+
+  /** Where this node listens, as others are told. */
+  get addresses(): string[] {
+    return advertisedAddresses(
+      this.#listeners.map(({ address }) => address),
+      this.#options.advertise,
+    );
+  }
+
+  /** The credentials in use; others after a renewal. */
+  get credentials(): Credentials {
+    return this.#identity.credentials;
+  }
+
+  /** How other nodes are reached, for `mesh status`. */
+  get paths(): Report["peers"] {
+    return this.#peers.all().map(({ node, state, path }) => ({
+      node,
+      state: state.phase === "up" || state.phase === "suspect" ? state.phase : "down",
+      ...(path?.rttMs !== undefined && { rttMs: path.rttMs }),
+      path: path?.kind ?? "none",
+    }));
+  }
+
+  /** Listens and joins. Rejects with the reason when the coordinator cannot be reached or does not want this node. */
+  async start(): Promise<void> {
+    const { listen, transport } = this.#options;
+    for (const address of listen) {
+      this.#listeners.push(await transport.listen(address, (link) => this.#peers.accept(link)));
+    }
+    await this.#join();
+    await Promise.race([this.#viewed.promise, Bun.sleep(VIEW_LIMIT_MS)]);
+    if (this.#options.report) this.#reportLater();
+  }
+
+  /** A session has ended: to be called for every peer the node loses. */
+  peerLost(peer: Address, error?: Error): void {
+    if (peer.node !== this.#coordinator?.node) return;
+    this.#coordinator = undefined;
+    this.#isRegistered = false;
+    if (this.#closed) return;
+    this.#options.log.warn("coordinator lost", { error: error?.message });
+    this.#joinAgain();
+  }
+
+  /** Leaves the mesh: tells all peers and stops listening. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#report?.cancel();
+    this.#renewal[Symbol.dispose]();
+    await Promise.all(this.#listeners.map((listener) => listener.close()));
+    await this.#peers.close();
+  }
+
+  #handleMessages(): void {
+    const { node } = this.#options;
+    node.handle(MessageType.register, () => this.#isRegistered && void this.#register().catch(() => {}));
+    node.onNoRoute = (number) => this.#dial(number);
+    node.handle(MessageType.membership, ({ payload, fromNode }) =>
+      this.#membership(fromNode, node.codec.decode(payload) as MembershipUpdate),
+    );
+    node.handle(MessageType.introduce, ({ payload }) => {
+      const { node: number, name, role, addresses } = node.codec.decode(payload) as Introduced;
+      if (!this.#peers.get(number)) this.#peers.to({ node: number, name, role, addresses });
+    });
+    node.handle(MessageType.revoked, ({ payload }) => this.#revoked(node.codec.decode(payload) as Revoked));
+  }
+
+  /** Makes a session to a node of the mesh, because something is to be sent there. */
+  #dial(number: number): void {
+    const info = this.view.get(number);
+    if (!info || info.state === "down") return;
+    const { node, name, role, addresses, host } = info;
+    const reachable = reachableAddresses(addresses, host === this.#options.facts.host);
+    this.#peers.to({ node, name, role, addresses: reachable });
+  }
+
+  async #join(): Promise<void> {
+    const { coordinators, log } = this.#options;
+    const limit = { timeoutMs: CONNECT_LIMIT_MS, once: true };
+    const session = await this.#peers.connect([...coordinators], { role: "coordinator" }, limit);
+    this.#coordinator = session;
+    await this.#register();
+    log.info("joined", { mesh: this.#options.meshName, coordinator: session.path?.address });
+  }
+
+  async #register(): Promise<void> {
+    const { node, facts, registered } = this.#options;
+    const { coordinator } = this;
+    if (!coordinator) throw new MeshError("LINK_CLOSED", "there is no session to the coordinator");
+    const body: Register = { ...facts, addresses: this.addresses };
+    await node.request(coordinator, MessageType.register, body, { timeoutMs: REGISTER_LIMIT_MS });
+    this.#isRegistered = true;
+    this.#tries = 0;
+    registered?.(coordinator);
+  }
+
+  /** Tries until it works: in between the mesh goes on without its coordinator. */
+  #joinAgain(): void {
+    const backoff = Math.min(RETRY_FIRST_MS * 2 ** this.#tries++, RETRY_LAST_MS);
+    this.#options.clock.after(backoff * (0.5 + Math.random()), () => {
+      if (this.#closed || this.#isRegistered) return;
+      this.#join().catch((error) => {
+        if (this.#tries % 10 === 1) this.#options.log.warn("coordinator not reached", { error: wordsOf(error) });
+        // While there is a session its end leads here again.
+        if (this.#coordinator && isMeshError(error, "LINK_CLOSED")) return;
+        this.#joinAgain();
+      });
+    });
+  }
+
+  #membership(from: number, update: MembershipUpdate): void {
+    const { node, changed } = this.#options;
+    const changes = this.view.apply(from, update);
+    if (changes) {
+      changed(changes);
+      this.#viewed.resolve();
+    } else node.notify({ node: from, slot: 0 }, MessageType.membership, {});
+  }
+
+  /** Asks by way of the coordinator that a node dials us, which we cannot dial. */
+  #askIntroduction(node: number): void {
+    const { coordinator } = this;
+    if (!coordinator || coordinator.node === node) return;
+    this.#options.node
+      .request(
+        coordinator,
+        MessageType.introduce,
+        { node, addresses: this.addresses },
+        { timeoutMs: REGISTER_LIMIT_MS },
+      )
+      .catch((error) => this.#options.log.warn("not introduced", { node, error: wordsOf(error) }));
+  }
+
+  #revoked({ version, list, caPem, renew }: Revoked): void {
+    if (version <= this.#revokedVersion) return;
+    this.#revokedVersion = version;
+    this.#trust.replace(caPem);
+    this.#identity = identityFrom({ ...this.#identity.credentials, caPem });
+    this.#revocations.accept(checkRevocations(list));
+    this.#peers.revoke((serial, name, notBefore) => this.#revocations.isRevoked(serial, name, notBefore));
+    if (renew) this.#renewal.hurry(HURRY_MS);
+  }
+
+  async #renew(): Promise<{ notBefore: number; notAfter: number }> {
+    const { node, identity, save, log } = this.#options;
+    const { coordinator } = this;
+    if (!coordinator) throw new MeshError("LINK_CLOSED", "there is no session to the coordinator");
+    const { publicKey, keyPem } = createKeyPair();
+    const answer = await node.request(
+      coordinator,
+      MessageType.certify,
+      { publicKey },
+      { timeoutMs: REGISTER_LIMIT_MS },
+    );
+    const { meshId, role, name } = identity;
+    const certified: Certified = {
+      ...checkCertified(answer, { meshId, role, name, publicKey }, Date.now()),
+      expiresAt: 0,
+    };
+    const credentials = { keyPem, certificatePem: certified.certificatePem, caPem: certified.caPem };
+    save?.(credentials);
+    this.#trust.replace(certified.caPem);
+    this.#identity = identityFrom(credentials);
+    log.info("certificate renewed", { expires: new Date(this.#identity.expiresAt).toISOString() });
+    return { notBefore: this.#identity.notBefore, notAfter: this.#identity.expiresAt };
+  }
+
+  #reportLater(): void {
+    this.#report = this.#options.clock.after(REPORT_MS, () => {
+      const { coordinator } = this;
+      const { node, report } = this.#options;
+      if (coordinator && this.isConnected) {
+        node.notify(coordinator, MessageType.report, { ...report!(), peers: this.paths } satisfies Report);
+      }
+      this.#reportLater();
+    });
+  }
+}
+
+/** After a change of the CA all nodes ask for new certificates, within this time. */
+const HURRY_MS = 10_000;
+
+function wordsOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
