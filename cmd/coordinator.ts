@@ -51,6 +51,7 @@ async function run(options: CoordinatorOptions): Promise<number> {
     listen,
     advertise: options.advertise ?? [],
     version: version().version,
+    commit: version().commit,
     build: buildName(),
     timing: settings.timing,
     leaseMs: settings.leaseMs,

@@ -57,7 +57,7 @@ async function serveTerminal(mesh: string, folder: string, number: number): Prom
     node,
     folder,
     slotCommand: ownCommand("slot"),
-    mesh: Promise.resolve(membership?.join(`run-${randomBytes(6).toString("hex")}`, false)),
+    mesh: Promise.resolve(membership?.join(`run-${randomBytes(6).toString("hex")}`)),
     owner: { user: userName(), host: hostname() },
     output: (output) => node.request(terminal, MessageType.output, output),
     notice,
@@ -93,7 +93,7 @@ async function serveDetached(mesh: string, jobFolder: string, number: number): P
     node,
     folder,
     slotCommand: ownCommand("slot"),
-    mesh: membership.join(job.head, true),
+    mesh: membership.join(job.head, job.job),
     owner: { user: job.user, host: job.host },
     output: async () => {},
     notice: (text) => log.info("notice", { text }),
@@ -150,7 +150,7 @@ class Membership {
   }
 
   /** Joins as `name`. Without a mesh that is up an attached job is told so and runs here; a detached one cannot. */
-  async join(name: string, isDetached: boolean): Promise<HeadMesh | undefined> {
+  async join(name: string, detached?: number): Promise<HeadMesh | undefined> {
     try {
       const access = await this.#access(name);
       const member = await this.#start(access);
@@ -162,9 +162,9 @@ class Membership {
         disowned: (reason) => void this.#head?.stop({ signal: "SIGTERM", now: true }, reason),
       });
       this.#job = job;
-      return { name: access.identity.name, view: () => jobViewOf(member.view.nodes()), job, isDetached };
+      return { name: access.identity.name, view: () => jobViewOf(member.view.nodes()), job, detached };
     } catch (error) {
-      if (isDetached) throw error;
+      if (detached !== undefined) throw error;
       this.#notice(`${(error as Error).message}. This run uses this machine alone`);
       return undefined;
     }

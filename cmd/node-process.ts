@@ -1,5 +1,6 @@
 // What the processes of nodes share: their run folder, their node, the socket of their slots, what they tell the mesh.
-import { freemem, hostname, loadavg, totalmem, userInfo } from "node:os";
+import { readFileSync } from "node:fs";
+import { freemem, hostname, loadavg, totalmem } from "node:os";
 import { join } from "node:path";
 import type { Register, Report } from "../core/coordinator/bodies.ts";
 import { lineLog } from "../core/log.ts";
@@ -64,12 +65,17 @@ export function machineReport(slotsUsed: number): Omit<Report, "peers"> {
   return { slotsUsed, load1: loadavg()[0] ?? 0, memory: { usedBytes: totalBytes - freemem(), totalBytes } };
 }
 
-/** The user's name, as far as the system knows it. */
+/** The user's name, as far as the system knows it. Not by os.userInfo: that says "unknown" where USER is not set (Bun 1.4.5). */
 export function userName(): string {
+  const id = String(process.getuid?.() ?? "?");
   try {
-    return userInfo().username;
+    const entry = readFileSync("/etc/passwd", "utf8")
+      .split("\n")
+      .map((line) => line.split(":"))
+      .find((fields) => fields[2] === id);
+    return entry?.[0] ?? process.env.USER ?? id;
   } catch {
-    return String(process.getuid?.() ?? "?");
+    return process.env.USER ?? id;
   }
 }
 

@@ -40,8 +40,8 @@ export interface HeadMesh {
   view(): JobView;
   /** The job as the coordinator knows it. */
   job: MeshJob;
-  /** Whether its output has nowhere else to go than to the coordinator. */
-  isDetached: boolean;
+  /** The number the job was given when it was submitted; it has no terminal then. */
+  detached: number | undefined;
 }
 
 export interface HeadOptions {
@@ -181,7 +181,8 @@ export class Head {
       script,
       ...this.#options.owner,
       startedAt: Date.now(),
-      detached: mesh.isDetached,
+      detached: mesh.detached !== undefined,
+      ...(mesh.detached !== undefined && { job: mesh.detached }),
     });
   }
 

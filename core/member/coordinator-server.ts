@@ -40,6 +40,9 @@ export interface CoordinatorServerOptions {
   listen: readonly string[];
   advertise: readonly string[];
   version: string;
+  /** The commit this binary was built from. */
+  commit: string;
+  /** Both, for people: what nodes of other builds are told. */
   build: string;
   timing: Partial<Timing>;
   log: Log;
@@ -159,14 +162,14 @@ export class CoordinatorServer {
   }
 
   #makeCoordinator(): Coordinator {
-    const { node, meshName, folder, version, build, startDetached, stop, log, leaseMs } = this.#options;
+    const { node, meshName, folder, version, commit, startDetached, stop, log, leaseMs } = this.#options;
     return new Coordinator({
       node,
       name: COORDINATOR_NAME,
       mesh: { id: this.meshId, name: meshName },
       folder,
       version,
-      build,
+      build: commit,
       machine: {
         host: hostname(),
         cores: navigator.hardwareConcurrency,
