@@ -47,7 +47,7 @@ export class Announcer {
 
   /** The membership may have news: tells it now, or with the next batch. */
   changed(): void {
-    if (this.#timer) return;
+    if (this.#timer || this.#current.size + this.#behind.size === 0) return; // or nobody is there to be told
     const wait = this.#last + BATCH_MS - this.#clock.now();
     if (wait <= 0) this.#announce();
     else this.#timer = this.#clock.after(wait, () => this.#announce());

@@ -46,7 +46,7 @@ export interface Introduced {
 
 /** coordinator -> node: whom not to trust any more, and whom to trust. */
 export interface Revoked {
-  /** That of the list; an older one is ignored. */
+  /** Grows with each change of what follows; an older one is ignored. */
   version: number;
   list: RevocationData;
   /** All CAs that are trusted now, as PEM. */

@@ -58,8 +58,8 @@ export class JobLogs {
   /** The job is over: its file is closed. Appending opens it again. */
   async finish(job: number): Promise<void> {
     const writer = this.#writers.get(job);
-    this.#writers.delete(job);
     await writer?.close();
+    if (writer?.isIdle) this.#writers.delete(job);
   }
 
   async remove(job: number): Promise<void> {

@@ -119,7 +119,7 @@ export class JobStore {
       throw new MeshError("STORAGE", message);
     }
     const [check] = db.query<{ quick_check: string }, []>("PRAGMA quick_check(1)").all();
-    if (check?.quick_check !== "ok") throw new Error(check?.quick_check);
+    if (check?.quick_check !== "ok") throw new Error(check?.quick_check.split("\n").at(-1));
     db.run("PRAGMA journal_mode = WAL");
     db.run("PRAGMA synchronous = FULL");
     if (version === 0) db.transaction(() => db.run(CREATE))();

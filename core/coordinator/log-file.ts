@@ -31,6 +31,7 @@ export class LogWriter {
   #printed = 0;
   #hasGap = false;
   #queue: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
 
   constructor(folder: string, capBytes: number) {
     this.#folder = folder;
@@ -42,6 +43,12 @@ export class LogWriter {
     return this.#inTurn(() => this.#append(records));
   }
 
+  /** Whether it holds nothing: no file, and nothing to write. */
+  get isIdle(): boolean {
+    return this.#waiting === 0 && this.#handle === undefined;
+  }
+
+  /** Closes the file after what is under way; the next append opens it again. */
   close(): Promise<void> {
     return this.#inTurn(async () => {
       await this.#handle?.close();
@@ -50,7 +57,8 @@ export class LogWriter {
   }
 
   #inTurn<T>(action: () => Promise<T>): Promise<T> {
-    const done = this.#queue.then(action);
+    this.#waiting++;
+    const done = this.#queue.then(action).finally(() => this.#waiting--);
     this.#queue = done.catch(() => {}); // told to who asked for it
     return done;
   }

@@ -78,7 +78,7 @@ export class Membership {
   setState(node: number, state: NodeState): void {
     const info = this.#nodes.get(node);
     if (!info || info.state === state) return;
-    info.state = state;
+    this.#nodes.set(node, { ...info, state });
     this.#restated.add(node);
   }
 

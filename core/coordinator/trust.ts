@@ -28,15 +28,18 @@ export interface TrustOptions {
 
 export class Trust {
   readonly #options: TrustOptions;
+  /** Of all that `current` says. A time, so that it is higher after a restart than whatever was told before. */
+  #version: number;
 
   constructor(options: TrustOptions) {
     this.#options = options;
+    this.#version = Math.max(options.identity.revocations.version, Math.floor(options.wallMs()));
   }
 
   /** What a node must know of whom to trust. */
   current(): Revoked {
     const { ca, revocations } = this.#options.identity;
-    return { version: revocations.version, list: revocations.toData(), caPem: ca.trust(this.#now) };
+    return { version: this.#version, list: revocations.toData(), caPem: ca.trust(this.#now) };
   }
 
   issueToken({ role, name, ttlMs }: IssueToken): Token {
@@ -67,18 +70,23 @@ export class Trust {
     }
     const { revocations } = this.#options.identity;
     revocations.revokeName(name, this.#now);
-    this.#options.push(this.current());
+    this.#push();
     this.#options.dropRevoked();
-    return { version: revocations.version };
+    return { version: this.#version };
   }
 
   async rotate({ overlapMs }: RotateCa): Promise<{ overlapUntil: number | null }> {
     const { ca } = this.#options.identity;
     await ca.rotate({ nowMs: this.#now, ...(overlapMs !== undefined && { overlapMs }) });
     const overlapUntil = ca.overlapUntil(this.#now) ?? null;
-    this.#options.push({ ...this.current(), renew: true });
+    this.#push({ renew: true });
     if (overlapUntil === null) this.#options.dropRevoked();
     return { overlapUntil };
+  }
+
+  #push(more: Pick<Revoked, "renew"> = {}): void {
+    this.#version = Math.max(this.#version + 1, Math.floor(this.#now));
+    this.#options.push({ ...this.current(), ...more });
   }
 
   get #now(): number {

@@ -1,0 +1,106 @@
+import { describe, expect, it } from "vitest";
+import { ROLES, type Role } from "../../core/identity/names.ts";
+import { MessageType } from "../../core/wire/message-types.ts";
+import { maySend } from "../../core/wire/permissions.ts";
+
+type TypeName = keyof typeof MessageType;
+
+/** Who may send it to whom, one letter for each role: Coordinator, Worker, Head, cLient ("u", the user's command). */
+const WAYS: Record<TypeName, string> = {
+  hello: "",
+  reply: "cc cw ch cu wc ww wh wu hc hw hh hu uc uw uh uu",
+  failure: "cc cw ch cu wc ww wh wu hc hw hh hu uc uw uh uu",
+  refused: "",
+  challenge: "",
+  greeting: "",
+  welcome: "",
+  ack: "",
+  heartbeat: "",
+  goodbye: "",
+  join: "",
+  joined: "",
+  grant: "cc cw ch cu wc ww wh wu hc hw hh hu uc uw uh uu",
+  startJob: "",
+  stopJob: "ch",
+  jobEnded: "",
+  output: "wh",
+  notice: "wh",
+  progress: "wh",
+  load: "",
+  acquireSlots: "hw ww",
+  slotUp: "hw wh ww",
+  slotDown: "hw wh ww",
+  releaseSlots: "hw ww",
+  killSlot: "hw ww",
+  watchTimeouts: "hw ww",
+  define: "hw wh ww",
+  run: "hw wh ww",
+  result: "hw wh ww",
+  cancel: "hw wh ww",
+  recall: "hw wh ww",
+  register: "wc hc cw ch",
+  membership: "wc hc cw ch",
+  report: "wc hc",
+  introduce: "wc hc cw ch",
+  certify: "wc hc uc",
+  revoked: "cw ch cu",
+  beginJob: "hc",
+  jobProgress: "hc",
+  endJob: "hc",
+  jobLog: "hc",
+  submitJob: "uc hc",
+  status: "uc hc",
+  jobs: "uc hc",
+  logs: "uc hc",
+  killJob: "uc hc",
+  killNode: "uc hc",
+  issueToken: "uc hc",
+  revoke: "uc hc",
+  rotateCa: "uc hc",
+  logLines: "cu ch",
+  stopLogs: "uc hc",
+  shutdown: "cw ch",
+  openJob: "hw",
+  closeJob: "hw",
+  openHost: "wh",
+  nodesChanged: "",
+  userGone: "hw wh ww",
+  pipeSend: "hw wh ww",
+  pipeValue: "hw wh ww",
+  pipeCredit: "hw wh ww",
+  pipeRoom: "hw wh ww",
+  pipeFlush: "hw wh ww",
+  pipePull: "hw wh ww",
+  pipeWatch: "hw wh ww",
+  pipeWithdraw: "hw wh ww",
+  pipeReturn: "hw wh ww",
+  pipeStay: "hw wh ww",
+  refUse: "hw wh ww",
+  refRead: "hw wh ww",
+  refReleased: "hw wh ww",
+};
+
+const LETTERS: Record<Role, string> = { coordinator: "c", worker: "w", head: "h", client: "u" };
+
+describe("maySend", () => {
+  it.each(Object.keys(MessageType) as TypeName[])("%s: by these roles to these, and no other", (name) => {
+    const allowed = ROLES.flatMap((from) =>
+      ROLES.filter((to) => maySend(from, MessageType[name], to)).map((to) => LETTERS[from] + LETTERS[to]),
+    );
+    expect(allowed.sort()).toEqual(WAYS[name].split(" ").filter(Boolean).sort());
+  });
+
+  it("types that nobody knows: not by anybody", () => {
+    const known = new Set<number>(Object.values(MessageType));
+    const unknown = [...Array(300).keys(), -1, 1e9, 1.5, Number.NaN].filter((type) => !known.has(type));
+    expect(unknown.length).toBeGreaterThan(200);
+    for (const type of unknown) {
+      for (const from of ROLES) for (const to of ROLES) expect(maySend(from, type, to)).toBe(false);
+    }
+  });
+
+  it("a client sends nothing to workers or heads but answers", () => {
+    const sent = Object.entries(MessageType).filter(([, type]) => maySend("client", type, "worker") || maySend("client", type, "head"));
+    expect(sent.map(([name]) => name)).toEqual(["reply", "failure", "grant"]);
+  });
+});
