@@ -31,6 +31,8 @@ import type { MeshJob } from "./mesh-job.ts";
 /** What the script, and after it the slots, get to end by themselves. */
 const SCRIPT_GRACE_MS = 1_500;
 const SLOT_GRACE_MS = 300;
+/** A worker whose session was lost is left alone for so long, unless the mesh says that it is back. */
+const LOST_HOST_PAUSE_MS = 10_000;
 
 /** The mesh a job runs in. */
 export interface HeadMesh {
@@ -74,6 +76,8 @@ export class Head {
   #number = 1;
   /** Whether tasks run on this machine too: there is no mesh, or nobody in it has slots. */
   #usesOwnSlots = true;
+  /** Workers that were lost a moment ago, with what ends that. */
+  readonly #lost = new Map<number, NodeJS.Timeout>();
   /** Somebody stopped the job, or nobody is there for it any more. */
   #killedBecause: string | undefined;
 
@@ -106,12 +110,18 @@ export class Head {
       return;
     }
     this.#hosts.lost(peer.node);
+    clearTimeout(this.#lost.get(peer.node));
+    this.#lost.set(
+      peer.node,
+      setTimeout(() => this.#mayReturn(peer.node), LOST_HOST_PAUSE_MS),
+    );
     const reason = error?.message ?? "its node has ended";
     this.#agent.nodesChanged({ ...this.#view(), lost: [{ node: peer.node, reason }] });
   }
 
   /** Who is in the mesh has changed. A node with a session is not lost before that is. */
   meshChanged(changes: readonly MembershipChange[]): void {
+    for (const { node } of changes) if (node.state === "up") this.#lost.delete(node.node);
     const gone = changes.filter(({ kind, node: { node } }) => kind !== "offline" || !this.#hasSession(node));
     this.#agent.nodesChanged(nodesChanged(gone, this.#view()));
   }
@@ -131,6 +141,10 @@ export class Head {
     this.#killedBecause ??= reason;
     await Promise.all([this.#agent.closeAll(reason), this.#hosts.close(this.#key)]);
     await this.#mesh?.job.end({ exitCode: -1, cause: reason, killed: true });
+  }
+
+  #mayReturn(node: number): void {
+    if (this.#lost.delete(node)) this.#agent.nodesChanged({ ...this.#view(), lost: [] });
   }
 
   get #key(): number {
@@ -216,7 +230,8 @@ export class Head {
     const own = thisMachine({ node: this.#key, name: this.#hostName, slots });
     const mesh = this.#mesh?.view();
     if (!mesh) return { hosts: [own.host], nodes: [own.info] };
-    return { hosts: this.#usesOwnSlots ? [...mesh.hosts, own.host] : mesh.hosts, nodes: mesh.nodes };
+    const hosts = mesh.hosts.filter(({ node }) => !this.#lost.has(node));
+    return { hosts: this.#usesOwnSlots ? [...hosts, own.host] : hosts, nodes: mesh.nodes };
   }
 
   /** The script is over: so is all it started. Tells so when that is true. */

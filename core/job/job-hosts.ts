@@ -11,7 +11,8 @@ const CLOSE_LIMIT_MS = 3_000;
 export class JobHosts {
   readonly #node: Node;
   readonly #job: () => OpenJob;
-  readonly #opened = new Map<number, Promise<void>>();
+  readonly #opening = new Map<number, Promise<void>>();
+  readonly #opened = new Set<number>();
 
   /** `job` is asked for when a host is opened: when the job's code is there. */
   constructor(node: Node, job: () => OpenJob) {
@@ -19,29 +20,28 @@ export class JobHosts {
     this.#job = job;
   }
 
-  /** Nodes on which the job is open, or about to be. */
-  get nodes(): number[] {
-    return [...this.#opened.keys()];
-  }
-
   /** Lets the job use a worker; at once when it does already. Rejects with what the worker says, or LINK_CLOSED. */
   open(node: number): Promise<void> {
-    const known = this.#opened.get(node);
+    const known = this.#opening.get(node);
     if (known !== undefined) return known;
     const opening = this.#open(node);
-    this.#opened.set(node, opening);
-    opening.catch(() => this.#opened.delete(node));
+    this.#opening.set(node, opening);
+    opening.then(
+      () => this.#opened.add(node),
+      () => this.#opening.delete(node),
+    );
     return opening;
   }
 
   /** A worker is gone: should it come back, the job must be opened there again. */
   lost(node: number): void {
+    this.#opening.delete(node);
     this.#opened.delete(node);
   }
 
   /** A process of the job is gone: the workers hear, but the one that told. */
   userGone(gone: UserGone, from: number): void {
-    for (const node of this.#opened.keys()) {
+    for (const node of this.#opened) {
       if (node !== from) this.#node.notify(nodeAddress(node), MessageType.userGone, gone);
     }
   }
@@ -49,7 +49,7 @@ export class JobHosts {
   /** Closes the job everywhere; returns when its slots are gone, or a worker does not answer for 3 s. */
   async close(job: number): Promise<void> {
     const body: CloseJob = { job };
-    const closes = this.nodes.map((node) =>
+    const closes = [...this.#opened].map((node) =>
       this.#node.request(nodeAddress(node), MessageType.closeJob, body, { timeoutMs: CLOSE_LIMIT_MS }),
     );
     await Promise.allSettled(closes);

@@ -226,13 +226,14 @@ export class Node {
     if (!this.#peerFor(to)) {
       throw new MeshError("LINK_CLOSED", `cannot ask ${to.node}/${to.slot} for ${what}: there is no link to it`);
     }
-    this.hold();
+    const { keepsProcess = true } = options;
+    if (keepsProcess) this.hold();
     try {
       return await this.#requests.ask(to, what, options, (correlation) => {
         this.#sendFlagged(to, type, FLAG_REQUEST, 0, correlation, payload);
       });
     } finally {
-      this.release();
+      if (keepsProcess) this.release();
     }
   }
 

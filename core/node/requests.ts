@@ -8,6 +8,8 @@ export interface RequestOptions {
   timeoutMs?: number;
   /** Gives up with CANCELLED when aborted. */
   signal?: AbortSignal;
+  /** Whether the process waits for the answer before it ends by itself. Default true. */
+  keepsProcess?: boolean;
 }
 
 interface Pending {

@@ -56,7 +56,9 @@ async function load(job: LoadJob, options: SlotOptions, node: Node, registry: Jo
     job: job.job,
     hosts: job.hosts,
     ...(job.seat > 0 && { ownSeat: { node: own.node, seat: job.seat } }),
-    openHost: async (host) => void (await node.request(head, MessageType.openHost, { node: host })),
+    openHost: async (host) => {
+      await node.request(head, MessageType.openHost, { node: host }, { keepsProcess: false });
+    },
     dial: (address) => options.transport.dial(address),
     notice: (text) => node.notify(head, MessageType.notice, { text }),
   });
