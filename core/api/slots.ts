@@ -53,9 +53,9 @@ const AHEAD_CHUNKS = 1024;
 /** Behind a task of up to this length one more waits in the slot: without it 0.5 ms in between would be lost. */
 const ONE_AHEAD_MS = 100;
 const AHEAD_BYTES = 8 * 1024 * 1024;
-/** How often slots are looked at, and how often without an answer before one counts as stalled: some 100 ms. */
+/** How often slots are looked at, and how long one may answer nothing. */
 export const LOOK_MS = 50;
-const STALLED_LOOKS = 2;
+const STALLED_MS = 100;
 
 export class Slot {
   readonly info: SlotInfo;
@@ -145,6 +145,11 @@ export class Slot {
 
   /** Nothing came from it for longer than the way explains: what it is at takes long. */
   get isStalled(): boolean {
-    return this.#quietLooks >= STALLED_LOOKS + Math.ceil(this.way.wayMs / LOOK_MS);
+    return this.#quietLooks * LOOK_MS >= STALLED_MS + this.way.wayMs;
+  }
+
+  /** What it is at takes so much longer than expected that nobody can say when it will be done. */
+  get isOverdue(): boolean {
+    return this.isStalled && this.#quietLooks * LOOK_MS >= STALLED_MS + 2 * this.loadMs;
   }
 }

@@ -37,7 +37,7 @@ function wouldBeDone(
   let speed = 0;
   let workMs = leftMs;
   for (const other of slots) {
-    if (other === slot || !other.isUsable || other.isStalled || !run.seats.has(other.seat)) continue;
+    if (other === slot || !other.isUsable || other.isOverdue || !run.seats.has(other.seat)) continue;
     if (doneIn(other, leastMs) >= withinMs) continue;
     speed += other.speed;
     // Work does not divide into less than a chunk: the last one may begin when all others are done.

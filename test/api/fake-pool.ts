@@ -149,6 +149,8 @@ export class FakePool {
   readonly opened: number[] = [];
   /** Slots begin as soon as a seat is acquired. */
   autoStart = true;
+  /** The function of all calls; otherwise each call has another. */
+  functionId: string | undefined;
 
   constructor({ clock = new ManualClock(), hosts = [hostInfo(HERE, "here", 3)], openHost }: FakePoolOptions = {}) {
     this.clock = clock;
@@ -305,7 +307,7 @@ export class FakePool {
   /** Begins a run over `items` on the seats of `claim`. */
   map(items: unknown[], sink: Sink, claim: Claim, options: Partial<RunOptions> = {}, settled = false): Run {
     const id = this.scheduler.nextRunId();
-    const fn = { id: `f${id}`, locals: [], env: {} };
+    const fn = { id: this.functionId ?? `f${id}`, locals: [], env: {} };
     const definition: Definition = { run: id, fn, args: [], spread: false, settled, depth: 0, timeoutMs: 0 };
     const run = new Run({
       id,

@@ -135,6 +135,50 @@ describe("Run", () => {
     expect(taskOf(sink.failures[0]![1])).toEqual({ ...PLACE, label: "pool.map", item: 0, attempt: 3 });
   });
 
+  it("X33 a chunk lost with its host counts as tried and goes on in parts, until the one to blame is alone", () => {
+    const { run, sink } = runOf(
+      Array.from({ length: 1_000 }, (_, i) => i),
+      { settled: true },
+    );
+    const why = (place: number) => new MeshError("SLOT_LOST", `host gone at ${place}`);
+    const deadly = 777;
+    let losses = 0;
+    for (let chunk = run.take(1_000); chunk; chunk = run.take(1_000)) {
+      const items = chunk.items as number[];
+      if (items.includes(deadly)) {
+        losses++;
+        run.lostUnseen(chunk, why, PLACE);
+      } else run.done(chunk, items, 1);
+    }
+    expect([losses, sink.got.size]).toEqual([4, 999]);
+    expect(sink.failures).toEqual([[deadly, expect.objectContaining({ message: "host gone at 0" })]]);
+    expect(taskOf(sink.failures[0]![1])).toMatchObject({ item: deadly, attempt: 4 });
+    expect([run.left, sink.ends]).toEqual([0, [[]]]);
+  });
+
+  it("a chunk lost with its host is not tried again without retries: each of its items may have been done", () => {
+    const { run, sink } = runOf(["a", "b"], { retries: 0, settled: true });
+    run.lostUnseen(run.take(2)!, (place) => new MeshError("SLOT_LOST", `${place}`), PLACE);
+    expect(sink.failures.map(([index, error]) => [index, (error as Error).message])).toEqual([
+      [0, "0"],
+      [1, "1"],
+    ]);
+    expect(sink.ends).toEqual([[]]);
+  });
+
+  it("knows what is left, what is tried again included", () => {
+    const { run } = runOf(["a", "b", "c", "d"]);
+    expect(run.left).toBe(4);
+    const chunk = run.take(3)!;
+    expect(run.left).toBe(1);
+    run.lost(chunk, 1, () => LOST, PLACE);
+    expect(run.left).toBe(4);
+    run.take(9);
+    expect(run.left).toBe(3);
+    const call = runOf(undefined).run;
+    expect([call.left, call.take(1) && call.left]).toEqual([1, 0]);
+  });
+
   it("a timeout is tried again only when retries were asked for", () => {
     const late = () => new MeshError("TIMEOUT", "slow");
     const once = runOf(["a"]);

@@ -135,6 +135,16 @@ describe("Scheduler: seats", () => {
     expect(inOrder(again)).toEqual(list(3));
   });
 
+  it("a host that is lost while it is opened is not asked for anything", async () => {
+    const gate = Promise.withResolvers<void>();
+    const pool = await poolOf({ hosts: [here, gpu1], openHost: () => gate.promise });
+    pool.scheduler.takeSeats();
+    pool.lose(pool.hostOf("gpu1"));
+    gate.resolve();
+    await turn(3);
+    expect(pool.orders.map(({ host }) => host)).toEqual(["here"]);
+  });
+
   it("seats that were given back are not used again by what lingers there", async () => {
     const pool = await poolOf({ hosts: [gpu1] });
     const first = pool.scheduler.takeSeats(1);
@@ -271,6 +281,24 @@ describe("Scheduler: hosts that come and go", () => {
     expect(sink.byIndex.size).toBe(0);
     await finishAll(pool);
     expect([inOrder(sink), sink.ends]).toEqual([list(4), [[]]]);
+  });
+
+  it("X33 a result from a slot of the same number on another host is dropped", async () => {
+    const pool = await poolOf({ hosts: [hostInfo(20, "gpu1", 1), hostInfo(21, "gpu2", 1)] });
+    const sink = new KeepingSink();
+    pool.map(["a", "b"], sink, pool.scheduler.takeSeats(), { chunkSize: 1 });
+    await turn(5);
+    const [one, two] = pool.slots;
+    expect(one!.info.slot).toBe(two!.info.slot);
+    pool.finishOne((item) => item);
+    await turn(2);
+    const payload = pool.results[0]!.payload;
+    const [slot, other] = pool.open[0]!.slot === one ? [one, two] : [two, one];
+    other!.node.send(CALLER, MessageType.result, 0, slot!.running[0]!.chunk, payload);
+    await turn(2);
+    expect(sink.byIndex.size).toBe(1);
+    await finishAll(pool);
+    expect(inOrder(sink)).toEqual(["a", "b"]);
   });
 
   it("what a slot of another host said before its death counts, and is known when its host tells of it", async () => {
