@@ -30,6 +30,8 @@ export interface CoordinatorOptions {
   mesh: { id: string; name: string };
   /** The mesh's state folder. */
   folder: string;
+  /** The folder's lock, when it was taken before, for what else is in the folder; the coordinator releases it. */
+  lock?: FolderLock;
   version: string;
   build: string;
   /** This machine. */
@@ -91,7 +93,7 @@ export class Coordinator {
     this.#clock = clock;
     this.#wallMs = wallMs;
     this.#since = wallMs();
-    this.#lock = new FolderLock(folder);
+    this.#lock = options.lock ?? new FolderLock(folder);
     this.#announcer = new Announcer(node, clock, this.#membership);
     try {
       this.#jobs = this.#openJobs();
