@@ -118,6 +118,8 @@ export interface MeshOptions {
   limitMs?: number;
   /** Reads nothing from the process's output until asked to. */
   holdsOutput?: boolean;
+  /** Others run in the same folder: its end ends none of them. */
+  isOneOfMany?: boolean;
 }
 
 export interface MeshResult {
@@ -134,6 +136,7 @@ export class MeshProcess implements AsyncDisposable {
   readonly folder: TestFolder;
   readonly #child: Bun.Subprocess<"pipe", "pipe", "pipe">;
   readonly #limit: NodeJS.Timeout;
+  readonly #isOneOfMany: boolean;
   #isLate = false;
   readonly #read: { stdout: Promise<void>; stderr: Promise<void> };
   stdout = "";
@@ -141,6 +144,7 @@ export class MeshProcess implements AsyncDisposable {
 
   constructor(folder: TestFolder, args: string[], options: MeshOptions = {}) {
     this.folder = folder;
+    this.#isOneOfMany = options.isOneOfMany ?? false;
     folder.write(options.files ?? {});
     const env = { ...process.env, NO_COLOR: "1", ...environmentOf(folder), ...options.env };
     const child = Bun.spawn([binary, ...args], {
@@ -185,12 +189,15 @@ export class MeshProcess implements AsyncDisposable {
     return { stdout, stderr, status: signal ? undefined : status, signal };
   }
 
-  /** Waits until it has printed `text` (or what matches) to stdout. */
-  async prints(text: string | RegExp): Promise<void> {
-    const has = () => (typeof text === "string" ? this.stdout.includes(text) : text.test(this.stdout));
-    await until(() => has() || this.#child.exitCode !== null, {
-      what: `${text} of mesh:\n${this.stdout}${this.stderr}`,
-    });
+  /** Waits until it has printed `text` (or what matches) to stdout, or to `stream`. */
+  async prints(text: string | RegExp, stream: "stdout" | "stderr" = "stdout"): Promise<void> {
+    const has = () => (typeof text === "string" ? this[stream].includes(text) : text.test(this[stream]));
+    const hasEnded = () => this.#child.exitCode !== null || this.#child.signalCode !== null;
+    try {
+      await until(() => has() || hasEnded(), { what: `${text}` });
+    } catch (cause) {
+      throw new Error(`mesh did not print ${text}:\n${this.stdout}\n${this.stderr}`, { cause });
+    }
     if (!has()) throw new Error(`mesh ended without printing ${text}:\n${this.stdout}\n${this.stderr}`);
   }
 
@@ -208,8 +215,10 @@ export class MeshProcess implements AsyncDisposable {
     return this.processes.filter(({ command }) => command[1] === role);
   }
 
+  /** Kills it and all it started; with others in the folder, itself alone. */
   killAll(): void {
-    for (const { pid } of this.processes) kill(pid, "SIGKILL");
+    if (this.#isOneOfMany) kill(this.pid, "SIGKILL");
+    else for (const { pid } of this.processes) kill(pid, "SIGKILL");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -220,7 +229,7 @@ export class MeshProcess implements AsyncDisposable {
 }
 
 function environmentOf(folder: TestFolder): Record<string, string> {
-  return { XDG_RUNTIME_DIR: dirname(folder.run), [MARK]: folder.marker };
+  return { XDG_RUNTIME_DIR: dirname(folder.run), XDG_STATE_HOME: join(folder.path, ".state"), [MARK]: folder.marker };
 }
 
 /** Throws unless every process of the folder's runs is gone within `withinMs`, and every run folder with it. */
