@@ -46,7 +46,8 @@ export function readKeyFiles(folder: string, names: KeyFileNames, advice: string
   throw new MeshError("AUTHENTICATION", message);
 }
 
-function belongTogether(keyPem: string, certificatePem: string): boolean {
+/** Tells whether a private key is that of a certificate; false for what is neither. */
+export function belongTogether(keyPem: string, certificatePem: string): boolean {
   try {
     return new X509Certificate(certificatePem).checkPrivateKey(readPrivateKey(keyPem, "this node"));
   } catch {

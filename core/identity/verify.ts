@@ -38,6 +38,14 @@ export function verifyCertificate(der: Uint8Array, trust: Trust, nowMs: number):
   return leaf.peer;
 }
 
+/**
+ * Tells whether a node's own leaf (DER) was signed by a CA that is being replaced, so that the node is to renew it soon.
+ * Not for the coordinator's, which is meant to be of the oldest.
+ */
+export function isOutdated(der: Uint8Array, trust: Trust): boolean {
+  return readCertificate(der).issuer !== trust.authorities[0]!.certificate.subject;
+}
+
 /** Everything about a certificate that time and revocations do not change. */
 function examine(der: Uint8Array, trust: Trust): KnownLeaf {
   const certificate = readCertificate(der);

@@ -1,3 +1,4 @@
+import { createPublicKey } from "node:crypto";
 import {
   chmodSync,
   existsSync,
@@ -14,11 +15,15 @@ import { MeshCa } from "../../core/identity/ca.ts";
 import { createKeyPair } from "../../core/identity/keys.ts";
 import { certificatesIn, derOf } from "../../core/identity/pem.ts";
 import { pinOf } from "../../core/identity/pin.ts";
+import { renewAt } from "../../core/identity/renewal.ts";
 import { Trust } from "../../core/identity/trust.ts";
-import { verifyCertificate } from "../../core/identity/verify.ts";
+import { isOutdated, verifyCertificate } from "../../core/identity/verify.ts";
 import { DAY, folder, HOUR, NOW, nodeOf, refusalOf, rejectionOf, testMesh, YEAR } from "./support.ts";
 
 const KEY = createKeyPair();
+
+/** SubjectPublicKeyInfo of P-256 up to a compressed point. */
+const COMPRESSED_HEAD = Buffer.from("3039301306072a8648ce3d020106082a8648ce3d030107032200", "hex");
 
 describe("MeshCa.create", () => {
   it("X37 makes a folder of mode 0700 with files of mode 0600, also under a mild umask", async () => {
@@ -123,8 +128,15 @@ describe("MeshCa.open", () => {
   it("tells of damaged certificates", async () => {
     using mesh = await testMesh();
     const old = join(mesh.path, "ca-old.pem");
-    writeFileSync(old, "trusted until tomorrow\n", { mode: 0o600 });
-    expect(refusalOf("AUTHENTICATION", () => MeshCa.open(mesh.path))).toContain(`${old} is damaged`);
+    await mesh.ca.rotate({ nowMs: NOW });
+    const whole = readFileSync(old, "utf8");
+    const damages = ["trusted until tomorrow\n", "text", whole.slice(20), whole.slice(0, 300), whole.slice(0, -100)];
+    for (const text of [...damages, whole + whole.slice(0, 200), whole.replace(/until \S+/, "until then")]) {
+      writeFileSync(old, text);
+      expect(refusalOf("AUTHENTICATION", () => MeshCa.open(mesh.path))).toContain(`${old} is damaged`);
+    }
+    writeFileSync(old, "");
+    expect(MeshCa.open(mesh.path)?.trust(NOW)).toBe(MeshCa.open(mesh.path)?.certificatePem);
   });
 
   it("finds none in an empty folder", () => {
@@ -174,7 +186,15 @@ describe("MeshCa.issue", () => {
     await rejectionOf("USAGE", ask("admin", KEY.publicKey));
     const changed = Uint8Array.from(KEY.publicKey);
     changed[90]! ^= 1; // no point of the curve
-    for (const bad of [new Uint8Array(0), new Uint8Array(91), changed, KEY.publicKey.subarray(1)]) {
+    // Its short spelling, and as many bytes behind it as make up for the difference.
+    const short = Buffer.concat([
+      COMPRESSED_HEAD,
+      Buffer.of(2 + (KEY.publicKey[90]! & 1)),
+      KEY.publicKey.subarray(27, 59),
+    ]);
+    expect(createPublicKey({ key: short, format: "der", type: "spki" }).asymmetricKeyType).toBe("ec");
+    const padded = Buffer.concat([short, new Uint8Array(32)]);
+    for (const bad of [new Uint8Array(0), new Uint8Array(91), changed, KEY.publicKey.subarray(1), padded]) {
       expect(await rejectionOf("PROTOCOL", ask("worker", bad))).toContain("none on P-256");
     }
   });
@@ -237,6 +257,48 @@ describe("MeshCa.rotate", () => {
       verifyCertificate((await nodeOf(again, "worker", "a")).certificate, new Trust(mesh.ca.trust(NOW)), NOW).name,
     ).toBe("a");
   });
+
+  it("shows a coordinator to nodes that were away, under the CA they know, and every other node under the new one", async () => {
+    using mesh = await testMesh();
+    const away = new Trust(mesh.ca.trust(NOW));
+    const first = mesh.ca.certificatePem;
+    await mesh.ca.rotate({ nowMs: NOW });
+    for (const ca of [mesh.ca, MeshCa.open(mesh.path)!]) {
+      const coordinator = await nodeOf(ca, "coordinator", "c");
+      expect(verifyCertificate(coordinator.certificate, away, NOW).name).toBe("c");
+      expect(ca.certificatePem).toBe(first);
+      const worker = await nodeOf(ca, "worker", "w");
+      expect(refusalOf("AUTHENTICATION", () => verifyCertificate(worker.certificate, away, NOW))).toContain(
+        "not signed",
+      );
+      expect(isOutdated(coordinator.certificate, new Trust(ca.trust(NOW)))).toBe(true);
+      expect(isOutdated(worker.certificate, new Trust(ca.trust(NOW)))).toBe(false);
+    }
+  });
+
+  it.each([90 * DAY, 7 * DAY, HOUR, 60_000])(
+    "leaves no moment of an overlap of %d ms without a coordinator",
+    async (overlapMs) => {
+      using mesh = await testMesh();
+      await mesh.ca.rotate({ nowMs: NOW, overlapMs });
+      let renewals = 0;
+      for (let at = NOW; at < NOW + overlapMs + DAY; renewals++) {
+        const coordinator = await nodeOf(mesh.ca, "coordinator", "c", at);
+        const next = renewAt(coordinator.notBefore, coordinator.expiresAt, 1);
+        for (const moment of [at, next]) {
+          expect(verifyCertificate(coordinator.certificate, new Trust(mesh.ca.trust(moment)), moment).name).toBe("c");
+        }
+        at = next;
+      }
+      expect(renewals).toBeLessThan(5);
+      expect(
+        isOutdated(
+          (await nodeOf(mesh.ca, "coordinator", "c", NOW + overlapMs)).certificate,
+          new Trust(mesh.ca.trust(NOW)),
+        ),
+      ).toBe(false);
+    },
+  );
 
   it("ends the trust in all older CAs at once with an overlap of 0", async () => {
     using mesh = await testMesh();

@@ -78,14 +78,33 @@ describe("checkPinned", () => {
     );
   });
 
-  it("refuses a CA that replaced the pinned one, and says so", async () => {
+  it("accepts a token made before the CA was replaced, as long as the old one is trusted", async () => {
+    using place = await testMesh();
+    const before = tokenOf(place);
+    await place.ca.rotate({ nowMs: NOW, overlapMs: DAY });
+    const { certificate } = await nodeOf(place.ca, "coordinator", "c");
+    for (const { pin } of [before, tokenOf(place)]) {
+      expect(checkPinned(place.ca.certificatePem, certificate, pin, NOW).name).toBe("c");
+    }
+    const late = NOW + DAY * 0.8;
+    const next = await nodeOf(place.ca, "coordinator", "c", late);
+    const words = refusalOf("AUTHENTICATION", () =>
+      checkPinned(place.ca.certificatePem, next.certificate, before.pin, late),
+    );
+    expect(words).toContain("its CA was replaced since the token was made");
+    expect(checkPinned(place.ca.certificatePem, next.certificate, tokenOf(place).pin, late).name).toBe("c");
+  });
+
+  it("refuses a CA that replaced the pinned one without an overlap", async () => {
     using place = await testMesh();
     const { pin } = tokenOf(place);
-    await place.ca.rotate({ nowMs: NOW });
+    const stolen = await nodeOf(place.ca, "coordinator", "c");
+    await place.ca.rotate({ nowMs: NOW, overlapMs: 0 });
     const { certificate } = await nodeOf(place.ca, "coordinator", "c");
-    const by = (caPem: string) => refusalOf("AUTHENTICATION", () => checkPinned(caPem, certificate, pin, NOW));
-    expect(by(place.ca.certificatePem)).toContain("its CA was replaced since the token was made");
-    expect(by(place.ca.trust(NOW))).toContain("not signed by the CA");
+    const by = (leaf: Uint8Array, itsPin: Uint8Array) =>
+      refusalOf("AUTHENTICATION", () => checkPinned(place.ca.certificatePem, leaf, itsPin, NOW));
+    expect(by(certificate, pin)).toContain("its CA was replaced since the token was made");
+    expect(by(stolen.certificate, tokenOf(place).pin)).toContain("not signed by the CA");
   });
 
   it("X12 names the clock of the joining machine", () => {

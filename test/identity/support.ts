@@ -63,7 +63,7 @@ export type Extension = "server" | "client" | "ca";
 export interface OddCertificate {
   /** Default: `mesh://<mesh>/worker/gpu1`. */
   uri?: string;
-  dns?: string | null;
+  dns?: string | string[] | null;
   extensions?: Extension[];
   /** Default: a new key on P-256. */
   publicKey?: Uint8Array;
@@ -78,7 +78,10 @@ export async function oddCertificate(mesh: TestMesh, odd: OddCertificate): Promi
   const pkcs8 = new Uint8Array(key.export({ type: "pkcs8", format: "der" }));
   const { uri = `mesh://${mesh.ca.meshId}/worker/gpu1`, dns = "mesh", extensions = ["server", "client"] } = odd;
   const usages = { server: "1.3.6.1.5.5.7.3.1", client: "1.3.6.1.5.5.7.3.2", ca: "" };
-  const names = [{ type: "url" as const, value: uri }, ...(dns === null ? [] : [{ type: "dns" as const, value: dns }])];
+  const names = [
+    { type: "url" as const, value: uri },
+    ...(dns === null ? [] : [dns].flat().map((value) => ({ type: "dns" as const, value }))),
+  ];
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: `41${"00".repeat(15)}`,
     subject: [{ CN: ["odd"] }],

@@ -92,6 +92,16 @@ describe("certificates under TLS", () => {
     }
   });
 
+  it("let a node that was away when the CA was replaced come back to the coordinator", async () => {
+    using mesh = await testMesh(now);
+    const away = await nodeOf(mesh.ca, "worker", "w", now);
+    await mesh.ca.rotate({ nowMs: now });
+    const coordinator = await nodeOf(mesh.ca, "coordinator", "c", now);
+    const seen = await handshake(coordinator.credentials, away.credentials);
+    expect(verifyCertificate(seen.client!, new Trust(away.credentials.caPem), now).name).toBe("c");
+    expect(verifyCertificate(seen.server!, new Trust(mesh.ca.trust(now)), now).name).toBe("w");
+  });
+
   it("X22 keep out who has none, another mesh's, an expired or a future one", async () => {
     using mesh = await testMesh(now);
     using other = await testMesh(now);

@@ -109,6 +109,7 @@ describe("verifyCertificate", () => {
     ["a mesh id that is none", "mesh://abc/worker/gpu1", "mesh"],
     ["another DNS name", "mesh://ID/worker/gpu1", "example.net"],
     ["no DNS name", "mesh://ID/worker/gpu1", null],
+    ["one more DNS name", "mesh://ID/worker/gpu1", ["mesh", "example.net"]],
     ["names within a name", "mesh://ID/worker/gpu1, DNS:mesh", null],
   ])("X22 refuses one of our CA with %s", async (_, uri, dns) => {
     const odd = await oddCertificate(mesh, { uri: uri.replace("ID", mesh.ca.meshId), dns });
