@@ -3,6 +3,7 @@ import { parseDuration } from "../core/config/units.ts";
 import { MeshError } from "../core/errors.ts";
 
 const DAY_MS = 86_400_000;
+const LONGEST_GRACE_MS = 3_600_000;
 const YEARS_DAYS = 3_660;
 
 /** A span of time in one or two units: "7s", "2m05s", "3h20m", "5d". Parts of a second count as one. */
@@ -36,17 +37,23 @@ export function momentWords(ms: number): string {
   return `${day} ${[at.getHours(), at.getMinutes(), at.getSeconds()].map(two).join(":")}`;
 }
 
-/** As `parseDuration`, and "0". Throws USAGE. */
+/** As `parseDuration`, from "0" to an hour. Throws USAGE. */
 export function parseGrace(text: string): number {
-  return /^0(ms|s)?$/.test(text.trim()) ? 0 : parseDuration(text);
+  const ms = parseSpan(text);
+  if (ms <= LONGEST_GRACE_MS) return ms;
+  throw new MeshError("USAGE", `expected at most 1h, got ${text}`);
 }
 
-/** As `parseGrace`, and whole days up to ten years, which no timer waits for. Throws USAGE. */
+/** As `parseDuration`, and "0", and whole days up to ten years, which no timer waits for. Throws USAGE. */
 export function parseOverlap(text: string): number {
   const days = /^(\d{1,5})d$/.exec(text.trim())?.[1];
-  if (days === undefined) return parseGrace(text);
+  if (days === undefined) return parseSpan(text);
   if (Number(days) > YEARS_DAYS) throw new MeshError("USAGE", `expected at most ${YEARS_DAYS}d, got ${days}d`);
   return Number(days) * DAY_MS;
+}
+
+function parseSpan(text: string): number {
+  return /^0(ms|s)?$/.test(text.trim()) ? 0 : parseDuration(text);
 }
 
 function two(n: number): string {

@@ -35,7 +35,7 @@ export async function endAll(client: MeshClient, { jobs, nodes }: Status, graceM
   const ofJobs = await Promise.all(jobs.map((job) => endJob(client, job, graceMs)));
   const ofLateJobs = ofJobs.every(({ error }) => error === undefined) ? await endLateJobs(client, graceMs) : [];
   const workers = nodes.filter(({ role }) => role === "worker");
-  const ofNodes = await Promise.all(workers.map((node) => endNode(client, { kind: "node", ...node }, graceMs)));
+  const ofNodes = await Promise.all(workers.map((node) => endNode(client, node, graceMs)));
   return [...ofJobs, ...ofLateJobs, ...ofNodes];
 }
 

@@ -36,6 +36,7 @@ const COMMANDS: Row<CommandModule>[] = [
   { name: "revoke", summary: "take back the certificates of a node", load: () => import("./revoke.ts") },
   { name: "rotate", summary: "replace the CA of the mesh", load: () => import("./rotate.ts") },
   { name: "worker", summary: "lend this host's slots to a mesh", load: () => import("./worker.ts") },
+  { name: "join", summary: "use a mesh from this machine", load: () => import("./join.ts") },
   { name: "coordinator", summary: "be the coordinator of a mesh", load: () => import("./coordinator.ts") },
   { name: "init", summary: "set this folder up for job scripts", load: () => import("./init.ts") },
   { name: "config", summary: "check mesh.toml, print its schema", load: () => import("./config.ts") },

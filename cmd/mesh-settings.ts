@@ -1,5 +1,6 @@
 // What a process of a mesh takes from the nearest mesh.toml, with the defaults where there is none.
 import { findConfig, loadConfig } from "../core/config/mod.ts";
+import { knownMeshes } from "../core/member/known.ts";
 
 export interface MeshSettings {
   /** The name of the mesh. */
@@ -15,11 +16,13 @@ export interface MeshSettings {
   hasHosts: boolean;
 }
 
-/** The name of a mesh that nobody gave one. */
-export const DEFAULT_MESH = "mesh";
+/** The mesh that is meant when nothing names one: the only one this machine knows, or the one it would make. */
+export function defaultMesh(): string {
+  const known = knownMeshes();
+  return known.length === 1 ? known[0]! : "mesh";
+}
 
-const DEFAULTS: MeshSettings = {
-  name: DEFAULT_MESH,
+const DEFAULTS: Omit<MeshSettings, "name"> = {
   file: undefined,
   listen: ["tcp://0.0.0.0:7450"],
   timing: { heartbeatMs: 1_000, suspectAfterMs: 3_000, downAfterMs: 10_000 },
@@ -30,7 +33,7 @@ const DEFAULTS: MeshSettings = {
 /** Throws CONFIG when there is a mesh.toml and it is wrong. `name` goes before what it says. */
 export async function meshSettings(name?: string): Promise<MeshSettings> {
   const file = findConfig();
-  if (!file) return { ...DEFAULTS, name: name ?? DEFAULTS.name };
+  if (!file) return { ...DEFAULTS, name: name ?? defaultMesh() };
   const config = await loadConfig(file);
   const { heartbeatMs, suspectAfterMs, downAfterMs } = config;
   return {

@@ -12,7 +12,7 @@ import * as api from "../core/mod.ts";
 import { MessageType } from "../core/wire/message-types.ts";
 import { UnixTransport } from "../transports/unix/unix-transport.ts";
 import { EXIT } from "./exit.ts";
-import { DEFAULT_MESH } from "./mesh-settings.ts";
+import { defaultMesh } from "./mesh-settings.ts";
 import { NO_MESH } from "./no-mesh.ts";
 import { userName } from "./node-process.ts";
 import { meshOption } from "./options.ts";
@@ -126,7 +126,7 @@ async function settingsHere({ mesh, local }: RunOptions): Promise<LocalSettings>
   const config = file === undefined ? undefined : await loadConfig(file);
   const here = config?.hosts.find((host) => host.provider === "local");
   const others = config?.hosts.some((host) => host.provider !== "local") === true;
-  const name = mesh ?? config?.name ?? DEFAULT_MESH;
+  const name = mesh ?? config?.name ?? defaultMesh();
   const isMeant = !local && (mesh !== undefined || others || isMeshKnown(name));
   return { ...here, ...(isMeant && { mesh: name }) };
 }

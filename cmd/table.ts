@@ -67,7 +67,11 @@ export function printable(text: string): string {
 /** No wider than that, with "..." in place of what is left out. */
 export function cutTo(text: string, width: number | undefined): string {
   if (width === undefined || Bun.stringWidth(text) <= width) return text;
-  return width > 3 ? `${Bun.sliceAnsi(text, 0, width - 3)}...` : Bun.sliceAnsi(text, 0, width);
+  const dots = width > 3 ? "..." : "";
+  const room = width - dots.length;
+  const cut = Bun.sliceAnsi(text, 0, room);
+  // A letter that is two columns wide is taken whole.
+  return (Bun.stringWidth(cut) > room ? Bun.sliceAnsi(text, 0, room - 1) : cut) + dots;
 }
 
 function lay<Row>(column: Column<Row>, rows: readonly Row[]): Laid<Row> {

@@ -1,17 +1,11 @@
 // `mesh worker`: lends this host's slots to the jobs of a mesh, in the foreground, until it is told to end.
-import { readFileSync } from "node:fs";
 import { availableParallelism, hostname } from "node:os";
 import { Command, Option } from "@commander-js/extra-typings";
 import { systemClock } from "../core/clock.ts";
 import { parseSize } from "../core/config/mod.ts";
 import { MeshError } from "../core/errors.ts";
-import { saveCredentials } from "../core/identity/credentials.ts";
-import type { Role } from "../core/identity/names.ts";
-import { joinedFolder } from "../core/identity/state-folder.ts";
-import { parseToken } from "../core/identity/token.ts";
-import { type Access, accessOf, joinedAccess, localAccess } from "../core/member/access.ts";
+import { type Access, joinedAccess, localAccess } from "../core/member/access.ts";
 import { jobViewOf, nodesChanged } from "../core/member/job-view.ts";
-import { joinMesh } from "../core/member/join.ts";
 import { Member } from "../core/member/member.ts";
 import { MessageType } from "../core/wire/message-types.ts";
 import { becomeSubreaper } from "../core/worker/libc.ts";
@@ -19,6 +13,7 @@ import { makeRunFolder, removeRunFolder } from "../core/worker/run-folder.ts";
 import { Worker } from "../core/worker/worker.ts";
 import { TcpTransport } from "../transports/tcp/tcp-transport.ts";
 import { UnixTransport } from "../transports/unix/unix-transport.ts";
+import { joinAs, nameOf, saveRenewed, tokenFrom } from "./joining.ts";
 import { type MeshSettings, meshSettings } from "./mesh-settings.ts";
 import {
   buildName,
@@ -109,7 +104,7 @@ async function run(options: WorkerOptions): Promise<number> {
     log,
     facts: nodeFacts({ slots, tags: options.tag }),
     report: () => machineReport(worker.slotsUsed),
-    save: (credentials) => save(access, credentials),
+    save: (credentials) => saveRenewed(access, credentials),
     changed: (changes) => worker.nodesChanged(nodesChanged(changes, jobViewOf(member.view.nodes()))),
   });
   node.onPeerLost = (peer, error) => {
@@ -120,7 +115,9 @@ async function run(options: WorkerOptions): Promise<number> {
   node.handle(MessageType.shutdown, () => over.resolve("the coordinator"));
   try {
     await listenForSlots(node, unix, folder, (slot) => worker.slotConnected(slot));
-    await member.start();
+    const joined = member.start({ isPatient: true });
+    joined.catch(() => {}); // told by the race, unless the end came first
+    await Promise.race([joined, over.promise]);
     log.info("ready", { name: identity.name, mesh: meshName, slots, listen: member.addresses.join(",") });
     log.info("ending", { by: await over.promise });
   } finally {
@@ -133,7 +130,7 @@ async function run(options: WorkerOptions): Promise<number> {
 
 /** Joins with a token when one is given, else comes back as who joined before, else by the coordinator on this machine. */
 async function accessFor(options: WorkerOptions, settings: MeshSettings, unix: UnixTransport): Promise<Access> {
-  const name = options.name ?? hostname().replace(/[^A-Za-z0-9._-]/g, "-");
+  const name = options.name ?? nameOf(hostname());
   const token = tokenFrom(options.tokenFile);
   if (options.join && token) return await joinAs("worker", name, options.join, token);
   const known = joinedAccess(settings.name, "worker", name);
@@ -146,35 +143,4 @@ async function accessFor(options: WorkerOptions, settings: MeshSettings, unix: U
     ? "a token is needed to join the first time"
     : `no coordinator of the mesh ${settings.name} runs on this machine`;
   throw new MeshError(options.join ? "AUTHENTICATION" : "UNREACHABLE", `${why}: ${how}`);
-}
-
-/** Joins with a token and saves who this node is from now on. */
-export async function joinAs(role: Role, name: string, addresses: string[], token: string): Promise<Access> {
-  const node = await joinMesh({
-    addresses,
-    token: parseToken(token),
-    role,
-    name,
-    transport: new TcpTransport({ credentials: () => undefined }),
-  });
-  const saved = { ...node, coordinators: [...new Set([...addresses, ...node.coordinators])] };
-  saveCredentials(joinedFolder(saved.meshName, name), saved);
-  return accessOf(saved);
-}
-
-function save({ identity, meshName, coordinators }: Access, credentials: Access["identity"]["credentials"]): void {
-  const { meshId, role, name } = identity;
-  saveCredentials(joinedFolder(meshName, name), { meshId, role, name, meshName, coordinators, credentials });
-}
-
-/** The token of the environment or a file; removed from the environment, so that no slot sees it. */
-export function tokenFrom(file: string | undefined): string | undefined {
-  const given = process.env.MESH_TOKEN;
-  delete process.env.MESH_TOKEN;
-  if (file === undefined) return given;
-  try {
-    return readFileSync(file, "utf8").trim();
-  } catch (cause) {
-    throw new MeshError("USAGE", `the token's file ${file} cannot be read: ${(cause as Error).message}`, { cause });
-  }
 }

@@ -18,6 +18,8 @@ export interface Access {
   meshName: string;
   /** Addresses of the coordinator. */
   coordinators: string[];
+  /** Whether it comes from the state folder, where a renewed certificate is to go. */
+  isSaved: boolean;
 }
 
 /** A certificate for a new node of this name, by the coordinator of this machine; undefined when none runs here. */
@@ -33,7 +35,7 @@ export async function localAccess(
   try {
     const joined = await askForCertificate(unix, socket, { publicKey, role, name });
     const { certificatePem, caPem, coordinators } = joined;
-    return { identity: identityFrom({ certificatePem, caPem, keyPem }), meshName, coordinators };
+    return { identity: identityFrom({ certificatePem, caPem, keyPem }), meshName, coordinators, isSaved: false };
   } catch (error) {
     if (isMeshError(error, "UNREACHABLE")) return undefined; // the socket of one that was killed
     throw error;
@@ -57,5 +59,5 @@ export function joinedAccess(meshName: string, role: Role, name?: string): Acces
 
 /** As read from the state folder. */
 export function accessOf({ credentials, meshName, coordinators }: SavedNode): Access {
-  return { identity: identityFrom(credentials), meshName, coordinators };
+  return { identity: identityFrom(credentials), meshName, coordinators, isSaved: true };
 }

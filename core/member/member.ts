@@ -4,7 +4,7 @@ import type { Clock, Timer } from "../clock.ts";
 import type { Certified, Introduced, MembershipUpdate, Revoked } from "../coordinator/answers.ts";
 import type { Register, Report } from "../coordinator/bodies.ts";
 import { type MembershipChange, MembershipView } from "../coordinator/membership-view.ts";
-import { isMeshError, MeshError } from "../errors.ts";
+import { isMeshError, MeshError, type MeshErrorCode } from "../errors.ts";
 import { type Credentials, type Identity, identityFrom } from "../identity/identity.ts";
 import { checkCertified } from "../identity/join.ts";
 import { createKeyPair } from "../identity/keys.ts";
@@ -132,13 +132,16 @@ export class Member {
     }));
   }
 
-  /** Listens and joins. Rejects with the reason when the coordinator cannot be reached or does not want this node. */
-  async start(): Promise<void> {
+  /**
+   * Listens and joins. Rejects with the reason when the coordinator does not want this node, or cannot be reached; with
+   * `isPatient` it is then tried until it can be, or `close`.
+   */
+  async start({ isPatient = false }: { isPatient?: boolean } = {}): Promise<void> {
     const { listen, transport } = this.#options;
     for (const address of listen) {
       this.#listeners.push(await transport.listen(address, (link) => this.#peers.accept(link)));
     }
-    await this.#join();
+    await this.#joinFirst(isPatient);
     await Promise.race([this.#viewed.promise, Bun.sleep(VIEW_LIMIT_MS)]);
     if (this.#options.report) this.#reportLater();
   }
@@ -185,6 +188,25 @@ export class Member {
     this.#peers.to({ node, name, role, addresses: reachable });
   }
 
+  async #joinFirst(isPatient: boolean): Promise<void> {
+    for (;;) {
+      try {
+        return await this.#join();
+      } catch (error) {
+        const isAway = ["UNREACHABLE", "TIMEOUT", "LINK_CLOSED"].some((code) =>
+          isMeshError(error, code as MeshErrorCode),
+        );
+        if (!isPatient || !isAway || this.#closed) throw error;
+        if (this.#tries++ % 30 === 0) this.#options.log.warn("coordinator not reached yet", { error: wordsOf(error) });
+        await new Promise<void>((next) => this.#options.clock.after(this.#retryDelay(), next));
+      }
+    }
+  }
+
+  #retryDelay(): number {
+    return Math.min(RETRY_FIRST_MS * 2 ** Math.min(this.#tries, 10), RETRY_LAST_MS) * (0.5 + Math.random());
+  }
+
   async #join(): Promise<void> {
     const { coordinators, log } = this.#options;
     const limit = { timeoutMs: CONNECT_LIMIT_MS, once: true };
@@ -207,8 +229,9 @@ export class Member {
 
   /** Tries until it works: in between the mesh goes on without its coordinator. */
   #joinAgain(): void {
-    const backoff = Math.min(RETRY_FIRST_MS * 2 ** this.#tries++, RETRY_LAST_MS);
-    this.#options.clock.after(backoff * (0.5 + Math.random()), () => {
+    const delay = this.#retryDelay();
+    this.#tries++;
+    this.#options.clock.after(delay, () => {
       if (this.#closed || this.#isRegistered) return;
       this.#join().catch((error) => {
         if (this.#tries % 10 === 1) this.#options.log.warn("coordinator not reached", { error: wordsOf(error) });

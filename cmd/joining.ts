@@ -1,0 +1,49 @@
+// Joining a mesh with a token, for the commands that do.
+import { readFileSync } from "node:fs";
+import { MeshError } from "../core/errors.ts";
+import { saveCredentials } from "../core/identity/credentials.ts";
+import type { Credentials } from "../core/identity/identity.ts";
+import type { Role } from "../core/identity/names.ts";
+import { joinedFolder } from "../core/identity/state-folder.ts";
+import { parseToken } from "../core/identity/token.ts";
+import { type Access, accessOf } from "../core/member/access.ts";
+import { joinMesh } from "../core/member/join.ts";
+import { TcpTransport } from "../transports/tcp/tcp-transport.ts";
+
+/** The name for a node on the machine of that name. */
+export function nameOf(host: string): string {
+  return host.replace(/[^A-Za-z0-9._-]/g, "-");
+}
+
+/** Joins with a token and saves who this node is from now on. */
+export async function joinAs(role: Role, name: string, addresses: string[], token: string): Promise<Access> {
+  const node = await joinMesh({
+    addresses,
+    token: parseToken(token),
+    role,
+    name,
+    transport: new TcpTransport({ credentials: () => undefined }),
+  });
+  const saved = { ...node, coordinators: [...new Set([...addresses, ...node.coordinators])] };
+  saveCredentials(joinedFolder(saved.meshName, name), saved);
+  return accessOf(saved);
+}
+
+/** Keeps a renewed certificate beside what was saved when the node joined; who never joined by token has nothing there. */
+export function saveRenewed({ identity, meshName, coordinators, isSaved }: Access, credentials: Credentials): void {
+  if (!isSaved) return;
+  const { meshId, role, name } = identity;
+  saveCredentials(joinedFolder(meshName, name), { meshId, role, name, meshName, coordinators, credentials });
+}
+
+/** The token of the environment or a file; removed from the environment, so that no slot sees it. */
+export function tokenFrom(file: string | undefined): string | undefined {
+  const given = process.env.MESH_TOKEN;
+  delete process.env.MESH_TOKEN;
+  if (file === undefined) return given;
+  try {
+    return readFileSync(file, "utf8").trim();
+  } catch (cause) {
+    throw new MeshError("USAGE", `the token's file ${file} cannot be read: ${(cause as Error).message}`, { cause });
+  }
+}
