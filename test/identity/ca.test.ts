@@ -130,7 +130,15 @@ describe("MeshCa.open", () => {
     const old = join(mesh.path, "ca-old.pem");
     await mesh.ca.rotate({ nowMs: NOW });
     const whole = readFileSync(old, "utf8");
-    const damages = ["trusted until tomorrow\n", "text", whole.slice(20), whole.slice(0, 300), whole.slice(0, -100)];
+    const otherKey = whole.replace(/-----BEGIN PRIVATE KEY[^]*/, KEY.keyPem);
+    const damages = [
+      otherKey,
+      "trusted until tomorrow\n",
+      "text",
+      whole.slice(20),
+      whole.slice(0, 300),
+      whole.slice(0, -100),
+    ];
     for (const text of [...damages, whole + whole.slice(0, 200), whole.replace(/until \S+/, "until then")]) {
       writeFileSync(old, text);
       expect(refusalOf("AUTHENTICATION", () => MeshCa.open(mesh.path))).toContain(`${old} is damaged`);
@@ -274,6 +282,14 @@ describe("MeshCa.rotate", () => {
       expect(isOutdated(coordinator.certificate, new Trust(ca.trust(NOW)))).toBe(true);
       expect(isOutdated(worker.certificate, new Trust(ca.trust(NOW)))).toBe(false);
     }
+  });
+
+  it("shows it under the oldest CA that is trusted when several were replaced", async () => {
+    using mesh = await testMesh();
+    const away = new Trust(mesh.ca.trust(NOW));
+    for (const at of [NOW, NOW + HOUR]) await mesh.ca.rotate({ nowMs: at });
+    const coordinator = await nodeOf(mesh.ca, "coordinator", "c", NOW + HOUR);
+    expect(verifyCertificate(coordinator.certificate, away, NOW + HOUR).name).toBe("c");
   });
 
   it.each([90 * DAY, 7 * DAY, HOUR, 60_000])(

@@ -1,5 +1,6 @@
 // State under kill -9, at moments a seed chooses: what is read afterwards is always whole.
 import { statSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { MeshCa } from "../../core/identity/ca.ts";
 import { loadCredentials } from "../../core/identity/credentials.ts";
@@ -15,7 +16,7 @@ const SEED = 20_261_124;
 
 /** Starts the writer, and kills it after so many turns of this process's loop once it changes things. */
 async function changeAndKill(what: string, place: Folder, turns: number): Promise<void> {
-  const writer = Bun.spawn([process.execPath, `${import.meta.dirname}/writer.ts`, what, place.path], {
+  const writer = Bun.spawn([process.execPath, fileURLToPath(import.meta.resolve("./writer.ts")), what, place.path], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   const reader = writer.stdout.getReader();
