@@ -130,7 +130,7 @@ describe("MeshCa.open", () => {
     const old = join(mesh.path, "ca-old.pem");
     await mesh.ca.rotate({ nowMs: NOW });
     const whole = readFileSync(old, "utf8");
-    const otherKey = whole.replace(/-----BEGIN PRIVATE KEY[^]*/, KEY.keyPem);
+    const otherKey = whole.replace(/-----BEGIN PRIVATE KEY.*/s, KEY.keyPem);
     const damages = [
       otherKey,
       "trusted until tomorrow\n",
