@@ -371,10 +371,14 @@ export class DialerHandshake implements Receiver {
     const challenge = readChallenge(this.#context.codec, bytes, start, end);
     agreeOn(this.#context.dialect, challenge);
     const { tls } = this.#end.link;
+    const { node } = this.#expect;
+    if (node !== undefined && node !== challenge.node) {
+      throw new Refusal("IDENTITY", `node ${node} was dialed and node ${challenge.node} answered`);
+    }
     if (tls) {
       // Who it is stands in its certificate already: the wrong one is not even greeted.
       if (!tls.peerCertificate) throw new Refusal("CERTIFICATE", "it showed no certificate");
-      this.#checkMeant(checkCertificate(this.#context, this.#end.link, tls.peerCertificate), challenge.node);
+      this.#checkMeant(checkCertificate(this.#context, this.#end.link, tls.peerCertificate));
     }
     this.#challenge = challenge;
     this.#events.challenged(challenge);
@@ -388,7 +392,7 @@ export class DialerHandshake implements Receiver {
     const tlsLeaf = link.tls?.peerCertificate;
     const transcript = welcomeTranscript({ ...signed, nonce: this.#nonce, tlsLeaf }, greetingHash);
     checkSignature(context, signed, transcript, identity.name);
-    this.#checkMeant(identity, signed.fields.node);
+    this.#checkMeant(identity);
     if (signed.fields.node !== this.#challenge!.node) {
       throw new Refusal(
         "IDENTITY",
@@ -400,16 +404,13 @@ export class DialerHandshake implements Receiver {
     this.#timer.cancel();
   }
 
-  #checkMeant({ name, role }: VerifiedIdentity, node: number): void {
+  #checkMeant({ name, role }: VerifiedIdentity): void {
     const expect = this.#expect;
     if (expect.name !== undefined && expect.name !== name) {
       throw new Refusal("IDENTITY", `${expect.name} was dialed and ${name} answered`);
     }
     if (expect.role !== undefined && expect.role !== role) {
       throw new Refusal("IDENTITY", `a ${expect.role} was dialed, and ${name} is a ${role}`);
-    }
-    if (expect.node !== undefined && expect.node !== node) {
-      throw new Refusal("IDENTITY", `node ${expect.node} was dialed and node ${node} (${name}) answered`);
     }
   }
 

@@ -53,6 +53,11 @@ export class Outgoing {
     return this.acked === this.#store.frames;
   }
 
+  /** Somebody waits for `onRoom`, which only a link can bring. */
+  get wantsRoom(): boolean {
+    return this.#wantsRoom;
+  }
+
   /** The link has got everything. */
   get isSent(): boolean {
     return this.#link !== undefined && this.#sent === this.#store.frames;

@@ -450,7 +450,7 @@ export class Session implements Link {
 
   /** Whether a link that is gone has to be replaced now. */
   get #needsLink(): boolean {
-    return !this.#options.isLazy || !this.#out.isSettled;
+    return !this.#options.isLazy || !this.#out.isSettled || this.#out.wantsRoom;
   }
 
   // Ways out.
@@ -589,7 +589,7 @@ export class Session implements Link {
 
   /** Nothing went over a lane that is made when it is needed, for long enough. */
   get #isIdle(): boolean {
-    if (this.#busyFrames !== this.#out.frames + this.received || !this.#out.isSettled) this.#markBusy();
+    if (this.#busyFrames !== this.#out.frames + this.received || this.#needsLink) this.#markBusy();
     return this.#options.clock.now() - this.#busyAt >= this.#options.idleAfterMs;
   }
 
