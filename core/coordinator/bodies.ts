@@ -2,7 +2,7 @@
 // types and loads nothing. What the coordinator answers is in answers.ts.
 import * as z from "zod";
 import { ROLES } from "../identity/names.ts";
-import { bytes, duration, measure, moment, name, nodeId, text, whole } from "./checks.ts";
+import { bytes, duration, measure, moment, name, nodeId, text, whole, words } from "./checks.ts";
 
 export type * from "./answers.ts";
 
@@ -71,7 +71,7 @@ export const certify = z.object({
 export type Certify = z.infer<typeof certify>;
 
 const progress = z.object({
-  label: text(1_000),
+  label: words(1_000),
   done: measure(2 ** 53),
   total: z.exactOptional(measure(2 ** 53)),
   running: measure(2 ** 53),
@@ -83,11 +83,12 @@ const progress = z.object({
 export const beginJob = z.object({
   /** The number it has: from the command that submitted it, or from before a restart. */
   job: z.exactOptional(whole(1, 2 ** 48)),
-  name: text(255),
-  script: text(4_096),
-  user: text(255),
+  name: words(255),
+  script: words(4_096),
+  user: words(255),
   /** The machine's own name. */
-  host: text(255),
+  host: words(255),
+  /** By its own clock; for a job the coordinator does not know any more. */
   startedAt: moment(),
   detached: z.boolean(),
 });
@@ -104,7 +105,7 @@ export type JobProgress = z.infer<typeof jobProgress>;
 /** head -> coordinator, request: its job is over. */
 export const endJob = z.object({
   exitCode: whole(-1, 255),
-  cause: z.exactOptional(text(4_096)),
+  cause: z.exactOptional(words(4_096)),
   /** It was ended by order of its user. */
   killed: z.exactOptional(z.boolean()),
   nodes: z.exactOptional(names),

@@ -2,12 +2,15 @@
 import * as z from "zod";
 import { MeshError, type MeshErrorCode } from "../errors.ts";
 
-/** Text for people: no control characters but white space. */
+/** Text without control characters. */
 export const text = (longest: number) =>
   z
     .string()
     .max(longest)
-    .regex(/^[^\p{Cc}]*$/u, "control characters");
+    .regex(/^\P{Cc}*$/u, "control characters");
+/** Words for people, from who knows where: cut, and without what would steer a terminal. No job is refused for its words. */
+export const words = (longest: number) =>
+  z.string().transform((value) => value.slice(0, longest).replace(/[^\n\t\P{Cc}]/gu, "\ufffd"));
 export const name = () => z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,62}$/, "not a name");
 export const whole = (min: number, max: number) => z.int().min(min).max(max);
 export const measure = (max: number) => z.number().min(0).max(max);

@@ -213,7 +213,9 @@ export class Jobs {
     const isFree = wanted !== undefined && wanted <= this.#last + NUMBERS_AHEAD && !this.#isKnown(wanted);
     const job = isFree ? wanted : this.#last + 1;
     this.#last = Math.max(this.#last, job);
-    return this.#track({ ...record, job });
+    // Both ends of a job by one clock, where that can be.
+    const now = this.#options.wallMs();
+    return this.#track({ ...record, job, startedAt: isFree ? Math.min(record.startedAt, now) : now });
   }
 
   #isKnown(job: number): boolean {

@@ -10,7 +10,9 @@ import { until } from "../support/until.ts";
 import { rejection, submitBody, TestCoordinator, tempFolder } from "./support.ts";
 
 const disk = tempFolder();
-const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=2m,mode=0700", "tmpfs", disk.path], { encoding: "utf8" });
+const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=2m,mode=0700", "tmpfs", disk.path], {
+  encoding: "utf8",
+});
 const canMount = mounted.status === 0;
 if (!canMount) console.log(`skipped: no tmpfs can be mounted here: ${mounted.stderr ?? mounted.error?.message}`);
 

@@ -123,7 +123,13 @@ describe("LogWriter and LogReader", () => {
       outputOf("bad\n", { host: "gpu1", seat: 1, stream: "stderr" }),
       outputOf("two\n", { host: "gpu2", seat: 1 }),
     ]);
-    const texts = [{ host: "gpu1" }, { seat: 0 }, { stream: "stderr" as const }, { host: "gpu2", seat: 1 }, { host: "x" }];
+    const texts = [
+      { host: "gpu1" },
+      { seat: 0 },
+      { stream: "stderr" as const },
+      { host: "gpu2", seat: 1 },
+      { host: "x" },
+    ];
     expect(await Promise.all(texts.map((filter) => readAll(folder.path, undefined, filter)))).toEqual([
       "one\nbad\n",
       "script\n",
@@ -252,7 +258,10 @@ describe("LogWriter and LogReader", () => {
     await writer.close();
     appendFileSync(join(folder.path, "0.log"), Buffer.alloc(100, 0xff));
     const reader = new LogReader(folder.path);
-    await expect(reader.next()).rejects.toMatchObject({ code: "STORAGE", message: expect.stringMatching(/is damaged: .* in file 0 at \d+/) });
+    await expect(reader.next()).rejects.toMatchObject({
+      code: "STORAGE",
+      message: expect.stringMatching(/is damaged: .* in file 0 at \d+/),
+    });
     await reader.close();
   });
 });

@@ -17,7 +17,14 @@ describe("JobStore", () => {
     using folder = tempFolder();
     const path = join(folder.path, "jobs.sqlite");
     const full = record(2, {
-      ...{ detached: true, state: "failed", exitCode: 137, cause: "é 'quoted'", endedAt: START + 0.5, nodes: ["a", "b"] },
+      ...{
+        detached: true,
+        state: "failed",
+        exitCode: 137,
+        cause: "é 'quoted'",
+        endedAt: START + 0.5,
+        nodes: ["a", "b"],
+      },
       progress: { label: "map", done: 1, total: 2, running: 1, ratePerS: 0.5 },
     });
     const store = new JobStore(path);
@@ -76,7 +83,10 @@ describe("JobStore", () => {
     bytes.fill(0x5a, 8_192, 20_000);
     writeFileSync(path, bytes);
     expect(() => new JobStore(path)).toThrow(
-      expect.objectContaining({ code: "STORAGE", message: expect.stringMatching(/is damaged .*nothing in it was changed/) }),
+      expect.objectContaining({
+        code: "STORAGE",
+        message: expect.stringMatching(/is damaged .*nothing in it was changed/),
+      }),
     );
     expect(readFileSync(path)).toEqual(bytes);
   });
@@ -90,7 +100,9 @@ describe("JobStore", () => {
     const newer = new Database(path);
     newer.run("PRAGMA user_version = 7");
     newer.close();
-    expect(() => new JobStore(path)).toThrow(/written by a newer mesh \(schema 7, this build knows 1\): start that build/);
+    expect(() => new JobStore(path)).toThrow(
+      /written by a newer mesh \(schema 7, this build knows 1\): start that build/,
+    );
     const check = new Database(path);
     expect(check.query("SELECT job FROM jobs").all()).toEqual([{ job: 1 }]);
     check.close();

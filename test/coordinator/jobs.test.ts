@@ -1,11 +1,14 @@
 import { Database } from "bun:sqlite";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { JobRecord } from "../../core/coordinator/answers.ts";
+import { JobStore } from "../../core/coordinator/job-store.ts";
 import { MessageType } from "../../core/wire/message-types.ts";
+import { until } from "../support/until.ts";
 import { rejection, START, settled, submitBody, TestCoordinator, type TestNode, tempFolder } from "./support.ts";
 
-const jobsOf = (mesh: TestCoordinator, asker: TestNode) =>
+const jobsOf = (asker: TestNode) =>
   asker.ask<{ jobs: JobRecord[] }>(MessageType.jobs, {}).then(({ jobs }) => jobs.map(summary));
 const summary = ({ job, state, exitCode, cause }: JobRecord) => ({ job, state, exitCode, cause });
 
@@ -14,13 +17,17 @@ describe("Coordinator: jobs", () => {
     using folder = tempFolder();
     await using mesh = new TestCoordinator({ folder: folder.path });
     const user = await mesh.join("ann", "client");
-    const heads = [await mesh.join("run-1", "head"), await mesh.join("run-2", "head"), await mesh.join("run-3", "head")];
+    const heads = [
+      await mesh.join("run-1", "head"),
+      await mesh.join("run-2", "head"),
+      await mesh.join("run-3", "head"),
+    ];
     expect(await Promise.all(heads.map((head) => head.begin()))).toEqual([{ job: 1 }, { job: 2 }, { job: 3 }]);
     mesh.clock.advance(5_000);
     await heads[0]!.ask(MessageType.endJob, { exitCode: 0, nodes: ["gpu1", "gpu2"] });
     await heads[1]!.ask(MessageType.endJob, { exitCode: 3, cause: "the script threw" });
     await heads[2]!.ask(MessageType.endJob, { exitCode: 130, killed: true });
-    expect(await jobsOf(mesh, user)).toEqual([
+    expect(await jobsOf(user)).toEqual([
       { job: 3, state: "killed", exitCode: 130, cause: null },
       { job: 2, state: "failed", exitCode: 3, cause: "the script threw" },
       { job: 1, state: "done", exitCode: 0, cause: null },
@@ -39,6 +46,26 @@ describe("Coordinator: jobs", () => {
     expect([await head.begin(), await head.begin()]).toEqual([{ job: 1 }, { job: 1 }]);
   });
 
+  it("X12: a head's clock is not asked: both ends of a job are by the coordinator's", async () => {
+    using folder = tempFolder();
+    await using mesh = new TestCoordinator({ folder: folder.path });
+    const head = await mesh.join("run-1", "head");
+    await head.begin({ startedAt: START + 3_600_000 });
+    expect(mesh.coordinator.status.jobs).toMatchObject([{ startedAt: START }]);
+  });
+
+  it("no job is refused for its words: they are cut, and steer no terminal", async () => {
+    using folder = tempFolder();
+    await using mesh = new TestCoordinator({ folder: folder.path });
+    const user = await mesh.join("ann", "client");
+    const head = await mesh.join("run-1", "head");
+    expect(await head.begin({ name: "a\u001b[2Jb", script: "/x".repeat(5_000) })).toEqual({ job: 1 });
+    const [running] = mesh.coordinator.status.jobs;
+    expect([running?.name, running?.script.length]).toEqual(["a\ufffd[2Jb", 4_096]);
+    await head.ask(MessageType.endJob, { exitCode: 1, cause: `two\nlines\u0007${"!".repeat(9_000)}` });
+    expect((await jobsOf(user))[0]?.cause).toMatch(/^two\nlines\ufffd!{4086}$/);
+  });
+
   it("X33: the first end counts; what comes again, late or from another head changes nothing", async () => {
     using folder = tempFolder();
     await using mesh = new TestCoordinator({ folder: folder.path });
@@ -49,7 +76,7 @@ describe("Coordinator: jobs", () => {
     await head.ask(MessageType.endJob, { exitCode: 0 });
     expect(await head.ask(MessageType.endJob, { exitCode: 1, cause: "again" })).toEqual({ job: 1 });
     await other.ask(MessageType.endJob, { job: 1, exitCode: 2 });
-    expect(await jobsOf(mesh, user)).toMatchObject([
+    expect(await jobsOf(user)).toMatchObject([
       { job: 2, state: "failed", exitCode: 2 },
       { job: 1, state: "done", exitCode: 0 },
     ]);
@@ -70,7 +97,7 @@ describe("Coordinator: jobs", () => {
     head.crash();
     await settled();
     mesh.clock.advance(10_000);
-    expect(await jobsOf(mesh, user)).toMatchObject([
+    expect(await jobsOf(user)).toMatchObject([
       { job: 1, state: "lost", cause: expect.stringMatching(/its head, run-1, went away: .*it crashed/) },
     ]);
   });
@@ -84,7 +111,7 @@ describe("Coordinator: jobs", () => {
     head.leave();
     await settled();
     mesh.clock.advance(100);
-    expect((await jobsOf(mesh, user))[0]).toMatchObject({
+    expect((await jobsOf(user))[0]).toMatchObject({
       state: "lost",
       cause: "its head, run-1, went away without a word of the job",
     });
@@ -101,13 +128,13 @@ describe("Coordinator: jobs", () => {
     }
     await settled();
     mesh.clock.advance(10_000);
-    expect((await jobsOf(mesh, user)).map(({ state }) => state)).toEqual(["lost", "lost"]);
+    expect((await jobsOf(user)).map(({ state }) => state)).toEqual(["lost", "lost"]);
     mesh.connect(first);
     mesh.connect(second);
     expect(await first.begin({ job: 1 })).toEqual({ job: 1 });
     expect(mesh.coordinator.status.jobs.map(({ job, state }) => [job, state])).toEqual([[1, "running"]]);
     await second.ask(MessageType.endJob, { exitCode: 4 });
-    expect((await jobsOf(mesh, user)).map(({ state }) => state)).toEqual(["failed", "running"]);
+    expect((await jobsOf(user)).map(({ state }) => state)).toEqual(["failed", "running"]);
   });
 
   it("a head cannot take another's job by its number: it gets one of its own", async () => {
@@ -133,7 +160,10 @@ describe("Coordinator: jobs", () => {
     expect((await kill(3)).message).toBe("there is no job 3: none has run yet; mesh jobs lists them");
     const head = await mesh.join("run-1", "head");
     await head.begin();
-    expect(await kill("prims")).toMatchObject({ code: "USAGE", message: 'there is no job "prims"; did you mean "primes"?' });
+    expect(await kill("prims")).toMatchObject({
+      code: "USAGE",
+      message: 'there is no job "prims"; did you mean "primes"?',
+    });
     expect((await kill(3)).message).toBe("there is no job 3: the last one is 1; mesh jobs lists them");
   });
 });
@@ -165,7 +195,7 @@ describe("Coordinator: restart", () => {
     const next = await after.join("run-2", "head");
     expect(await next.begin()).toEqual({ job: 2 });
     const user = await after.join("ann", "client");
-    expect((await jobsOf(after, user)).map(({ state }) => state)).toEqual(["running", "done"]);
+    expect((await jobsOf(user)).map(({ state }) => state)).toEqual(["running", "done"]);
   });
 
   it("X3: a job whose head does not come back within 15 s is lost; a node that does not, is gone", async () => {
@@ -185,11 +215,11 @@ describe("Coordinator: restart", () => {
     after.clock.advance(14_999);
     await settled();
     expect(worker.names).toEqual(["coordinator", "gpu1", "gpu2", "run-1"]);
-    expect((await jobsOf(after, user))[0]?.state).toBe("running");
+    expect((await jobsOf(user))[0]?.state).toBe("running");
     after.clock.advance(1);
     await settled();
     expect(worker.names).toEqual(["coordinator", "gpu1"]);
-    expect(await jobsOf(after, user)).toEqual([
+    expect(await jobsOf(user)).toEqual([
       {
         ...{ job: 1, state: "lost", exitCode: null },
         cause: "its head did not come back after the coordinator's restart",
@@ -209,22 +239,37 @@ describe("Coordinator: restart", () => {
 });
 
 describe("Coordinator: history", () => {
-  it("keeps the last 1,000 jobs and those that run", async () => {
+  it("keeps the last 1,000 jobs and those that run; logs go with their jobs", async () => {
     using folder = tempFolder();
-    await using mesh = new TestCoordinator({ folder: folder.path });
-    const user = await mesh.join("ann", "client");
-    const first = await mesh.join("run-1", "head");
+    const mesh = new TestCoordinator({ folder: folder.path });
+    const [first, second] = [await mesh.join("run-1", "head"), await mesh.join("run-2", "head")];
     await first.begin();
-    const head = await mesh.join("run-2", "head");
-    for (let i = 0; i < 1_005; i++) {
-      await head.begin();
-      if (i === 0) await head.print("gone with its job\n");
-      await head.ask(MessageType.endJob, { exitCode: 0 });
-    }
-    const { jobs } = await user.ask<{ jobs: JobRecord[] }>(MessageType.jobs, { limit: 1_000 });
-    expect([jobs.length, jobs[0]?.job, jobs.at(-1)?.job]).toEqual([1_000, 1_006, 7]);
+    await second.begin();
+    await second.print("gone with its job\n");
+    await second.ask(MessageType.endJob, { exitCode: 0 });
+    const running = mesh.coordinator.status.jobs[0]!;
+    const log = join(folder.path, "logs", "2");
+    await mesh.coordinator.close();
+    const store = new JobStore(join(folder.path, "jobs.sqlite"));
+    for (let job = 3; job <= 1_002; job++) store.save({ ...running, job, state: "done" });
+    store.close();
+
+    await using again = new TestCoordinator({ folder: folder.path }, mesh.clock, 17);
+    const user = await again.join("ann", "client");
+    again.connect(first);
+    await first.begin({ job: 1 });
+    const list = async () => {
+      const { jobs } = await user.ask<{ jobs: JobRecord[] }>(MessageType.jobs, { limit: 1_000 });
+      return [jobs.length, jobs[0]?.job, jobs.at(-1)?.job];
+    };
+    expect(existsSync(log)).toBe(true);
+    const next = await again.join("run-3", "head");
+    await next.begin();
+    await next.ask(MessageType.endJob, { exitCode: 0 });
+    expect(await list()).toEqual([1_000, 1_003, 4]);
+    await until(() => !existsSync(log), { what: "the log to be removed" });
     expect((await rejection(user.ask(MessageType.logs, { job: 2, reader: 1, follow: false }))).code).toBe("USAGE");
-    expect(mesh.coordinator.status.jobs.map(({ job }) => job)).toEqual([1]);
+    expect(again.coordinator.status.jobs.map(({ job }) => job)).toEqual([1]);
     await first.ask(MessageType.endJob, { exitCode: 0 });
     expect((await rejection(user.ask(MessageType.logs, { job: 1, reader: 1, follow: false }))).code).toBe("USAGE");
   });
@@ -246,7 +291,7 @@ describe("Coordinator: history", () => {
       { job: 2, state: "running" },
       { job: 1, state: "done" },
     ];
-    expect(await jobsOf(mesh, user)).toMatchObject(expected);
+    expect(await jobsOf(user)).toMatchObject(expected);
     expect(other.query("SELECT * FROM jobs").all()).toEqual([]);
     other.run("ROLLBACK");
     mesh.clock.advance(5_000);

@@ -48,7 +48,13 @@ describe("Membership", () => {
     membership.leave(7);
     membership.setState(8, "suspect");
     membership.setState(9, "up");
-    expect(membership.takeUpdate()).toEqual({ version: 2, settling: true, nodes: [], gone: [7], states: [[8, "suspect"]] });
+    expect(membership.takeUpdate()).toEqual({
+      version: 2,
+      settling: true,
+      nodes: [],
+      gone: [7],
+      states: [[8, "suspect"]],
+    });
   });
 
   it("remembers who went down, until they are back, and no more than 256 of them", () => {
@@ -70,8 +76,12 @@ describe("MembershipView", () => {
 
   it("F12: tells who came online, changed and went offline", () => {
     const view = new MembershipView();
-    const kinds = (changes: ReturnType<MembershipView["apply"]>) => changes?.map(({ kind, node }) => `${node.name} ${kind}`);
-    expect(kinds(view.apply(16, update(1, { full: true, nodes: [info(1), info(2)] })))).toEqual(["n1 online", "n2 online"]);
+    const kinds = (changes: ReturnType<MembershipView["apply"]>) =>
+      changes?.map(({ kind, node }) => `${node.name} ${kind}`);
+    expect(kinds(view.apply(16, update(1, { full: true, nodes: [info(1), info(2)] })))).toEqual([
+      "n1 online",
+      "n2 online",
+    ]);
     expect(kinds(view.apply(16, update(2, { nodes: [info(2), info(3)], states: [[1, "suspect"]] })))).toEqual([
       "n3 online",
       "n1 changed",
@@ -119,27 +129,30 @@ describe("MembershipView", () => {
     expect(view.apply(17, update(2, { gone: [1] }))).toBeUndefined();
   });
 
-  it.each([1, 2, 3])("F15: after any changes and any loss of updates, asking once makes it whole again (seed %d)", (seed) => {
-    const random = randomOf(seed);
-    const membership = new Membership();
-    const view = new MembershipView();
-    view.apply(16, membership.full());
-    let node = 0;
-    for (let step = 0; step < 400; step++) {
-      const name = `n${Math.floor(random() * 20)}`;
-      const known = membership.byName(name);
-      if (!known || random() < 0.3) membership.join(info(++node, name), dead);
-      else if (random() < 0.5) membership.leave(known.node);
-      else membership.setState(known.node, random() < 0.5 ? "suspect" : "up");
-      const news = random() < 0.5 ? membership.takeUpdate() : undefined;
-      if (!news || random() < 0.2) continue; // not told yet, or lost on the way
-      if (!view.apply(16, news)) view.apply(16, membership.full());
-    }
-    membership.settle();
-    membership.takeUpdate();
-    view.apply(16, membership.full());
-    const byNode = (nodes: Iterable<NodeInfo>) => [...nodes].sort((a, b) => a.node - b.node);
-    expect(byNode(view.nodes())).toEqual(byNode(membership.nodes()));
-    expect(view.nodes().every(({ node: each, name }) => view.byName(name)?.node === each)).toBe(true);
-  });
+  it.each([1, 2, 3])(
+    "F15: after any changes and any loss of updates, asking once makes it whole again (seed %d)",
+    (seed) => {
+      const random = randomOf(seed);
+      const membership = new Membership();
+      const view = new MembershipView();
+      view.apply(16, membership.full());
+      let node = 0;
+      for (let step = 0; step < 400; step++) {
+        const name = `n${Math.floor(random() * 20)}`;
+        const known = membership.byName(name);
+        if (!known || random() < 0.3) membership.join(info(++node, name), dead);
+        else if (random() < 0.5) membership.leave(known.node);
+        else membership.setState(known.node, random() < 0.5 ? "suspect" : "up");
+        const news = random() < 0.5 ? membership.takeUpdate() : undefined;
+        if (!news || random() < 0.2) continue; // not told yet, or lost on the way
+        if (!view.apply(16, news)) view.apply(16, membership.full());
+      }
+      membership.settle();
+      membership.takeUpdate();
+      view.apply(16, membership.full());
+      const byNode = (nodes: Iterable<NodeInfo>) => [...nodes].sort((a, b) => a.node - b.node);
+      expect(byNode(view.nodes())).toEqual(byNode(membership.nodes()));
+      expect(view.nodes().every(({ node: each, name }) => view.byName(name)?.node === each)).toBe(true);
+    },
+  );
 });

@@ -205,7 +205,13 @@ describe("Coordinator: status", () => {
     using folder = tempFolder();
     await using mesh = new TestCoordinator({ folder: folder.path });
     await mesh.join("gpu1");
-    expect(mesh.coordinator.status.nodes[1]).toMatchObject({ used: 0, load: null, memory: null, path: null, peers: [] });
+    expect(mesh.coordinator.status.nodes[1]).toMatchObject({
+      used: 0,
+      load: null,
+      memory: null,
+      path: null,
+      peers: [],
+    });
   });
 });
 
@@ -220,7 +226,10 @@ describe("Coordinator: introductions", () => {
     await settled();
     const introduction = { node: a.id, name: "a", role: "worker", addresses: ["tcp://10.0.0.1:5"] };
     expect(b.of(MessageType.introduce)).toEqual([introduction, introduction]);
-    expect(await rejection(ask("bb"))).toMatchObject({ code: "USAGE", message: 'there is no node "bb"; did you mean "b"?' });
+    expect(await rejection(ask("bb"))).toMatchObject({
+      code: "USAGE",
+      message: 'there is no node "bb"; did you mean "b"?',
+    });
     expect(await rejection(ask(77))).toMatchObject({ code: "UNREACHABLE" });
   });
 });
@@ -266,8 +275,8 @@ describe("Coordinator: who asks, and what", () => {
     ["a role nobody has", MessageType.issueToken, { role: "coordinator" }, "USAGE"],
     ["slots beyond all", MessageType.register, { slots: 1e9 }, "PROTOCOL"],
     ["text instead of numbers", MessageType.report, { slotsUsed: "many" }, "PROTOCOL"],
-    ["control characters", MessageType.beginJob, { ...beginBody, name: "a\u001b[2Jb" }, "PROTOCOL"],
-    ["a name of 10 KB", MessageType.beginJob, { ...beginBody, name: "a".repeat(10_000) }, "PROTOCOL"],
+    ["control characters", MessageType.logs, { job: 1, reader: 1, follow: true, host: "a\u001b[2Jb" }, "USAGE"],
+    ["a name of 1 KB", MessageType.killNode, { name: "a".repeat(1_000) }, "USAGE"],
     ["NaN", MessageType.beginJob, { ...beginBody, startedAt: Number.NaN }, "PROTOCOL"],
     ["a log with the record of nobody", MessageType.jobLog, { records: [{}] }, "PROTOCOL"],
     ["over its bytes", MessageType.status, { a: "x".repeat(20_000) }, "FRAME_TOO_LARGE"],
@@ -292,7 +301,12 @@ describe("Coordinator: who asks, and what", () => {
   it("keys that are not known are left out: newer nodes are understood", async () => {
     using folder = tempFolder();
     await using mesh = new TestCoordinator({ folder: folder.path });
-    const worker = await mesh.join("gpu1", "worker", { colour: "blue", node: 5, name: "other", role: "client" } as never);
+    const worker = await mesh.join("gpu1", "worker", {
+      colour: "blue",
+      node: 5,
+      name: "other",
+      role: "client",
+    } as never);
     const [, info] = mesh.coordinator.status.nodes;
     expect(info).toMatchObject({ node: worker.id, name: "gpu1", role: "worker" });
     expect(info).not.toHaveProperty("colour");

@@ -30,9 +30,9 @@ describe("Coordinator: submitJob", () => {
     expect(started).toEqual([[jobFolder, job]]);
     const files = readdirSync(jobFolder).sort();
     expect(files).toEqual(["driver.js", "job.json", "worker.js"]);
-    expect([jobFolder, ...files.map((file) => join(jobFolder, file))].map((path) => statSync(path).mode & 0o777)).toEqual(
-      [0o700, 0o600, 0o600, 0o600],
-    );
+    expect(
+      [jobFolder, ...files.map((file) => join(jobFolder, file))].map((path) => statSync(path).mode & 0o777),
+    ).toEqual([0o700, 0o600, 0o600, 0o600]);
     expect(readFileSync(join(jobFolder, "driver.js"), "utf8")).toBe("driver code");
     expect(JSON.parse(readFileSync(join(jobFolder, "job.json"), "utf8"))).toEqual(job);
 
