@@ -83,7 +83,7 @@ function notLocked(folder: string, cause: unknown): MeshError {
   }
   const pid = pidOfOther(folder);
   const who = pid === undefined ? "another process" : `process ${pid}`;
-  const message = `a coordinator already uses ${folder}: ${who}; use that one, or end it first (mesh kill --coordinator, or kill ${pid ?? "it"})`;
+  const message = `a coordinator already uses ${folder}: ${who}; use that one, or end it first: mesh kill coordinator`;
   return new MeshError("USAGE", message, { cause });
 }
 
