@@ -19,7 +19,7 @@ const TAGS = new Set([
   ...[27, 28, 29], // RegExp, shared values and references to them
   ...[64, 68, 69, 70, 71, 72, 77, 78, 79, 85, 86], // typed arrays, little-endian (RFC 8746)
   ...[258, 259], // Set, Map
-  ...[19781, 19782, 19783, 19784, 19785], // mesh's own, see codec.ts
+  ...[19781, 19782, 19783, 19784, 19785, 19786], // mesh's own, see codec.ts
 ]);
 
 /** A decoder's work on a large integer grows with the square of its length. */

@@ -5,7 +5,16 @@ import { addExtension, Encoder } from "cbor-x/encode";
 import { MeshError } from "../errors.ts";
 import { checkCbor } from "./cbor-check.ts";
 import { checkSharing, SharedValues, TAG_REFERENCE, TAG_SHARED, Unfinished } from "./shared-values.ts";
-import { type AnyFunction, emptyRegistry, type TravelRegistry } from "./travel.ts";
+import {
+  type AnyFunction,
+  emptyRegistry,
+  HANDLE,
+  type Handle,
+  type HandleWire,
+  isHandle,
+  type ReviveHandle,
+  type TravelRegistry,
+} from "./travel.ts";
 
 /** Tags of mesh's own forms; append only. Unassigned at IANA, and read by mesh alone. */
 const TAG_INSTANCE = 19781;
@@ -13,6 +22,7 @@ const TAG_ERROR = 19782;
 const TAG_FUNCTION = 19783;
 const TAG_URL = 19784;
 const TAG_VIEW = 19785;
+const TAG_HANDLE = 19786;
 
 const OPTIONS = {
   structuredClone: true, // cycles and shared references
@@ -36,6 +46,7 @@ const ERRORS: Record<string, ErrorConstructor> = {
 
 // The codec in use by the call under way: cbor-x's extensions are global, calls are not nested.
 let registry: TravelRegistry = emptyRegistry;
+let handles: ReadonlyMap<string, ReviveHandle> = new Map();
 let shared: SharedValues | undefined;
 let source: Uint8Array = new Uint8Array(0);
 // Set while a value that holds functions is encoded: one for all of it, so that what is the same stays the same.
@@ -43,6 +54,8 @@ let boxer: Boxer | undefined;
 
 /** Encodes and decodes values. One per process and job; cheap to make. */
 export class Codec {
+  /** How handles that arrive are made again, by their kind. */
+  readonly handles = new Map<string, ReviveHandle>();
   readonly #encoder = new Encoder(OPTIONS);
   readonly #decoder = new Decoder(OPTIONS);
   readonly #registry: TravelRegistry;
@@ -70,7 +83,9 @@ export class Codec {
   /** The value of bytes from a process of the same job. Throws PROTOCOL when they are no CBOR. */
   decode(bytes: Uint8Array): unknown {
     const before = registry;
+    const handlesBefore = handles;
     registry = this.#registry;
+    handles = this.handles;
     shared = undefined;
     source = bytes;
     try {
@@ -84,6 +99,7 @@ export class Codec {
       });
     } finally {
       registry = before;
+      handles = handlesBefore;
       shared = undefined;
     }
   }
@@ -216,6 +232,10 @@ class Boxer {
     }
     if (value instanceof URL) return value;
     if (value instanceof Error) return value; // see travelsOrText
+    if (isHandle(value)) {
+      at(path, () => value[HANDLE]());
+      return value;
+    }
     const description = this.#registry.describeInstance(value);
     if (!description) throw new MeshError("CANNOT_TRAVEL", `${path}: ${refusal(value)}`);
     this.#copies.set(value, value);
@@ -280,7 +300,8 @@ function isPlain(value: object): boolean {
 
 function handlesAsInstance(value: object): boolean {
   if (CARRIED.has(value.constructor) || isPlain(value)) return false;
-  return !(value instanceof Error || value instanceof URL || value instanceof FunctionBox || isView(value));
+  if (value instanceof Error || value instanceof URL || value instanceof FunctionBox || isView(value)) return false;
+  return !isHandle(value);
 }
 
 function isView(value: object): boolean {
@@ -459,5 +480,16 @@ extension<ArrayBufferView | ArrayBuffer, [string, Uint8Array]>(
   ([name, bytes]) => {
     const buffer = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer;
     return NATIVE_VIEWS[name]?.(buffer) ?? bytes;
+  },
+);
+
+extension<Handle, HandleWire>(
+  TAG_HANDLE,
+  isHandle,
+  (handle) => handle[HANDLE](),
+  ([kind, fields]) => {
+    const revive = handles.get(kind);
+    if (revive) return revive(fields as never);
+    throw new MeshError("CANNOT_TRAVEL", `a ${kind} cannot travel here: this process runs no job that could use it`);
   },
 );

@@ -27,6 +27,27 @@ export interface InstanceDescription {
   env?: Record<string, unknown>;
 }
 
+/** The method that makes an object one that travels as a handle; see Handle. */
+export const HANDLE: unique symbol = Symbol("mesh.handle");
+
+/**
+ * An object of the API that stands for something in some process: a pipe's end, a reference. It travels as its kind and what
+ * the reviver of that kind (Codec.handles) needs to make one for the same thing elsewhere: plain data.
+ */
+export interface Handle {
+  [HANDLE](): HandleWire;
+}
+
+export type HandleWire = [kind: string, fields: unknown];
+
+/** Makes a handle of one kind from its fields. */
+export type ReviveHandle = (fields: never) => object;
+
+/** True for what has the method HANDLE. */
+export function isHandle(value: object): value is Handle {
+  return typeof (value as Partial<Handle>)[HANDLE] === "function";
+}
+
 export interface TravelRegistry {
   /** Throws CANNOT_TRAVEL with the reason and the next step when `fn` is not known to the bundle. */
   describeFunction(fn: AnyFunction): FunctionDescription;
