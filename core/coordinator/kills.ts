@@ -79,8 +79,10 @@ export class Kills {
   }
 
   async #killNode(node: number, name: string, graceMs: number): Promise<void> {
-    const { peers } = this.#options;
+    const { jobs, peers } = this.#options;
     const gone = peers.whenGone(node);
+    const job = jobs.ofHead(node);
+    if (job) await this.#killJob(job, graceMs); // a head ends with its job
     this.#options.node.notify({ node, slot: 0 }, MessageType.shutdown, { graceMs });
     await this.#escalate(
       gone,

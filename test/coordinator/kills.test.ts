@@ -161,6 +161,24 @@ describe("Coordinator: killNode", () => {
     });
   });
 
+  it("F78: a head ends with its job: the script is asked first", async () => {
+    using folder = tempFolder();
+    await using mesh = new TestCoordinator({ folder: folder.path });
+    const [head, user] = [await mesh.join("run-1", "head"), await mesh.join("ann", "client")];
+    await head.begin();
+    const killed = ask(user, { name: "run-1", graceMs: 100 });
+    await settled();
+    expect([head.of(MessageType.stopJob), head.of(MessageType.shutdown)]).toEqual([[TERM], []]);
+    mesh.clock.advance(100);
+    await settled();
+    expect(head.of(MessageType.stopJob)).toEqual([TERM, NOW]);
+    await head.ask(MessageType.endJob, { exitCode: 137 });
+    await settled();
+    expect(head.of(MessageType.shutdown)).toHaveLength(1);
+    head.leave();
+    expect(await killed).toEqual({ nodes: ["run-1"] });
+  });
+
   it("unknown: the nearest name; one that is down already: nothing to do", async () => {
     using folder = tempFolder();
     await using mesh = new TestCoordinator({ folder: folder.path });

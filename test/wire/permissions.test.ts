@@ -65,6 +65,8 @@ const WAYS: Record<TypeName, string> = {
   openHost: "wh",
   nodesChanged: "",
   userGone: "hw wh ww",
+  fork: "",
+  shutdownNode: "wh",
   pipeSend: "hw wh ww",
   pipeValue: "hw wh ww",
   pipeCredit: "hw wh ww",
@@ -100,7 +102,9 @@ describe("maySend", () => {
   });
 
   it("a client sends nothing to workers or heads but answers", () => {
-    const sent = Object.entries(MessageType).filter(([, type]) => maySend("client", type, "worker") || maySend("client", type, "head"));
+    const sent = Object.entries(MessageType).filter(
+      ([, type]) => maySend("client", type, "worker") || maySend("client", type, "head"),
+    );
     expect(sent.map(([name]) => name)).toEqual(["reply", "failure", "grant"]);
   });
 });
