@@ -30,12 +30,12 @@ import {
   machineReport,
   newNode,
   nodeFacts,
+  silentLog,
   userName,
 } from "./node-process.ts";
 import { ownCommand } from "./own-command.ts";
 
 const unix = new UnixTransport();
-const silent: Log = { info: () => {}, warn: () => {}, error: () => {} };
 
 /** Serves one job until its terminal is gone, or, detached, until the job is over. */
 export async function main([mesh, ...args]: string[]): Promise<number> {
@@ -52,11 +52,12 @@ async function serveTerminal(mesh: string, folder: string, number: number): Prom
   const over = Promise.withResolvers<string>();
   void endSignal().then((signal) => over.resolve(`its head was ended by ${signal}`));
   const notice = (text: string) => void node.notify(terminal, MessageType.notice, { text });
-  const membership = mesh === NO_MESH ? undefined : new Membership(mesh, node, silent, notice);
+  const membership = mesh === NO_MESH ? undefined : new Membership(mesh, node, silentLog, notice);
   const head = new Head({
     node,
     folder,
     slotCommand: ownCommand("slot"),
+    forkCommand: ownCommand("fork"),
     mesh: Promise.resolve(membership?.join(`run-${randomBytes(6).toString("hex")}`)),
     owner: { user: userName(), host: hostname() },
     output: (output) => node.request(terminal, MessageType.output, output),
@@ -71,7 +72,7 @@ async function serveTerminal(mesh: string, folder: string, number: number): Prom
     membership?.peerLost(peer, error);
   };
   try {
-    await listenForSlots(node, unix, folder, (slot) => head.slotConnected(slot));
+    await listenForSlots(node, unix, folder, (process) => head.connected(process));
     node.join(await unix.dial(join(folder, TERMINAL_SOCKET)), terminal);
     await head.endAll(await over.promise);
   } finally {
@@ -93,6 +94,7 @@ async function serveDetached(mesh: string, jobFolder: string, number: number): P
     node,
     folder,
     slotCommand: ownCommand("slot"),
+    forkCommand: ownCommand("fork"),
     mesh: membership.join(job.head, job.job),
     owner: { user: job.user, host: job.host },
     output: async () => {},
@@ -106,7 +108,7 @@ async function serveDetached(mesh: string, jobFolder: string, number: number): P
     membership.peerLost(peer, error);
   };
   try {
-    await listenForSlots(node, unix, folder, (slot) => head.slotConnected(slot));
+    await listenForSlots(node, unix, folder, (process) => head.connected(process));
     await head.start(startOf(job, jobFolder));
     if (!(await over.promise)) await head.endAll("its head was ended by a signal");
   } finally {
@@ -162,7 +164,12 @@ class Membership {
         disowned: (reason) => void this.#head?.stop({ signal: "SIGTERM", now: true }, reason),
       });
       this.#job = job;
-      return { name: access.identity.name, view: () => jobViewOf(member.view.nodes()), job, detached };
+      return {
+        name: access.identity.name,
+        view: () => jobViewOf(member.view.nodes(), (node) => this.#node.hasPeer({ node, slot: 0 })),
+        job,
+        detached,
+      };
     } catch (error) {
       if (detached !== undefined) throw error;
       this.#notice(`${(error as Error).message}. This run uses this machine alone`);

@@ -48,6 +48,7 @@ const COMMANDS: Row<CommandModule>[] = [
 const ROLES: Row<RoleModule>[] = [
   { name: "slot", summary: "run job code for a node", load: () => import("./slot.ts") },
   { name: "head", summary: "be the node of one job", load: () => import("./head.ts") },
+  { name: "fork", summary: "be a node beside a head", load: () => import("./fork.ts") },
   { name: "complete", summary: "answer a shell that completes a line", load: () => import("./completion.ts") },
 ];
 

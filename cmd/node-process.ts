@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { freemem, hostname, loadavg, totalmem } from "node:os";
 import { join } from "node:path";
 import type { Register, Report } from "../core/coordinator/bodies.ts";
-import { lineLog } from "../core/log.ts";
+import { type Log, lineLog } from "../core/log.ts";
 import { Node } from "../core/node/node.ts";
 import { newNodeNumber } from "../core/node/number.ts";
 import { Codec } from "../core/wire/codec.ts";
@@ -36,6 +36,9 @@ export function foregroundLog() {
     () => new Date(),
   );
 }
+
+/** Of roles whose user sees what happens elsewhere. */
+export const silentLog: Log = { info: () => {}, warn: () => {}, error: () => {} };
 
 /** "0.1.0 (1a2b3c4)": two nodes of the same build are of the same binary. */
 export function buildName(): string {

@@ -82,14 +82,15 @@ async function run(options: WorkerOptions): Promise<number> {
   const node = newNode();
   const over = Promise.withResolvers<string>();
   void endSignal().then((signal) => over.resolve(signal));
-  const slots = options.slots;
+  const { slots } = options;
+  const view = () => jobViewOf(member.view.nodes(), (other) => node.hasPeer({ node: other, slot: 0 }));
   const worker: Worker = new Worker({
     node,
     folder,
     slotCommand: ownCommand("slot"),
     name: identity.name,
     slotMemoryBytes: options.slotMemory,
-    view: () => jobViewOf(member.view.nodes()),
+    view: () => view(),
     log,
   });
   const member: Member = new Member({
@@ -105,7 +106,7 @@ async function run(options: WorkerOptions): Promise<number> {
     facts: nodeFacts({ slots, tags: options.tag }),
     report: () => machineReport(worker.slotsUsed),
     save: (credentials) => saveRenewed(access, credentials),
-    changed: (changes) => worker.nodesChanged(nodesChanged(changes, jobViewOf(member.view.nodes()))),
+    changed: (changes) => worker.nodesChanged(nodesChanged(changes, view())),
   });
   node.onPeerLost = (peer, error) => {
     worker.peerLost(peer, error);

@@ -1,6 +1,7 @@
 // What the API of a job stands on in the process it runs in: set once, before the job's code is loaded.
 import { MeshError } from "../errors.ts";
 import type { Node } from "../node/node.ts";
+import type { Address } from "../wire/message.ts";
 import type { AnyFunction, FunctionDescription } from "../wire/travel.ts";
 import type { NodeView } from "./node-view.ts";
 import type { Scheduler } from "./scheduler.ts";
@@ -28,6 +29,8 @@ export interface JobContext {
   /** Nesting depth of tasks called now. */
   callDepth(): number;
   self: Self;
+  /** The head of the job. */
+  head: Address;
   /** Who is in the mesh. */
   view: NodeView;
   args: readonly string[];

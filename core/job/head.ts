@@ -2,7 +2,9 @@
 // mesh; lets workers of the mesh serve the job; takes what the job prints; and says when it is over. It runs no user
 // code, so its loop is always free.
 import { readFileSync } from "node:fs";
+import type { Fork, ShutdownNode } from "../api/fork.ts";
 import type { MembershipChange } from "../coordinator/membership-view.ts";
+import { MeshError } from "../errors.ts";
 import { type JobView, nodesChanged } from "../member/job-view.ts";
 import type { Node } from "../node/node.ts";
 import type { Address } from "../wire/message.ts";
@@ -12,7 +14,9 @@ import {
   type JobCode,
   type JobEnded,
   LOCAL_HOST,
+  type NodesChanged,
   type Notice,
+  nodeAddress,
   type OpenHost,
   type OpenJob,
   type Output,
@@ -25,6 +29,7 @@ import { type Death, describeDeath } from "../worker/death.ts";
 import type { JobSlots } from "../worker/job-slots.ts";
 import type { SlotProcess } from "../worker/slot-process.ts";
 import { thisMachine } from "../worker/this-machine.ts";
+import { Forks } from "./forks.ts";
 import { JobHosts } from "./job-hosts.ts";
 import type { MeshJob } from "./mesh-job.ts";
 
@@ -51,6 +56,7 @@ export interface HeadOptions {
   /** The run folder; sockets and pages of slots lie in it. */
   folder: string;
   slotCommand: readonly string[];
+  forkCommand: readonly string[];
   /** Resolves once it is known whether there is a mesh. */
   mesh: Promise<HeadMesh | undefined>;
   /** Who runs the job, for the mesh. */
@@ -71,6 +77,7 @@ export class Head {
   readonly #slots: JobSlots;
   readonly #driver: SlotProcess;
   readonly #hosts: JobHosts;
+  readonly #forks: Forks;
   #mesh: HeadMesh | undefined;
   #job: StartJob | undefined;
   #number = 1;
@@ -84,9 +91,16 @@ export class Head {
   /** Starts the script's slot at once: it gets ready while its code is still prepared. */
   constructor(options: HeadOptions) {
     this.#options = options;
-    const { node, folder, slotCommand } = options;
+    const { node, folder, slotCommand, forkCommand } = options;
     this.#agent = new Agent({ node, folder, slotCommand, hostName: () => this.#hostName });
     this.#hosts = new JobHosts(node, () => this.#openJob());
+    this.#forks = new Forks({
+      folder,
+      head: node.address.node,
+      command: forkCommand,
+      nursery: this.#agent.nursery,
+      changed: (lost) => this.#changed(lost),
+    });
     this.#slots = this.#agent.open(this.#key, {
       output: (seat, stream, bytes) => this.#output({ seat, host: this.#hostName, stream, bytes }),
       notice: options.notice,
@@ -98,9 +112,10 @@ export class Head {
     void this.#driver.died.then((death) => this.#driverDied(death));
   }
 
-  /** A slot's process has dialed the node. */
-  slotConnected(address: Address): void {
-    this.#agent.slotConnected(address);
+  /** A process of this machine has dialed the node: a slot, or a forked node. */
+  connected(address: Address): void {
+    if (address.node === this.#key) this.#agent.slotConnected(address);
+    else this.#forks.connected(address.node);
   }
 
   /** A link or session has ended: of a slot, or of another node. */
@@ -116,14 +131,14 @@ export class Head {
       setTimeout(() => this.#mayReturn(peer.node), LOST_HOST_PAUSE_MS),
     );
     const reason = error?.message ?? "its node has ended";
-    this.#agent.nodesChanged({ ...this.#view(), lost: [{ node: peer.node, reason }] });
+    this.#changed([{ node: peer.node, reason }]);
   }
 
   /** Who is in the mesh has changed. A node with a session is not lost before that is. */
   meshChanged(changes: readonly MembershipChange[]): void {
     for (const { node } of changes) if (node.state === "up") this.#lost.delete(node.node);
     const gone = changes.filter(({ kind, node: { node } }) => kind !== "offline" || !this.#hasSession(node));
-    this.#agent.nodesChanged(nodesChanged(gone, this.#view()));
+    this.#tell(nodesChanged(gone, this.#view()));
   }
 
   /** Ends the script, because the mesh or its user gave the job up. */
@@ -139,12 +154,23 @@ export class Head {
   /** Ends everything at once and returns when nothing is left here; workers are told. */
   async endAll(reason: string): Promise<void> {
     this.#killedBecause ??= reason;
-    await Promise.all([this.#agent.closeAll(reason), this.#hosts.close(this.#key)]);
+    await Promise.all([this.#agent.closeAll(reason), this.#hosts.close(this.#key), this.#forks.endAll()]);
     await this.#mesh?.job.end({ exitCode: -1, cause: reason, killed: true });
   }
 
   #mayReturn(node: number): void {
-    if (this.#lost.delete(node)) this.#agent.nodesChanged({ ...this.#view(), lost: [] });
+    if (this.#lost.delete(node)) this.#changed([]);
+  }
+
+  #changed(lost: NodesChanged["lost"]): void {
+    this.#tell({ ...this.#view(), lost });
+  }
+
+  /** Slots hear who is in the mesh now: those here, and those of forked nodes, which hear of it from nobody else. */
+  #tell(change: NodesChanged): void {
+    this.#agent.nodesChanged(change);
+    for (const node of this.#forks.numbers)
+      this.#options.node.notify(nodeAddress(node), MessageType.nodesChanged, change);
   }
 
   get #key(): number {
@@ -166,6 +192,8 @@ export class Head {
     node.handleRequest(MessageType.stopJob, (stop: StopJob, from) =>
       this.stop(stop, from.node === this.#key ? `stopped by ${stop.signal}` : "killed by a command"),
     );
+    node.handleRequest(MessageType.fork, (order: Fork) => this.#forks.start(order));
+    node.handleRequest(MessageType.shutdownNode, (order: ShutdownNode) => this.#shutdown(order));
     node.handleRequest(MessageType.openHost, ({ node: number }: OpenHost) => this.#hosts.open(number));
     node.handleRequest(MessageType.output, (output: Output) => this.#output(output));
     node.handle(MessageType.notice, ({ payload }) => notice((codec.decode(payload) as Notice).text));
@@ -200,6 +228,13 @@ export class Head {
     });
   }
 
+  async #shutdown({ name, graceMs }: ShutdownNode): Promise<void> {
+    if (this.#forks.has(name)) return await this.#forks.end(name, graceMs);
+    if (this.#mesh) return await this.#mesh.job.killNode(name, graceMs);
+    const known = this.#view().nodes.map((node) => node.name);
+    throw new MeshError("USAGE", `there is no node ${name} to shut down; there are ${known.join(", ")}`);
+  }
+
   #code({ worker, script, args, slotMemoryBytes, showsProgress }: StartJob): JobCode {
     const limit = slotMemoryBytes === undefined ? {} : { slotMemoryBytes };
     return { job: this.#key, number: this.#number, worker, script, args, showsProgress, ...limit };
@@ -228,10 +263,10 @@ export class Head {
   #view(): JobView {
     const slots = this.#job?.slots ?? 1;
     const own = thisMachine({ node: this.#key, name: this.#hostName, slots });
-    const mesh = this.#mesh?.view();
-    if (!mesh) return { hosts: [own.host], nodes: [own.info] };
-    const hosts = mesh.hosts.filter(({ node }) => !this.#lost.has(node));
-    return { hosts: this.#usesOwnSlots ? [...hosts, own.host] : hosts, nodes: mesh.nodes };
+    const forks = this.#forks.view;
+    const mesh = this.#mesh?.view() ?? { hosts: [], nodes: [own.info] };
+    const hosts = [...mesh.hosts, ...forks.hosts].filter(({ node }) => !this.#lost.has(node));
+    return { hosts: this.#usesOwnSlots ? [...hosts, own.host] : hosts, nodes: [...mesh.nodes, ...forks.nodes] };
   }
 
   /** The script is over: so is all it started. Tells so when that is true. */
@@ -240,6 +275,7 @@ export class Head {
     const drained = this.#slots.drained();
     this.#slots.forget(this.#driver);
     await Promise.all([this.#slots.endAll("the job is over", SLOT_GRACE_MS), this.#hosts.close(this.#key)]);
+    await this.#forks.endAll();
     await this.#agent.nursery.sweep();
     await drained;
     const ended: JobEnded = {

@@ -1,7 +1,14 @@
 // A job as the mesh knows it: its number, its log and how it goes on, told to the coordinator by the job's head. The
 // coordinator may be away: then the job goes on, and is told of again when it is back.
 import type { JobBegun } from "../coordinator/answers.ts";
-import type { BeginJob, EndJob, JobLog as JobLogBody, JobProgress, LogRecord } from "../coordinator/bodies.ts";
+import type {
+  BeginJob,
+  EndJob,
+  JobLog as JobLogBody,
+  JobProgress,
+  KillNode,
+  LogRecord,
+} from "../coordinator/bodies.ts";
 import { MeshError } from "../errors.ts";
 import type { Node } from "../node/node.ts";
 import type { Address } from "../wire/message.ts";
@@ -76,6 +83,12 @@ export class MeshJob {
     this.#progressAt = now;
     const body: JobProgress = { progress: this.#progress, nodes: [...this.#nodes] };
     this.#options.node.notify(coordinator, MessageType.jobProgress, body);
+  }
+
+  /** Ends a node of the mesh, for everybody; resolves when it is gone. */
+  async killNode(name: string, graceMs: number): Promise<void> {
+    const body: KillNode = { name, graceMs };
+    await this.#ask(MessageType.killNode, body);
   }
 
   /** Sends what is left of the log, and how the job ended. Gives up when the coordinator is away. */

@@ -10,9 +10,13 @@ export interface JobView {
   nodes: NodeInfo[];
 }
 
-/** Workers that are there become hosts; every node of the mesh a NodeInfo. */
-export function jobViewOf(members: readonly MemberInfo[]): JobView {
-  const hosts = members.filter(({ role, state, slots }) => role === "worker" && state !== "down" && slots > 0);
+/**
+ * Workers that are there become hosts; every node of the mesh a NodeInfo. A worker that the coordinator has lost is there
+ * as long as this node has a session with it (`isReached`).
+ */
+export function jobViewOf(members: readonly MemberInfo[], isReached: (node: number) => boolean): JobView {
+  const isThere = ({ node, state }: MemberInfo) => state !== "down" || isReached(node);
+  const hosts = members.filter((member) => member.role === "worker" && member.slots > 0 && isThere(member));
   return { hosts: hosts.map(hostOf), nodes: members.map(nodeOf) };
 }
 

@@ -11,6 +11,7 @@ import { createKeyPair } from "../identity/keys.ts";
 import { Renewal } from "../identity/renewal.ts";
 import { checkRevocations, Revocations } from "../identity/revocations.ts";
 import { Trust } from "../identity/trust.ts";
+import { isOutdated } from "../identity/verify.ts";
 import type { Log } from "../log.ts";
 import type { Node } from "../node/node.ts";
 import type { Timing } from "../session/machine/liveness.ts";
@@ -272,7 +273,8 @@ export class Member {
     this.#identity = identityFrom({ ...this.#identity.credentials, caPem });
     this.#revocations.accept(checkRevocations(list));
     this.#peers.revoke((serial, name, notBefore) => this.#revocations.isRevoked(serial, name, notBefore));
-    if (renew) this.#renewal.hurry(HURRY_MS);
+    // Who was away when the CA changed hears of it late, and only by its own certificate.
+    if (renew || isOutdated(this.#identity.certificate, this.#trust)) this.#renewal.hurry(HURRY_MS);
   }
 
   async #renew(): Promise<{ notBefore: number; notAfter: number }> {

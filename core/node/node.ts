@@ -107,7 +107,7 @@ export class Node {
 
   /** Takes a link this process dialed to the process `address`; with `isDefault` also for all it has no link to. */
   join(link: Link, address: Address, isDefault = false): void {
-    const peer = this.#addPeer(new Peer({ address, link, forwards: isDefault }));
+    const peer = this.#addPeer(new Peer({ address, link, speaksFor: isDefault ? "all" : this.#scopeOf(address) }));
     if (isDefault) this.#defaultRoute = peer;
     this.#listen(peer, peer.lane);
     const hello: Hello = { protocol: PROTOCOL_VERSION };
@@ -153,7 +153,7 @@ export class Node {
    * (`permits`), and it speaks for its own processes alone.
    */
   addNode({ node, role, link, bulk }: NodeRoute): void {
-    const peer = new Peer({ address: { node, slot: 0 }, link, role, forwards: false, ...(bulk && { bulk }) });
+    const peer = new Peer({ address: { node, slot: 0 }, link, role, speaksFor: "its node", ...(bulk && { bulk }) });
     this.#addPeer(peer);
     this.#listen(peer, peer.lane);
     if (bulk) this.#listenBulk(peer, peer.bulk);
@@ -314,6 +314,11 @@ export class Node {
     return peer;
   }
 
+  /** A process of another node that is linked directly stands for all of that node. */
+  #scopeOf({ node }: Address): "itself" | "its node" {
+    return node === this.address.node ? "itself" : "its node";
+  }
+
   #firstTo({ node, slot }: Address): Peer | undefined {
     return node === this.address.node ? this.#slots.get(slot) : this.#nodes.get(node);
   }
@@ -340,7 +345,7 @@ export class Node {
       }
       const address = { node: message.fromNode, slot: message.fromSlot };
       if (isSame(address, this.address)) throw new MeshError("PROTOCOL", "it has this process's own address");
-      return this.#addPeer(new Peer({ address, link, forwards: false }));
+      return this.#addPeer(new Peer({ address, link, speaksFor: this.#scopeOf(address) }));
     } catch (error) {
       this.#refuse(link, message, error as Error);
       return undefined;
@@ -548,7 +553,7 @@ export class Node {
     this.#setFirst(peer.address, undefined);
     if (this.#defaultRoute === peer) this.#defaultRoute = undefined;
     peer.release();
-    if (peer.isNode) this.nodeGone(peer.address.node, error);
+    if (peer.address.node !== this.address.node) this.nodeGone(peer.address.node, error);
     else this.processGone(peer.address, error);
     this.#failUnreachable(error);
     this.onPeerLost(peer.address, error);

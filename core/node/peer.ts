@@ -11,8 +11,8 @@ export interface PeerOptions {
   link: Link;
   /** Of another node, from its certificate; missing for processes of the own node. */
   role?: PeerRole;
-  /** Whether messages of other processes may come from it: it forwards for them. */
-  forwards: boolean;
+  /** In whose name it may send: its own, that of all processes of its node, or anybody's, because it forwards. */
+  speaksFor: "itself" | "its node" | "all";
   /** A second link, for the pieces of large messages; missing where one does for all. */
   bulk?: Link;
 }
@@ -26,29 +26,24 @@ export class Peer {
   readonly lane: Lane;
   /** The lane for pieces of large messages. */
   readonly bulk: Lane;
-  readonly #forwards: boolean;
+  readonly #speaksFor: PeerOptions["speaksFor"];
   /** Processes that were told to wait, by key. */
   readonly #told = new Map<number, Address>();
   /** Links that are not read from until this peer has room. */
   readonly #held = new Set<Link>();
 
-  constructor({ address, link, role, forwards, bulk }: PeerOptions) {
+  constructor({ address, link, role, speaksFor, bulk }: PeerOptions) {
     this.address = address;
     this.role = role;
     this.lane = new Lane(link);
     this.bulk = bulk ? new Lane(bulk) : this.lane;
-    this.#forwards = forwards;
-  }
-
-  /** Whether it is another node, reached over a session. */
-  get isNode(): boolean {
-    return this.role !== undefined;
+    this.#speaksFor = speaksFor;
   }
 
   /** Whether a message that came from this peer may name that process as its source. */
   maySpeakFor(node: number, slot: number): boolean {
-    if (this.#forwards) return true;
-    return node === this.address.node && (this.isNode || slot === this.address.slot);
+    if (this.#speaksFor === "all") return true;
+    return node === this.address.node && (this.#speaksFor === "its node" || slot === this.address.slot);
   }
 
   /** Notes that the sender to `to` was asked to wait. */

@@ -99,6 +99,9 @@ export const MessageType = {
   nodesChanged: 99,
   /** agent -> agents of the job: a process that used slots is gone. */
   userGone: 100,
+  /** slot -> head, requests: start nodes on its machine; end a node. */
+  fork: 101,
+  shutdownNode: 102,
 
   /** Pipes (core/api/pipe-link.ts): values from who sends to the pipe's home, and from there to who receives. Payloads in bytes. */
   pipeSend: 112,

@@ -88,6 +88,8 @@ const RULES: Record<keyof typeof MessageType, Rule> = {
   openHost: TO_HEADS,
   nodesChanged: NEVER,
   userGone: IN_A_JOB,
+  fork: NEVER,
+  shutdownNode: TO_HEADS,
 
   pipeSend: IN_A_JOB,
   pipeValue: IN_A_JOB,

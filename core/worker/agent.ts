@@ -28,7 +28,7 @@ export class Agent {
   constructor(options: AgentOptions) {
     this.#options = options;
     const { node } = options;
-    node.handleRequest(MessageType.acquireSlots, ({ job, seats }: Seats, from) => this.#job(job).acquire(seats, from));
+    node.handleRequest(MessageType.acquireSlots, (body: Seats, from) => this.#job(body.job).acquire(body, from));
     node.handleRequest(MessageType.releaseSlots, ({ job, seats }: Seats, from) => this.#job(job).release(seats, from));
     node.handleRequest(MessageType.killSlot, (order: KillSlot, from) => this.#job(order.job).kill(order, from));
     node.handleRequest(MessageType.watchTimeouts, ({ job }: { job: number }) => this.#job(job).watchTimeouts());

@@ -123,6 +123,8 @@ export interface Output {
 export interface Seats {
   job: number;
   seats: number[];
+  /** To acquire: they are the sender's alone, and a slot that dies there is not replaced. */
+  once?: boolean;
 }
 
 export interface KillSlot {
@@ -131,7 +133,9 @@ export interface KillSlot {
   reason: string;
   /** Only while it works on this run of the sender. */
   run?: number;
+  /** So long it may still go on; with `gentle` after a SIGTERM. */
   graceMs?: number;
+  gentle?: boolean;
 }
 
 /** agent -> head -> agents of the job: a process that may have asked for slots or answers is gone. */

@@ -8,7 +8,7 @@ import { isMeshError } from "../errors.ts";
 import type { Node } from "../node/node.ts";
 import type { Address } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
-import { type JobCode, type KillSlot, type LoadJob, slotSocket } from "./control.ts";
+import { type JobCode, type KillSlot, type LoadJob, type Seats, slotSocket } from "./control.ts";
 import { type Death, describeDeath } from "./death.ts";
 import type { Nursery } from "./nursery.ts";
 import { type OutputStream, SlotProcess } from "./slot-process.ts";
@@ -17,12 +17,22 @@ import { TimeLimits } from "./time-limits.ts";
 /** A slot that dies so often without having begun one item will not do better the next time. */
 const USELESS_DEATHS = 3;
 const SLOT_GRACE_MS = 300;
+/** Seats for one process are shown as these, each number once. */
+const FIRST_PRIVATE = 10_001;
+const LAST_PRIVATE = 65_000;
 /** Output that nobody has taken yet, in messages of at most 64 KiB, for each stream. */
 const OUTPUT_AHEAD = 8;
 const DRAIN_LIMIT_MS = 5_000;
 
 interface Seat {
+  /** What those who use it call it. */
   number: number;
+  /** What its slots are told and people see: the same, but of seats for one process, whose numbers are large. */
+  shown: number;
+  /** For one process, of one user: nobody takes its place. */
+  once: boolean;
+  /** Its slot is being ended, as nobody used it any more. */
+  leaving: boolean;
   process: SlotProcess | undefined;
   ready: SlotInfo | undefined;
   /** Processes that use it, by key. */
@@ -56,6 +66,7 @@ export class JobSlots {
   readonly #loadFailures = new WeakSet<Death>();
   readonly #limits: TimeLimits;
   #code: JobCode | undefined;
+  #nextPrivate = FIRST_PRIVATE;
   #ending = false;
   /** Whether some call of the job limits the time of its items. */
   #hasTimeouts = false;
@@ -97,28 +108,36 @@ export class JobSlots {
     return undefined;
   }
 
-  acquire(numbers: number[], user: Address): void {
-    for (const number of numbers) {
-      const seat = this.#seat(number);
+  acquire({ seats, once = false }: Seats, user: Address): void {
+    for (const number of seats) {
+      const seat = this.#seat(number, once);
       seat.users.set(keyOf(user), user);
-      if (seat.ready) this.#tell(user, MessageType.slotUp, seat.ready);
+      if (seat.ready && !seat.leaving) this.#tell(user, MessageType.slotUp, seat.ready);
       else this.#fill(seat);
     }
   }
 
   release(numbers: number[], user: Address): void {
-    for (const number of numbers) {
-      const seat = this.#seat(number);
-      seat.users.delete(keyOf(user));
-      if (seat.users.size === 0)
-        void seat.process?.end({ kind: "killed", reason: "its pool was closed" }, SLOT_GRACE_MS);
-    }
+    for (const number of numbers) this.#leave(number, user, "its pool was closed");
   }
 
-  kill({ slot, reason, run, graceMs = 0 }: KillSlot, owner: Address): void {
+  #leave(number: number, user: Address, reason: string): void {
+    const seat = this.#seats.get(number);
+    if (!seat?.users.delete(keyOf(user)) || seat.users.size > 0) return;
+    if (seat.once && !seat.process) this.#seats.delete(number);
+    seat.leaving = seat.process !== undefined;
+    void seat.process?.end({ kind: "killed", reason }, SLOT_GRACE_MS);
+  }
+
+  kill({ slot, reason, run, graceMs = 0, gentle = false }: KillSlot, owner: Address): void {
+    const death: Death = { kind: "killed", reason };
+    if (gentle) {
+      void this.#processes.get(slot)?.end(death, graceMs);
+      return;
+    }
     const isOurs = (item: { owner: Address; run: number }) => keyOf(item.owner) === keyOf(owner) && item.run === run;
     const works = () => run === undefined || this.#processes.get(slot)?.running.some(isOurs);
-    setTimeout(() => works() && this.#end(slot, { kind: "killed", reason }), graceMs);
+    setTimeout(() => works() && this.#end(slot, death), graceMs);
   }
 
   /** Asked by who calls, not by the slot that is called: that may never get to say anything again. */
@@ -129,10 +148,7 @@ export class JobSlots {
 
   /** A process of the job is gone that may have used seats here. */
   userGone(user: Address): void {
-    for (const seat of this.#seats.values()) {
-      if (!seat.users.delete(keyOf(user)) || seat.users.size > 0) continue;
-      void seat.process?.end({ kind: "killed", reason: "who used it is gone" }, SLOT_GRACE_MS);
-    }
+    for (const number of [...this.#seats.keys()]) this.#leave(number, user, "who used it is gone");
   }
 
   /** Ends all slots and what they started, and returns when nothing is left. */
@@ -165,10 +181,13 @@ export class JobSlots {
     return { node: this.#options.node.address.node, slot };
   }
 
-  #seat(number: number): Seat {
+  #seat(number: number, once = false): Seat {
     const known = this.#seats.get(number);
     if (known) return known;
-    const seat = { number, process: undefined, ready: undefined, users: new Map(), uselessDeaths: 0 };
+    const shown = once ? this.#nextPrivate++ : number;
+    if (this.#nextPrivate > LAST_PRIVATE) this.#nextPrivate = FIRST_PRIVATE;
+    const state = { process: undefined, ready: undefined, leaving: false, uselessDeaths: 0 };
+    const seat: Seat = { number, shown, once, users: new Map(), ...state };
     this.#seats.set(number, seat);
     return seat;
   }
@@ -185,7 +204,7 @@ export class JobSlots {
     if (seat.process || this.#ending) return;
     let process: SlotProcess;
     try {
-      process = this.#spawn(seat.number);
+      process = this.#spawn(seat.shown);
     } catch (error) {
       this.#seatFailed(seat, `could not be started: ${(error as Error).message}`);
       return;
@@ -238,14 +257,15 @@ export class JobSlots {
       await process.end(death);
       return;
     }
-    if (seat !== 0) this.#slotReady(this.#seat(seat), process);
+    this.#slotReady(process);
   }
 
-  #slotReady(seat: Seat, process: SlotProcess): void {
-    if (seat.process !== process) return;
+  #slotReady(process: SlotProcess): void {
+    const seat = [...this.#seats.values()].find((each) => each.process === process);
+    if (!seat) return;
     const { folder, hostName } = this.#options;
     const address = join(folder, slotSocket(process.slot));
-    seat.ready = { slot: process.slot, seat: seat.number, host: hostName(), address };
+    seat.ready = { slot: process.slot, seat: seat.number, host: hostName(), address, pid: process.pid };
     for (const user of seat.users.values()) this.#tell(user, MessageType.slotUp, seat.ready);
   }
 
@@ -257,25 +277,28 @@ export class JobSlots {
     this.forget(process);
     seat.process = undefined;
     seat.ready = undefined;
+    seat.leaving = false;
     await nursery.sweep();
     const cause = describeDeath(death);
     gone(this.#addressOf(process.slot), cause);
     seat.uselessDeaths = process.wasUsed || (wasReady && isOrdered(death)) ? 0 : seat.uselessDeaths + 1;
-    const final = seat.uselessDeaths >= USELESS_DEATHS || this.#loadFailures.has(death);
+    const final = seat.once || seat.uselessDeaths >= USELESS_DEATHS || this.#loadFailures.has(death);
+    const { exitCode, signalCode } = process;
     for (const user of seat.users.values()) {
       const down: SlotDown = {
         slot: process.slot,
         seat: seat.number,
         cause,
-        ...(death.kind === "exit" && { exitCode: death.code }),
-        ...(death.kind === "signal" && { signal: death.signal }),
+        ...(exitCode !== null && { exitCode }),
+        ...(signalCode !== null && { signal: signalCode }),
         ...(death.kind === "timeout" && { timedOutMs: death.limitMs }),
         running: running.filter((item) => keyOf(item.owner) === keyOf(user)),
         final,
       };
       this.#tell(user, MessageType.slotDown, down);
     }
-    if (this.#ending || seat.users.size === 0) return;
+    if (seat.once) this.#seats.delete(seat.number);
+    if (this.#ending || seat.users.size === 0 || seat.once) return;
     const next = final ? "it is not started again" : "another takes its place";
     if (!isOrdered(death)) this.#options.notice(`slot ${this.#options.hostName()}/${seat.number} ${cause}; ${next}`);
     if (!final) this.#fill(seat);
@@ -284,6 +307,7 @@ export class JobSlots {
   #seatFailed(seat: Seat, cause: string): void {
     const down: SlotDown = { slot: 0, seat: seat.number, cause, running: [], final: true };
     for (const user of seat.users.values()) this.#tell(user, MessageType.slotDown, down);
+    if (seat.once) this.#seats.delete(seat.number);
   }
 }
 

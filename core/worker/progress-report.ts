@@ -25,7 +25,7 @@ export class ProgressReport {
   }
 
   #look(now: number): void {
-    const run = this.#scheduler.runs.find((each) => this.#age(each, now) >= SHOWN_AFTER_MS);
+    const run = this.#scheduler.runs.find((each) => !each.isProcess && this.#age(each, now) >= SHOWN_AFTER_MS);
     if (!run && !this.#shown) return;
     this.#shown = run !== undefined;
     this.#node.notify(this.#head, MessageType.progress, run ? progressOf(run, this.#age(run, now)) : null);

@@ -93,6 +93,7 @@ async function load(job: LoadJob, options: SlotOptions, node: Node, registry: Jo
     describeFunction: (fn) => registry.describeFunction(fn),
     localNames: (fn) => registry.localNames(fn),
     callDepth: () => runner.callDepth,
+    head,
     self: { node: job.host, slot: job.seat, isDriver: job.role === "driver", job: job.number },
     view,
     args: Object.freeze(job.args),

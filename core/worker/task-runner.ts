@@ -100,7 +100,8 @@ export class TaskRunner {
     const from = { node: message.fromNode, slot: message.fromSlot };
     const known: Known = { ...definition, from, task: undefined, broken: undefined, cancelled: false, slowestMs: 0 };
     try {
-      known.task = this.#source.reviveTask(definition.fn);
+      const task = this.#source.reviveTask(definition.fn);
+      known.task = definition.isProcess ? asProcess(task) : task;
     } catch (error) {
       known.broken = error;
     }
@@ -341,6 +342,22 @@ export class TaskRunner {
       return new MeshError("TASK_FAILED", `a task threw something that cannot travel: ${wordsOf(error)}`, { cause });
     }
   }
+}
+
+/** A call that is all its process does. */
+function asProcess({ call, activate }: RevivedTask): RevivedTask {
+  const run = async (...args: unknown[]) => {
+    try {
+      await drained(await call(...args));
+    } finally {
+      await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
+    }
+  };
+  return { call: run, activate };
+}
+
+function flushed(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => void stream.write("", () => resolve()));
 }
 
 function ownerKey(node: number, slot: number): number {
