@@ -10,8 +10,15 @@ export interface Contender {
   run(): Promise<number>;
 }
 
-/** What the design asks: of mesh `ratio` times what `against` reached, or of contender `of` at most `limit`. */
-export type Bar = { text: string } & ({ against: string; ratio: number } | { of: string; limit: number });
+/**
+ * What the design asks: of mesh `ratio` times what `against` reached, or of contender `of` at most `limit`, or of mesh
+ * `atLeast` so much.
+ */
+export type Bar = { text: string } & (
+  | { against: string; ratio: number }
+  | { of: string; limit: number }
+  | { atLeast: number }
+);
 
 export interface Workload {
   title: string;

@@ -1,13 +1,19 @@
 // npm run bench: one table for each workload, mesh beside the bare floor and its peers, all in the same run.
 // Contenders take turns, so that a slow moment of the machine hits all of them; figures are medians.
 // Bars are printed with what was measured; nothing here decides whether a build is good.
+// Arguments choose groups: `npm run bench -- net`.
 import { availableParallelism } from "node:os";
 import { coldStart } from "./cold-start.ts";
-import { type Contender, median, type Workload } from "./contender.ts";
+import { type Bar, type Contender, median, type Workload } from "./contender.ts";
+import { net } from "./net.ts";
 import { poolDefault, poolOne, tasks } from "./pool.ts";
 
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 5);
-const WORKLOADS: (() => Promise<Workload>)[] = [poolOne, poolDefault, tasks, coldStart];
+const GROUPS: Record<string, (() => Promise<Workload>)[]> = {
+  pool: [poolOne, poolDefault, tasks],
+  start: [coldStart],
+  net,
+};
 
 async function measure(contenders: Contender[]): Promise<Map<Contender, number[]>> {
   const values = new Map<Contender, number[]>(contenders.map((contender) => [contender, []]));
@@ -28,6 +34,7 @@ function show(value: number): string {
 
 async function report(workload: Workload): Promise<void> {
   console.log(`\n${workload.title} (${workload.unit})`);
+  if (workload.contenders.length === 0) return console.log("  this machine lacks what it needs");
   const values = await measure(workload.contenders);
   const medians = workload.contenders.map((contender) => median(values.get(contender)!));
   const mesh = medians[0]!;
@@ -42,15 +49,36 @@ async function report(workload: Workload): Promise<void> {
   });
   const medianOf = (name: string) => medians[workload.contenders.findIndex((contender) => contender.name === name)];
   for (const bar of workload.bars) {
-    const other = medianOf("of" in bar ? bar.of : bar.against);
-    if (other === undefined) continue; // a peer that is not on this machine
-    const ratio = workload.lessIsBetter ? other / mesh : mesh / other;
-    const reached = "of" in bar ? other <= bar.limit : ratio >= bar.ratio;
-    console.log(
-      `  ${reached ? "reached" : "MISSED "}  ${bar.text}: ${"of" in bar ? show(other) : `${ratio.toFixed(3)} x`}`,
-    );
+    const result = compare(bar, mesh, medianOf, workload.lessIsBetter);
+    if (result) console.log(`  ${result.reached ? "reached" : "MISSED "}  ${bar.text}: ${result.figure}`);
   }
 }
 
+/** Undefined when the bar is about a peer that is not on this machine. */
+function compare(
+  bar: Bar,
+  mesh: number,
+  medianOf: (name: string) => number | undefined,
+  lessIsBetter: boolean,
+): { reached: boolean; figure: string } | undefined {
+  if ("atLeast" in bar) return { reached: mesh >= bar.atLeast, figure: show(mesh) };
+  const other = medianOf("of" in bar ? bar.of : bar.against);
+  if (other === undefined) return undefined;
+  if ("of" in bar) return { reached: other <= bar.limit, figure: show(other) };
+  const ratio = lessIsBetter ? other / mesh : mesh / other;
+  return { reached: ratio >= bar.ratio, figure: `${ratio.toFixed(3)} x` };
+}
+
+function chosen(names: string[]): (() => Promise<Workload>)[] {
+  const unknown = names.find((name) => !Object.hasOwn(GROUPS, name));
+  if (unknown !== undefined) {
+    console.error(`no group ${unknown}: choose of ${Object.keys(GROUPS).join(", ")}`);
+    process.exit(2);
+  }
+  return (names.length > 0 ? names : Object.keys(GROUPS)).flatMap((name) => GROUPS[name]!);
+}
+
+const workloads = chosen(process.argv.slice(2));
+
 console.log(`${availableParallelism()} cores, ${ROUNDS} rounds, Bun ${Bun.version}`);
-for (const workload of WORKLOADS) await report(await workload());
+for (const workload of workloads) await report(await workload());

@@ -2,6 +2,7 @@
 
 import { MeshError } from "../core/errors.ts";
 import type { Link, LinkCertificates, LinkHandler } from "../core/transport.ts";
+import { giveBuffer, takeBuffer } from "../core/wire/buffers.ts";
 import {
   checkFrameSize,
   FRAME_HEAD_BYTES,
@@ -12,9 +13,7 @@ import {
 
 /** What one call to the kernel carries at best; small frames are gathered up to here. */
 const GATHER_BYTES = 64 * 1024;
-/** Gathering buffers not in use, shared by all links: one that says nothing needs none. */
-const spareBuffers: Uint8Array[] = [];
-const SPARE_BUFFERS = 64;
+/** A link that has nothing to send needs no buffer. */
 const NOTHING_GATHERED = new Uint8Array(0);
 /** A frame body from here on is written from where it lies instead of being copied into the gathering buffer. */
 const DIRECT_BYTES = 32 * 1024;
@@ -22,7 +21,14 @@ const DIRECT_BYTES = 32 * 1024;
 const HIGH_WATER_BYTES = 1024 * 1024;
 
 type StreamSocket = Bun.Socket<StreamLink>;
-type Explain = (label: string, error: Error) => MeshError;
+/** Bytes of this link's own that the kernel has not taken. */
+interface Unsent {
+  bytes: Uint8Array;
+  start: number;
+  end: number;
+}
+/** `hasHeard`: whether the peer ever sent anything. */
+type Explain = (label: string, error: Error, hasHeard: boolean) => MeshError;
 
 /**
  * Gathers the frames of one turn of the event loop into few writes: one write per frame caps every runtime at some
@@ -36,14 +42,16 @@ export class StreamLink implements Link {
   #handler: LinkHandler | undefined;
   #reader: Reader = new FrameReader();
   #held: Uint8Array[] = []; // came before the handler, or while paused
+  #heldBytes = 0;
   #gathered: Uint8Array = NOTHING_GATHERED;
   #gatheredBytes = 0;
-  #unsent: Uint8Array[] = [];
+  #unsent: Unsent[] = [];
   #unsentBytes = 0;
   #flushing = false;
   #wantsDrained = false;
   #closing = false;
   #broken = false;
+  #hasHeard = false;
   #ended = false;
   #told = false;
   #paused = false;
@@ -75,7 +83,7 @@ export class StreamLink implements Link {
     this.#gatheredBytes = at + FRAME_HEAD_BYTES + copied;
     if (body && copied !== size) {
       this.#flush();
-      this.#write(body);
+      this.#writeBody(body);
     } else if (!this.#flushing) {
       this.#flushing = true;
       queueMicrotask(this.#flushLater);
@@ -92,7 +100,6 @@ export class StreamLink implements Link {
 
   resume(): void {
     this.#paused = false;
-    this.#socket?.resume();
     this.#deliverHeld();
   }
 
@@ -111,6 +118,8 @@ export class StreamLink implements Link {
   destroy(error: Error): void {
     this.#error ??= error;
     this.#held = [];
+    this.#heldBytes = 0;
+    this.#reader.clear();
     this.#broken = true;
     this.#end();
     this.#socket?.terminate();
@@ -123,44 +132,61 @@ export class StreamLink implements Link {
 
   #makeRoom(bytes: number): void {
     this.#flush();
-    this.#gathered =
-      bytes > GATHER_BYTES ? new Uint8Array(bytes) : (spareBuffers.pop() ?? new Uint8Array(GATHER_BYTES));
+    this.#gathered = takeBuffer(Math.max(bytes, GATHER_BYTES));
   }
 
   #flush(): void {
-    if (this.#gatheredBytes === 0) return;
-    this.#write(this.#gathered.subarray(0, this.#gatheredBytes));
-    this.#dropGathered();
-  }
-
-  #dropGathered(): void {
+    const end = this.#gatheredBytes;
+    if (end === 0) return;
     const bytes = this.#gathered;
     this.#gathered = NOTHING_GATHERED;
     this.#gatheredBytes = 0;
-    if (bytes.length === GATHER_BYTES && spareBuffers.length < SPARE_BUFFERS) spareBuffers.push(bytes);
+    const taken = this.#write(bytes, end);
+    if (taken === end) giveBuffer(bytes);
+    else this.#keep(bytes, taken, end);
   }
 
-  /** Writes what the kernel takes and keeps a copy of the rest. */
-  #write(bytes: Uint8Array): void {
-    if (this.#ended || !this.#socket) return;
-    let taken = 0;
-    if (this.#unsent.length === 0) taken = Math.max(0, this.#socket.write(bytes));
-    if (taken === bytes.length) return;
-    const rest = bytes.slice(taken);
-    this.#unsent.push(rest);
-    this.#unsentBytes += rest.length;
+  /** Writes bytes that stay the caller's: what the kernel does not take is copied. */
+  #writeBody(body: Uint8Array): void {
+    const taken = this.#write(body, body.length);
+    if (taken === body.length) return;
+    const rest = takeBuffer(body.length - taken);
+    rest.set(body.subarray(taken));
+    this.#keep(rest, 0, body.length - taken);
+  }
+
+  /** How much of the first `size` bytes the kernel took. */
+  #write(bytes: Uint8Array, size: number): number {
+    if (this.#ended || !this.#socket) return size;
+    return this.#unsent.length > 0 ? 0 : Math.max(0, this.#socket.write(bytes, 0, size));
+  }
+
+  #keep(bytes: Uint8Array, start: number, end: number): void {
+    if (this.#ended) return;
+    this.#unsent.push({ bytes, start, end });
+    this.#unsentBytes += end - start;
   }
 
   #deliver(bytes: Uint8Array): void {
-    if (!this.#handler || this.#paused || this.#held.length > 0) {
-      this.#held.push(bytes.slice());
-      return;
-    }
-    this.#read(bytes);
+    if (!this.#handler || this.#paused || this.#held.length > 0) this.#hold(bytes);
+    else this.#read(bytes);
+  }
+
+  /** A peer that sends much before anybody listens here has to wait. */
+  #hold(bytes: Uint8Array): void {
+    this.#held.push(bytes.slice());
+    this.#heldBytes += bytes.length;
+    if (this.#heldBytes > HIGH_WATER_BYTES) this.#socket?.pause();
   }
 
   #deliverHeld(): void {
-    while (this.#handler && !this.#paused && this.#held.length > 0) this.#read(this.#held.shift()!);
+    if (!this.#handler) return;
+    while (!this.#paused && this.#held.length > 0) {
+      const bytes = this.#held.shift()!;
+      this.#heldBytes -= bytes.length;
+      this.#read(bytes);
+    }
+    if (!this.#paused) this.#socket?.resume();
     this.#tellEnd();
   }
 
@@ -185,15 +211,21 @@ export class StreamLink implements Link {
 
   #end(): void {
     this.#ended = true;
-    this.#unsent = [];
+    for (const { bytes } of this.#unsent.splice(0)) giveBuffer(bytes);
     this.#unsentBytes = 0;
-    this.#dropGathered();
+    giveBuffer(this.#gathered);
+    this.#gathered = NOTHING_GATHERED;
+    this.#gatheredBytes = 0;
     this.#tellEnd();
   }
 
   #tellEnd(): void {
     if (!this.#ended || this.#told || !this.#handler || this.#held.length > 0) return;
     this.#told = true;
+    if (this.#reader.pendingBytes > 0 && !this.#closing) {
+      this.#error ??= new MeshError("LINK_CLOSED", `${this.label} ended in the middle of a frame`);
+    }
+    this.#reader.clear();
     this.#handler.closed(this.#error);
   }
 
@@ -204,26 +236,28 @@ export class StreamLink implements Link {
     if (this.#paused) socket.pause();
   }
 
-  /** As `opened`, when TLS has ended. */
-  secured(socket: StreamSocket, certificates: LinkCertificates): void {
+  /** As `opened`, when TLS has ended. Ends the link on a frame of over `frameLimitBytes`. */
+  secured(socket: StreamSocket, certificates: LinkCertificates, frameLimitBytes?: number): void {
     this.tls = certificates;
+    this.#reader = new FrameReader(frameLimitBytes);
     this.opened(socket);
   }
 
   received(bytes: Uint8Array): void {
+    this.#hasHeard = true;
     this.#deliver(bytes);
   }
 
   drained(): void {
     while (this.#unsent.length > 0 && this.#socket) {
       const next = this.#unsent[0]!;
-      const taken = Math.max(0, this.#socket.write(next));
+      const taken = Math.max(0, this.#socket.write(next.bytes, next.start, next.end - next.start));
+      if (this.#ended) return;
       this.#unsentBytes -= taken;
-      if (taken < next.length) {
-        this.#unsent[0] = next.subarray(taken);
-        return;
-      }
+      next.start += taken;
+      if (next.start < next.end) return;
       this.#unsent.shift();
+      giveBuffer(next.bytes);
     }
     this.#endWhenSent();
     if (!this.#wantsDrained) return;
@@ -232,10 +266,7 @@ export class StreamLink implements Link {
   }
 
   ended(error?: Error): void {
-    const cut = this.#reader.pendingBytes > 0 && !this.#closing;
-    if (error && !this.#ended) this.#error ??= this.#explain(this.label, error);
-    else if (cut && !this.#ended)
-      this.#error ??= new MeshError("LINK_CLOSED", `${this.label} ended in the middle of a frame`);
+    if (error && !this.#ended) this.#error ??= this.#explain(this.label, error, this.#hasHeard);
     this.#end();
   }
 }

@@ -8,6 +8,7 @@
 // length counts the bytes after itself: 1 to FRAME_LIMIT_BYTES. Anything else ends the link.
 import { MeshError } from "../errors.ts";
 import { FRAME_LIMIT_BYTES } from "../transport.ts";
+import { BUFFER_SIZES, giveBuffer, takeBuffer } from "./buffers.ts";
 
 export const FRAME_HEAD_BYTES = 4;
 
@@ -27,23 +28,31 @@ export function checkFrameSize(sizeBytes: number): void {
   }
 }
 
-function readLength(bytes: Uint8Array, offset: number): number {
+function readLength(bytes: Uint8Array, offset: number, limit: number): number {
   const length =
     bytes[offset]! * 0x1000000 + ((bytes[offset + 1]! << 16) | (bytes[offset + 2]! << 8) | bytes[offset + 3]!);
-  if (length >= 1 && length <= FRAME_LIMIT_BYTES) return length;
-  throw new MeshError("PROTOCOL", `a peer announced a frame of ${length} bytes; allowed are 1 to ${FRAME_LIMIT_BYTES}`);
+  if (length >= 1 && length <= limit) return length;
+  throw new MeshError("PROTOCOL", `a peer announced a frame of ${length} bytes; allowed are 1 to ${limit}`);
 }
 
 /** Takes a frame that lies in `bytes` from `start` to before `end`; valid during the call. */
 export type TakeSpan = (bytes: Uint8Array, start: number, end: number) => void;
+
+const NOTHING = new Uint8Array(0);
 
 /**
  * Cuts a stream of bytes into frames. Frames that lie whole in one chunk are handed on without a copy.
  * Memory stays under one frame plus one chunk, and grows with the bytes that came, not with the length announced.
  */
 export class FrameReader {
-  #held = new Uint8Array(0);
+  #held: Uint8Array = NOTHING;
   #heldBytes = 0;
+  readonly #limit: number;
+
+  /** `limitBytes`: of one frame. */
+  constructor(limitBytes: number = FRAME_LIMIT_BYTES) {
+    this.#limit = limitBytes;
+  }
 
   /** Calls `frame` for each whole frame; the bytes are valid during that call. Throws PROTOCOL on a bad length. */
   push(chunk: Uint8Array, frame: (frame: Uint8Array) => void): void {
@@ -57,8 +66,15 @@ export class FrameReader {
       offset = this.#completeHeld(chunk, span);
       if (offset < 0) return;
     }
-    offset = cutFrames(chunk, offset, span);
+    offset = this.#cutFrames(chunk, offset, span);
     if (offset < chunk.length) this.#hold(chunk.subarray(offset));
+  }
+
+  /** Forgets what it holds. */
+  clear(): void {
+    giveBuffer(this.#held);
+    this.#held = NOTHING;
+    this.#heldBytes = 0;
   }
 
   /** Bytes of a frame that has not come whole. */
@@ -74,41 +90,62 @@ export class FrameReader {
       this.#hold(chunk.subarray(0, taken));
       if (this.#heldBytes < FRAME_HEAD_BYTES) return -1;
     }
-    const wanted = FRAME_HEAD_BYTES + readLength(this.#held, 0) - this.#heldBytes;
+    const wanted = FRAME_HEAD_BYTES + readLength(this.#held, 0, this.#limit) - this.#heldBytes;
     const part = chunk.subarray(taken, taken + wanted);
     this.#hold(part);
     if (part.length < wanted) return -1;
+    this.#handOn(span);
+    return taken + wanted;
+  }
+
+  #handOn(span: TakeSpan): void {
     const whole = this.#held;
     const end = this.#heldBytes;
     this.#heldBytes = 0;
-    if (whole.length > KEEP_BYTES) this.#held = new Uint8Array(0);
+    if (whole.length > KEEP_BYTES) this.#held = NOTHING;
     span(whole, FRAME_HEAD_BYTES, end);
-    return taken + wanted;
+    giveBuffer(whole);
   }
 
   #hold(bytes: Uint8Array): void {
     const size = this.#heldBytes + bytes.length;
-    if (this.#held.length < size) {
-      const grown = new Uint8Array(Math.max(size, Math.min(2 * size, FRAME_LIMIT_BYTES + FRAME_HEAD_BYTES)));
-      grown.set(this.#held.subarray(0, this.#heldBytes));
-      this.#held = grown;
-    }
+    if (this.#held.length < size) this.#grow(size, bytes);
     this.#held.set(bytes, this.#heldBytes);
     this.#heldBytes = size;
   }
+
+  #grow(size: number, bytes: Uint8Array): void {
+    const before = this.#held;
+    const start = this.#heldBytes > 0 ? before.subarray(0, this.#heldBytes) : bytes;
+    const isKnown = start.length >= FRAME_HEAD_BYTES;
+    const wanted = isKnown ? FRAME_HEAD_BYTES + readLength(start, 0, this.#limit) : size;
+    this.#held = roomFor(size, wanted);
+    this.#held.set(before.subarray(0, this.#heldBytes));
+    giveBuffer(before);
+  }
+
+  /** Hands on every whole frame from `offset`; returns where the first incomplete one begins. */
+  #cutFrames(chunk: Uint8Array, offset: number, span: TakeSpan): number {
+    let start = offset;
+    while (chunk.length - start >= FRAME_HEAD_BYTES) {
+      const end = start + FRAME_HEAD_BYTES + readLength(chunk, start, this.#limit);
+      if (end > chunk.length) break;
+      span(chunk, start + FRAME_HEAD_BYTES, end);
+      start = end;
+    }
+    return start;
+  }
 }
 
-// A buffer up to this size is kept between frames; a larger one is given back at once.
-const KEEP_BYTES = 1024 * 1024;
+// A reader keeps this much between frames; larger buffers are shared by all of them.
+const KEEP_BYTES = 4 * 1024;
+// Room is made for at most so many times what came.
+const GENEROSITY = 16;
 
-/** Hands on every whole frame from `offset`; returns where the first incomplete one begins. */
-function cutFrames(chunk: Uint8Array, offset: number, span: TakeSpan): number {
-  let start = offset;
-  while (chunk.length - start >= FRAME_HEAD_BYTES) {
-    const end = start + FRAME_HEAD_BYTES + readLength(chunk, start);
-    if (end > chunk.length) break;
-    span(chunk, start + FRAME_HEAD_BYTES, end);
-    start = end;
-  }
-  return start;
+/** A buffer for `size` bytes that came of a frame of `wanted`. */
+function roomFor(size: number, wanted: number): Uint8Array {
+  if (size <= KEEP_BYTES) return new Uint8Array(Math.min(wanted, 2 * size, KEEP_BYTES));
+  const fitting = BUFFER_SIZES.filter((room) => room >= size && room <= GENEROSITY * size);
+  const room = fitting.find((each) => each >= wanted) ?? fitting.at(-1) ?? Math.min(wanted, 2 * size);
+  return takeBuffer(room);
 }

@@ -188,6 +188,102 @@ export function transportConformance(name: string, setup: TransportSetup): void 
       await until(() => sender.drains === 1, { what: "drained" });
     });
 
+    check("a paused reader gets everything once it resumes, also when the sender has closed in between", async () => {
+      const { near, far } = await pair();
+      const sink = new Sink(far);
+      far.pause();
+      for (let i = 0; i < 8; i++) near.send(new Uint8Array(40_000).fill(i));
+      near.send(text("last"));
+      near.close();
+      new Sink(near);
+      // Another link shows that what was sent before has had its way through the machine.
+      const { near: other, far: otherFar } = await pair();
+      const otherSink = new Sink(otherFar);
+      for (let i = 0; i < 100; i++) {
+        other.send(text("x"));
+        await until(() => otherSink.frames.length === i + 1, { what: "a frame on another link" });
+      }
+      expect([sink.frames, sink.ends]).toEqual([[], []]);
+      far.resume();
+      await until(() => sink.ends.length === 1, { what: "the end" });
+      expect(sink.ends).toEqual([undefined]);
+      expect(sink.frames.length).toBe(9);
+      expect(sink.texts.at(-1)).toBe("last");
+    });
+
+    check("close loses nothing of what was sent before, also while the other side sends", async () => {
+      const { near, far } = await pair();
+      const left = new Sink(near);
+      left.keep = false;
+      const frame = new Uint8Array(30_000);
+      const right = { bytes: 0, ends: [] as (Error | undefined)[] };
+      let toFlood = 1_000;
+      const flood = () => {
+        while (toFlood-- > 0 && far.send(frame));
+      };
+      far.attach({
+        frame: (bytes) => {
+          right.bytes += bytes.length;
+          flood();
+        },
+        drained: flood,
+        closed: (error) => {
+          toFlood = 0;
+          right.ends.push(error);
+        },
+      });
+      for (let i = 0; i < 200; i++) near.send(frame);
+      await until(() => left.bytes > 0, { what: "something of the flood" });
+      near.close();
+      await until(() => left.ends.length === 1 && right.ends.length === 1, { what: "both ends" });
+      expect(right.bytes).toBe(200 * frame.length);
+    });
+
+    check("both sides may close at once", async () => {
+      const { near, far } = await pair();
+      const [left, right] = [new Sink(near), new Sink(far)];
+      near.send(text("to far"));
+      far.send(text("to near"));
+      near.close();
+      far.close();
+      await until(() => left.ends.length === 1 && right.ends.length === 1, { what: "both ends" });
+      expect([left.ends, right.ends]).toEqual([[undefined], [undefined]]);
+    });
+
+    check("bytes are exact through a reader that stops and goes, frames of all sizes", async () => {
+      const { near, far } = await pair();
+      const sizes = Array.from({ length: 300 }, (_, i) => 1 + ((i * 7_919) % 90_000));
+      const sent = sizes.map((size, i) => new Uint8Array(size).map((_, at) => i + at * 7));
+      const got: Uint8Array[] = [];
+      let ended = false;
+      far.attach({
+        frame: (bytes) => {
+          got.push(bytes.slice());
+          if (got.length % 20 !== 0) return;
+          far.pause();
+          setImmediate(() => far.resume());
+        },
+        drained: () => {},
+        closed: () => {
+          ended = true;
+        },
+      });
+      let next = 0;
+      const pump = () => {
+        while (next < sent.length) {
+          const frame = sent[next++]!;
+          const goesOn = next % 3 === 0 ? near.send(frame.subarray(0, 1), frame.subarray(1)) : near.send(frame);
+          if (!goesOn) return;
+        }
+        near.close();
+      };
+      near.attach({ frame: () => {}, drained: pump, closed: () => {} });
+      pump();
+      await until(() => ended, { what: "the end" });
+      expect(got.map((frame) => frame.length)).toEqual(sizes);
+      expect(got.every((frame, i) => Buffer.compare(frame, sent[i]!) === 0)).toBe(true);
+    });
+
     check("dialing where nobody listens is UNREACHABLE, an aborted dial CANCELLED", async () => {
       const { transport, listener, nowhere } = await listening();
       await expect(transport.dial(nowhere)).rejects.toMatchObject({ code: "UNREACHABLE" });

@@ -78,9 +78,15 @@ export function failureWords(error: unknown): string {
 }
 
 /** What the error of an open link means: AUTHENTICATION when the other side did not accept our certificate after all. */
-export function linkFailure(label: string, error: Error): MeshError {
+export function linkFailure(label: string, error: Error, hasHeard: boolean): MeshError {
   const refusal = certificateRefusal(error);
   if (refusal) return new MeshError("AUTHENTICATION", `${label}: ${refusal}`, { cause: error });
-  const words = codeOf(error) === "ECONNRESET" ? "the other side broke the connection" : error.message;
-  return new MeshError("LINK_CLOSED", `${label}: ${words}`, { cause: error });
+  return new MeshError("LINK_CLOSED", `${label}: ${linkWords(error, hasHeard)}`, { cause: error });
+}
+
+function linkWords(error: Error, hasHeard: boolean): string {
+  if (codeOf(error) !== "ECONNRESET") return error.message;
+  if (hasHeard) return "the other side broke the connection";
+  // In TLS 1.3 the side that dials is done before the other has looked at its certificate; Bun sends no alert then.
+  return "the other side broke the connection before it said anything: it may not accept this side's certificate (expired, of another mesh, or a clock is wrong)";
 }

@@ -28,6 +28,9 @@ type Upgradable = Bun.Socket<unknown> & {
   }): [raw: Bun.Socket<unknown>, tls: Bun.Socket<StreamLink>];
 };
 
+/** What a stranger may send in one frame: enough to ask for a certificate. */
+const STRANGER_FRAME_BYTES = 4 * 1024;
+
 const NOTHING = () => {};
 
 export class TcpListener implements Listener {
@@ -139,7 +142,8 @@ export class TcpListener implements Listener {
       socket.terminate();
       return;
     }
-    link.secured(socket, certificatesOf(socket, side));
+    const certificates = certificatesOf(socket, side);
+    link.secured(socket, certificates, certificates.peerCertificate ? undefined : STRANGER_FRAME_BYTES);
     this.#settings.accept(link);
   }
 
