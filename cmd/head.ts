@@ -66,6 +66,7 @@ async function serveTerminal(mesh: string, folder: string, number: number): Prom
     ended: (ended) => void node.notify(terminal, MessageType.jobEnded, ended),
   });
   membership?.serve(head);
+  node.handle(MessageType.shutdown, () => over.resolve("its node was shut down by a command"));
   node.onPeerLost = (peer, error) => {
     if (peer.node === node.address.node && peer.slot === TERMINAL_SLOT) over.resolve("its terminal is gone");
     else head.peerLost(peer, error);
@@ -103,6 +104,7 @@ async function serveDetached(mesh: string, jobFolder: string, number: number): P
     ended: (ended) => over.resolve(ended),
   });
   membership.serve(head);
+  node.handle(MessageType.shutdown, () => over.resolve(undefined));
   node.onPeerLost = (peer, error) => {
     head.peerLost(peer, error);
     membership.peerLost(peer, error);
@@ -110,7 +112,7 @@ async function serveDetached(mesh: string, jobFolder: string, number: number): P
   try {
     await listenForSlots(node, unix, folder, (process) => head.connected(process));
     await head.start(startOf(job, jobFolder));
-    if (!(await over.promise)) await head.endAll("its head was ended by a signal");
+    if (!(await over.promise)) await head.endAll("its head was ended by a signal or a command");
   } finally {
     await membership.leave();
     removeRunFolder(folder);

@@ -1,5 +1,7 @@
 // What a job prints, on its way to the coordinator, which keeps it for `mesh logs`.
+
 import type { LogRecord } from "../coordinator/bodies.ts";
+import { isMeshError } from "../errors.ts";
 import type { Output } from "../worker/control.ts";
 import { LineSplitter } from "../worker/lines.ts";
 
@@ -87,7 +89,8 @@ export class JobLog {
     try {
       await this.#options.send(batch);
       this.#isAway = false;
-    } catch {
+    } catch (error) {
+      if (isMeshError(error, "STORAGE")) return; // the coordinator's disk is full: it tells readers what is missing
       this.#isAway = true;
       this.#queue.unshift(...batch);
       for (const { bytes } of batch) this.#queuedBytes += bytes.length;

@@ -4,6 +4,7 @@ import { hostname, totalmem } from "node:os";
 import { join } from "node:path";
 import { type Clock, systemClock, type Timer } from "../clock.ts";
 import { Coordinator } from "../coordinator/coordinator.ts";
+import { FolderLock } from "../coordinator/folder-lock.ts";
 import type { StartDetached } from "../coordinator/submissions.ts";
 import { MeshError } from "../errors.ts";
 import { MeshCa } from "../identity/ca.ts";
@@ -75,13 +76,19 @@ export class CoordinatorServer {
 
   /** Opens the state folder, and makes the mesh's CA when there is none. Throws what Coordinator, MeshCa and Trust throw. */
   static async open(options: CoordinatorServerOptions): Promise<CoordinatorServer> {
-    const folder = join(options.folder, "ca");
-    makePrivateFolder(folder);
-    const ca = MeshCa.open(folder) ?? (await MeshCa.create(folder, { nowMs: Date.now() }));
-    return new CoordinatorServer(options, ca, await ownIdentity(ca));
+    const lock = new FolderLock(options.folder);
+    try {
+      const folder = join(options.folder, "ca");
+      makePrivateFolder(folder);
+      const ca = MeshCa.open(folder) ?? (await MeshCa.create(folder, { nowMs: Date.now() }));
+      return new CoordinatorServer(options, lock, ca, await ownIdentity(ca));
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
   }
 
-  private constructor(options: CoordinatorServerOptions, ca: MeshCa, identity: Identity) {
+  private constructor(options: CoordinatorServerOptions, lock: FolderLock, ca: MeshCa, identity: Identity) {
     const { node, folder, log, clock = systemClock } = options;
     this.#options = options;
     this.#ca = ca;
@@ -96,7 +103,7 @@ export class CoordinatorServer {
     });
     this.#transport = options.transport(() => this.#identity.credentials);
     this.#peers = this.#makePeers(clock);
-    this.#coordinator = this.#makeCoordinator();
+    this.#coordinator = this.#makeCoordinator(lock);
     this.#renewal = new Renewal({
       clock,
       wallClock: Date.now,
@@ -161,13 +168,14 @@ export class CoordinatorServer {
     });
   }
 
-  #makeCoordinator(): Coordinator {
+  #makeCoordinator(lock: FolderLock): Coordinator {
     const { node, meshName, folder, version, commit, startDetached, stop, log, leaseMs } = this.#options;
     return new Coordinator({
       node,
       name: COORDINATOR_NAME,
       mesh: { id: this.meshId, name: meshName },
       folder,
+      lock,
       version,
       build: commit,
       machine: {
