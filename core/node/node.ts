@@ -14,13 +14,15 @@ import {
   readMessage,
   writeHeader,
 } from "../wire/message.ts";
-import { MessageType, messageTypeName, PROTOCOL_VERSION } from "../wire/message-types.ts";
+import { MessageType, messageTypeName } from "../wire/message-types.ts";
 import { type Draft, Drafts } from "./drafts.ts";
+import { awaitHello, type FrameTaker, type HelloContext, refusalOf, sayHello } from "./hello.ts";
 import type { Lane } from "./lane.ts";
 import { Outbox } from "./outbox.ts";
 import { Peer, type PeerRole } from "./peer.ts";
 import { Reassembly } from "./reassembly.ts";
 import { cancelled, type RequestOptions, Requests } from "./requests.ts";
+import { HeldLinks, isSame, Routes } from "./routes.ts";
 
 export type { RequestOptions } from "./requests.ts";
 
@@ -39,24 +41,7 @@ export interface NodeRoute {
   bulk?: Link;
 }
 
-/** The first message on a link between processes of one node. */
-interface Hello {
-  protocol: number;
-}
-
-/** The answer to a hello that is not accepted; the link ends after it. */
-interface Refused {
-  reason: string;
-}
-
 const NOTHING = new Uint8Array(0);
-const HELLO_TIMEOUT_MS = 5_000;
-/** All that somebody who has not said hello gets to say. */
-const HELLO_LIMIT_BYTES = 4 * 1024;
-
-function isSame(a: Address, b: Address): boolean {
-  return a.node === b.node && a.slot === b.slot;
-}
 
 export class Node {
   readonly address: Address;
@@ -75,13 +60,8 @@ export class Node {
   permits: (role: PeerRole, type: number) => boolean = () => true;
 
   readonly #clock: Clock;
-  /** Processes of the own node, by slot: the link on which each is written to, always the same while it lives. */
-  readonly #slots = new Map<number, Peer>();
-  /** Other nodes, by their number. */
-  readonly #nodes = new Map<number, Peer>();
-  /** Further links to peers, that are only read. */
-  readonly #further = new Set<Peer>();
-  readonly #links = new Set<Link>();
+  readonly #routes: Routes;
+  readonly #links = new HeldLinks();
   readonly #handlers: (MessageHandler | undefined)[] = [];
   readonly #mailboxes = new Map<number, MessageHandler>();
   readonly #requests: Requests;
@@ -89,14 +69,13 @@ export class Node {
   readonly #outbox: Outbox;
   readonly #drafts = new Drafts();
   readonly #message = emptyMessage();
-  #defaultRoute: Peer | undefined;
   #nextMailbox = 1;
-  #holds = 0;
 
   constructor(address: Address, codec: Codec, clock: Clock = systemClock) {
     this.address = address;
     this.codec = codec;
     this.#clock = clock;
+    this.#routes = new Routes(address.node, (node) => this.onNoRoute(node));
     this.#requests = new Requests(clock);
     this.#outbox = new Outbox(
       ({ to, type, mailbox, correlation }, flags, part, isBulk) =>
@@ -107,45 +86,20 @@ export class Node {
 
   /** Takes a link this process dialed to the process `address`; with `isDefault` also for all it has no link to. */
   join(link: Link, address: Address, isDefault = false): void {
-    const peer = this.#addPeer(new Peer({ address, link, speaksFor: isDefault ? "all" : this.#scopeOf(address) }));
-    if (isDefault) this.#defaultRoute = peer;
-    this.#listen(peer, peer.lane);
-    const hello: Hello = { protocol: PROTOCOL_VERSION };
-    // Over this very link: there may be another to the same process, that it dialed.
-    const header = this.#drafts.get(0);
-    writeHeader(header.view, MessageType.hello, 0, address, this.address, 0, 0);
-    peer.lane.send(header.bytes, this.codec.encode(hello));
+    const speaksFor = isDefault ? "all" : this.#routes.scopeOf(address);
+    this.#listen(this.#addPeer(new Peer({ address, link, speaksFor }), isDefault));
+    sayHello(link, this.#helloContext, address);
   }
 
   /** Takes a link that somebody else dialed; they must say hello within 5 s. Calls `joined` when they did. */
   accept(link: Link, joined: (peer: Address) => void = () => {}): void {
-    let peer: Peer | undefined;
-    let refused = false;
-    this.#links.add(link);
-    const timer = this.#clock.after(HELLO_TIMEOUT_MS, () => {
-      const error = new MeshError("TIMEOUT", `${link.label}: no hello within ${HELLO_TIMEOUT_MS} ms`);
-      if (!refused) this.onRefused(error);
-      link.destroy(error);
-    });
-    const greet = (frame: Uint8Array) => {
-      if (refused) return;
-      peer = this.#readHello(frame, link);
-      refused = !peer;
-      if (!peer) return; // the timer goes on: it ends who does not take the refusal
-      timer.cancel();
-      joined(peer.address);
+    const greeted = (address: Address) => {
+      const peer = this.#addPeer(new Peer({ address, link, speaksFor: this.#routes.scopeOf(address) }));
+      joined(address);
+      return this.#takerFor(peer, peer.lane);
     };
-    link.attach({
-      frame: (frame) => (peer ? this.#receive(peer, peer.lane, frame) : greet(frame)),
-      span: (bytes, start, end) =>
-        peer ? this.#receive(peer, peer.lane, bytes, start, end) : greet(bytes.subarray(start, end)),
-      drained: () => peer && this.#drained(peer, peer.lane),
-      closed: (error) => {
-        timer.cancel();
-        this.#links.delete(link);
-        if (peer) this.#lost(peer, error);
-      },
-    });
+    this.#links.add(link);
+    awaitHello(link, this.#helloContext, greeted, () => this.#links.delete(link));
   }
 
   /**
@@ -154,9 +108,8 @@ export class Node {
    */
   addNode({ node, role, link, bulk }: NodeRoute): void {
     const peer = new Peer({ address: { node, slot: 0 }, link, role, speaksFor: "its node", ...(bulk && { bulk }) });
-    this.#addPeer(peer);
-    this.#listen(peer, peer.lane);
-    if (bulk) this.#listenBulk(peer, peer.bulk);
+    this.#listen(this.#addPeer(peer));
+    if (bulk) this.#listenBulk(peer);
   }
 
   /** Calls `handler` for messages of `type` to this process itself. */
@@ -207,7 +160,7 @@ export class Node {
     if (this.#outbox.takes(to, 0)) {
       return this.send(to, type, mailbox, correlation, draft.bytes.slice(HEADER_BYTES));
     }
-    const peer = this.#peerFor(to);
+    const peer = this.#routes.to(to);
     if (!peer) return true;
     writeHeader(draft.view, type, 0, to, this.address, mailbox, correlation);
     return this.#told(peer, to, peer.lane.send(draft.bytes, NOTHING));
@@ -223,7 +176,7 @@ export class Node {
     const what = messageTypeName(type);
     if (options.signal?.aborted) throw cancelled(what, options.signal);
     const payload = this.codec.encode(body);
-    if (!this.#peerFor(to)) {
+    if (!this.#routes.to(to)) {
       throw new MeshError("LINK_CLOSED", `cannot ask ${to.node}/${to.slot} for ${what}: there is no link to it`);
     }
     const { keepsProcess = true } = options;
@@ -239,16 +192,16 @@ export class Node {
 
   /** Keeps the process from ending while something is under way; each hold needs one release. */
   hold(): void {
-    if (this.#holds++ === 0) this.#setRef(true);
+    this.#links.hold();
   }
 
   release(): void {
-    if (--this.#holds === 0) this.#setRef(false);
+    this.#links.release();
   }
 
   /** Whether there is a direct link to `address`. */
   hasPeer(address: Address): boolean {
-    const peer = this.#firstTo(address);
+    const peer = this.#routes.first(address);
     return peer !== undefined && isSame(peer.address, address);
   }
 
@@ -273,8 +226,7 @@ export class Node {
 
   /** Ends the links to one peer. */
   drop(address: Address): void {
-    this.#firstTo(address)?.lane.link.close();
-    for (const peer of this.#furtherOf(address)) peer.lane.link.close();
+    for (const { lane } of this.#routes.all(address)) lane.link.close();
   }
 
   /** Ends all links after sending what was taken. */
@@ -282,99 +234,34 @@ export class Node {
     for (const link of this.#links) link.close();
   }
 
-  #setRef(keepsProcess: boolean): void {
-    for (const link of this.#links) link.setRef(keepsProcess);
+  get #helloContext(): HelloContext {
+    const { address: own, codec } = this;
+    return { own, codec, clock: this.#clock, refused: (error) => this.onRefused(error) };
   }
 
-  #listen(peer: Peer, lane: Lane): void {
-    lane.link.attach({
-      frame: (frame) => this.#receive(peer, lane, frame),
-      span: (bytes, start, end) => this.#receive(peer, lane, bytes, start, end),
-      drained: () => this.#drained(peer, lane),
-      closed: (error) => this.#lost(peer, error),
-    });
-  }
-
-  #listenBulk(peer: Peer, lane: Lane): void {
-    lane.link.attach({
-      frame: (frame) => this.#receive(peer, lane, frame),
-      span: (bytes, start, end) => this.#receive(peer, lane, bytes, start, end),
-      drained: () => this.#drained(peer, lane),
-      closed: () => {}, // the first one's end tells
-    });
-  }
-
-  #addPeer(peer: Peer): Peer {
-    const { address } = peer;
-    if (this.#firstTo(address)) this.#further.add(peer);
-    else this.#setFirst(address, peer);
-    const { link } = peer.lane;
-    this.#links.add(link);
-    link.setRef(this.#holds > 0);
+  #addPeer(peer: Peer, isDefault = false): Peer {
+    this.#routes.add(peer, isDefault);
+    this.#links.add(peer.lane.link);
     return peer;
   }
 
-  /** A process of another node that is linked directly stands for all of that node. */
-  #scopeOf({ node }: Address): "itself" | "its node" {
-    return node === this.address.node ? "itself" : "its node";
+  #listen(peer: Peer): void {
+    const taker = this.#takerFor(peer, peer.lane);
+    peer.lane.link.attach({ ...taker, frame: (frame) => taker.span(frame, 0, frame.length) });
   }
 
-  #firstTo({ node, slot }: Address): Peer | undefined {
-    return node === this.address.node ? this.#slots.get(slot) : this.#nodes.get(node);
+  #listenBulk(peer: Peer): void {
+    const taker = this.#takerFor(peer, peer.bulk);
+    const closed = () => {}; // the end of the first one tells
+    peer.bulk.link.attach({ ...taker, frame: (frame) => taker.span(frame, 0, frame.length), closed });
   }
 
-  #setFirst({ node, slot }: Address, peer: Peer | undefined): void {
-    const [map, key] = node === this.address.node ? [this.#slots, slot] : [this.#nodes, node];
-    if (peer) map.set(key, peer);
-    else map.delete(key);
-  }
-
-  #furtherOf(address: Address): Peer[] {
-    return [...this.#further].filter((peer) => isSame(peer.address, address));
-  }
-
-  #readHello(frame: Uint8Array, link: Link): Peer | undefined {
-    const message = emptyMessage();
-    try {
-      if (frame.length > HELLO_LIMIT_BYTES) throw new MeshError("PROTOCOL", `its hello has ${frame.length} bytes`);
-      readMessage(frame, message);
-      if (message.type !== MessageType.hello) throw new MeshError("PROTOCOL", "its first message is no hello");
-      const { protocol } = this.codec.decodeControl(message.payload) as Hello;
-      if (protocol !== PROTOCOL_VERSION) {
-        throw new MeshError("PROTOCOL", `it speaks protocol ${protocol}, this build ${PROTOCOL_VERSION}`);
-      }
-      const address = { node: message.fromNode, slot: message.fromSlot };
-      if (isSame(address, this.address)) throw new MeshError("PROTOCOL", "it has this process's own address");
-      return this.#addPeer(new Peer({ address, link, speaksFor: this.#scopeOf(address) }));
-    } catch (error) {
-      this.#refuse(link, message, error as Error);
-      return undefined;
-    }
-  }
-
-  /** Tells who dialed why it is sent away, and ends the link. */
-  #refuse(link: Link, { fromNode, fromSlot }: Message, cause: Error): void {
-    const body: Refused = { reason: cause.message };
-    const to = { node: fromNode, slot: fromSlot };
-    const header = this.#drafts.get(0);
-    writeHeader(header.view, MessageType.refused, 0, to, this.address, 0, 0);
-    link.send(header.bytes, this.codec.encode(body));
-    link.close();
-    this.onRefused(new MeshError("PROTOCOL", `${link.label}: ${cause.message}`, { cause }));
-  }
-
-  #refused(message: Message, { link }: Lane): void {
-    const body = this.codec.decodeControl(message.payload) as Partial<Refused> | null | undefined;
-    const reason = typeof body?.reason === "string" ? body.reason : "it does not say why";
-    link.destroy(new MeshError("PROTOCOL", `${link.label}: the other side refused this process: ${reason}`));
-  }
-
-  #peerFor(to: Address): Peer | undefined {
-    if (to.node === this.address.node) return this.#slots.get(to.slot) ?? this.#defaultRoute;
-    const known = this.#nodes.get(to.node) ?? this.#defaultRoute;
-    if (known) return known;
-    this.onNoRoute(to.node);
-    return this.#nodes.get(to.node);
+  #takerFor(peer: Peer, lane: Lane): FrameTaker {
+    return {
+      span: (bytes, start, end) => this.#receive(peer, lane, bytes, start, end),
+      drained: () => this.#drained(peer, lane),
+      closed: (error) => this.#lost(peer, error),
+    };
   }
 
   #sendFlagged(
@@ -386,7 +273,7 @@ export class Node {
     payload: Uint8Array,
   ): boolean {
     if (!this.#outbox.takes(to, payload.length)) return this.#write(to, type, flags, mailbox, correlation, payload);
-    if (!this.#peerFor(to)) return true;
+    if (!this.#routes.to(to)) return true;
     this.#outbox.add({ to, type, flags, mailbox, correlation, payload });
     return !this.#outbox.takes(to, 0);
   }
@@ -400,7 +287,7 @@ export class Node {
     payload: Uint8Array,
     isBulk = false,
   ): boolean {
-    const peer = this.#peerFor(to);
+    const peer = this.#routes.to(to);
     if (!peer) return true;
     const lane = isBulk ? peer.bulk : peer.lane;
     const header = this.#drafts.get(0);
@@ -436,7 +323,7 @@ export class Node {
     }
   }
 
-  #receive(from: Peer, lane: Lane, bytes: Uint8Array, start = 0, end = bytes.length): void {
+  #receive(from: Peer, lane: Lane, bytes: Uint8Array, start: number, end: number): void {
     const message = this.#message;
     try {
       readMessage(bytes, message, start, end);
@@ -456,7 +343,7 @@ export class Node {
 
   #take(message: Message, lane: Lane): void {
     try {
-      if (message.type === MessageType.refused) this.#refused(message, lane);
+      if (message.type === MessageType.refused) lane.link.destroy(refusalOf(message, lane.link, this.codec));
       else if (message.type === MessageType.grant) this.#outbox.granted(sourceOf(message), message.correlation);
       else if (this.#reassembly.add(message)) this.#dispatch(message);
       else if (message.flags & FLAG_MORE) this.#grant(message, 1);
@@ -468,7 +355,7 @@ export class Node {
   /** Tells the source of a piece that it was taken, or with 0 that nobody will ever take more. */
   #grant(message: Message, count: number): void {
     const to = sourceOf(message);
-    const peer = this.#peerFor(to);
+    const peer = this.#routes.to(to);
     if (!peer) return;
     const header = this.#drafts.get(0);
     const from = { node: message.toNode, slot: message.toSlot };
@@ -508,7 +395,7 @@ export class Node {
 
   #forward(message: Message, from: Peer, source: Lane): void {
     const to = { node: message.toNode, slot: message.toSlot };
-    const peer = this.#peerFor(to);
+    const peer = this.#routes.to(to);
     if (peer && peer !== from) {
       const lane = message.flags & FLAG_MORE ? peer.bulk : peer.lane;
       if (!lane.forward(message.bytes, message.start, message.end)) peer.hold(lane, source.link);
@@ -537,34 +424,13 @@ export class Node {
 
   #lost(peer: Peer, error?: Error): void {
     this.#links.delete(peer.lane.link);
-    this.#further.delete(peer);
-    const [next, ...others] = this.#furtherOf(peer.address);
-    const first = this.#firstTo(peer.address);
-    if (first !== peer || next) {
-      // What was written may be lost, so the peer is too; what it still has to say arrives before that is told.
-      if (first === peer && next) {
-        this.#setFirst(peer.address, next);
-        this.#further.delete(next);
-      }
-      if (this.#defaultRoute === peer) this.#defaultRoute = next;
-      for (const { lane } of [first, next, ...others].filter((other) => other !== undefined)) lane.link.close();
-      return;
-    }
-    this.#setFirst(peer.address, undefined);
-    if (this.#defaultRoute === peer) this.#defaultRoute = undefined;
     peer.release();
-    if (peer.address.node !== this.address.node) this.nodeGone(peer.address.node, error);
-    else this.processGone(peer.address, error);
-    this.#failUnreachable(error);
+    if (!this.#routes.remove(peer)) return;
+    if (peer.address.node === this.address.node) this.processGone(peer.address, error);
+    else this.nodeGone(peer.address.node, error);
+    this.#requests.fail((to) => !this.#routes.has(to), error);
+    this.#outbox.dropAll((to) => !this.#routes.has(to));
     this.onPeerLost(peer.address, error);
-  }
-
-  /** Fails questions to processes that no way leads to any longer. */
-  #failUnreachable(error?: Error): void {
-    const hasWay = ({ node, slot }: Address) =>
-      this.#defaultRoute || (node === this.address.node ? this.#slots.has(slot) : this.#nodes.has(node));
-    this.#requests.fail((to) => !hasWay(to), error);
-    this.#outbox.dropAll((to) => !hasWay(to));
   }
 }
 
