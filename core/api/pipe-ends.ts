@@ -170,7 +170,7 @@ export class Spout<T> implements AsyncIterable<T>, AsyncDisposable, Handle {
     } catch (error) {
       throw asThrown(error);
     } finally {
-      stop();
+      await stop();
     }
   }
 

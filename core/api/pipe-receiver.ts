@@ -113,15 +113,12 @@ export class PipeReceiver {
     return await wait.promise;
   }
 
-  /** A loop begins; call what it returns when it ends. */
-  read(): () => void {
+  /** A loop begins; call what it returns when it ends: resolves when what it had not taken is back in the pipe. */
+  read(): () => Promise<void> {
     this.#readers++;
-    let reads = true;
-    return () => {
-      if (!reads) return;
-      reads = false;
+    return async () => {
       if (--this.#readers === 0) this.#window = 1;
-      this.#settle();
+      await this.#settle();
     };
   }
 
@@ -129,9 +126,8 @@ export class PipeReceiver {
   async close(owner: object): Promise<void> {
     for (const { wait, owner: other } of [...this.#waiting]) if (other === owner) wait.resolve(END);
     this.#waiting.removeIf(({ wait }) => wait.settled);
-    this.#settle();
+    await this.#settle();
     if (this.#broken || this.isOver) return;
-    if (!this.#isWanted) await this.#drain();
     try {
       await this.#link.giveBack([], true);
     } catch (error) {
@@ -220,13 +216,13 @@ export class PipeReceiver {
 
   #gaveUp(): void {
     this.#waiting.removeIf(({ wait }) => wait.settled);
-    this.#settle();
+    void this.#settle();
   }
 
-  /** Nothing is asked for that nobody waits for: others may. */
-  #settle(): void {
+  /** Nothing is asked for, or kept, that nobody here waits for: others may. */
+  async #settle(): Promise<void> {
     this.#hold();
-    if (!this.#isWanted && (this.#granted > this.#arriving.count || this.#ready.length > 0)) void this.#drain();
+    if (!this.#isWanted && (this.#granted > this.#arriving.count || this.#ready.length > 0)) await this.#drain();
   }
 
   /** Asks the home to send no more, waits for what is on its way, and gives back what nobody took. */

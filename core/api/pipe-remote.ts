@@ -94,12 +94,12 @@ export class RemoteReceiverLink implements ReceiverLink {
 
   async withdraw(epoch: number): Promise<Withdrawn> {
     const body: WithdrawBody = { ...this.#body, epoch };
-    return (await askQuietly(this.#node, this.#to, MessageType.pipeWithdraw, body)) as Withdrawn;
+    return (await this.#node.request(this.#to, MessageType.pipeWithdraw, body)) as Withdrawn;
   }
 
   async giveBack(values: [number: number, bytes: Uint8Array][], closes: boolean): Promise<void> {
     const body: ReturnBody = { ...this.#body, values, closes };
-    await askQuietly(this.#node, this.#to, MessageType.pipeReturn, body);
+    await this.#node.request(this.#to, MessageType.pipeReturn, body);
   }
 
   leave(): void {
