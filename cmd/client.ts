@@ -15,12 +15,17 @@ export async function openClient(options: { mesh?: string }): Promise<MeshClient
   const settings = await meshSettings(options.mesh);
   const access = await clientAccess(settings);
   if (!access) throw notUp(settings);
+  return await connect(access, settings);
+}
+
+/** Connects as who `access` says. Throws UNREACHABLE, AUTHENTICATION or TIMEOUT. */
+export async function connect(access: Access, { timing }: Pick<MeshSettings, "timing">): Promise<MeshClient> {
   const client = new Client({
     ...access,
     node: newNode(),
     transport: new TcpTransport({ credentials: () => access.identity.credentials }),
     build: buildName(),
-    timing: settings.timing,
+    timing,
     clock: systemClock,
   });
   await client.start();

@@ -7,6 +7,9 @@ import { join } from "node:path";
 import { systemClock } from "../core/clock.ts";
 import { type DetachedJob, DRIVER_FILE, JOB_FILE, WORKER_FILE } from "../core/coordinator/submissions.ts";
 import { MeshError } from "../core/errors.ts";
+import { identityFrom } from "../core/identity/identity.ts";
+import { checkCertified } from "../core/identity/join.ts";
+import { createKeyPair } from "../core/identity/keys.ts";
 import { Head, type HeadMesh } from "../core/job/head.ts";
 import { MeshJob } from "../core/job/mesh-job.ts";
 import type { Log } from "../core/log.ts";
@@ -51,7 +54,9 @@ async function serveTerminal(mesh: string, folder: string, number: number): Prom
   const terminal = terminalOf(node.address.node);
   const over = Promise.withResolvers<string>();
   void endSignal().then((signal) => over.resolve(`its head was ended by ${signal}`));
-  const notice = (text: string) => void node.notify(terminal, MessageType.notice, { text });
+  const shown = Promise.withResolvers<void>();
+  // The mesh may have something to say before the terminal is there to hear it.
+  const notice = (text: string) => void shown.promise.then(() => node.notify(terminal, MessageType.notice, { text }));
   const membership = mesh === NO_MESH ? undefined : new Membership(mesh, node, silentLog, notice);
   const head = new Head({
     node,
@@ -75,6 +80,7 @@ async function serveTerminal(mesh: string, folder: string, number: number): Prom
   try {
     await listenForSlots(node, unix, folder, (process) => head.connected(process));
     node.join(await unix.dial(join(folder, TERMINAL_SOCKET)), terminal);
+    shown.resolve();
     await head.endAll(await over.promise);
   } finally {
     await membership?.leave();
@@ -130,6 +136,18 @@ function startOf({ script, args, options }: DetachedJob, folder: string): StartJ
     eager: options.eager,
     showsProgress: true,
   };
+}
+
+/** As who joined from here, but of another name: several jobs may run side by side. */
+async function derivedAccess(joined: Access): Promise<Access> {
+  const { connect } = await import("./client.ts");
+  const { publicKey, keyPem } = createKeyPair();
+  const { meshId, role, name } = joined.identity;
+  const own = { meshId, role, name: `${name}.${randomBytes(4).toString("hex")}`, publicKey };
+  await using client = await connect(joined, await meshSettings(joined.meshName));
+  const answer = await client.ask(MessageType.certify, { publicKey, role, name: own.name }, { timeoutMs: 10_000 });
+  const { certificatePem, caPem } = checkCertified(answer, own, Date.now());
+  return { ...joined, identity: identityFrom({ certificatePem, caPem, keyPem }), isSaved: false };
 }
 
 /** The head's place in the mesh, from before it is known whether there is one. */
@@ -188,8 +206,10 @@ class Membership {
   }
 
   async #access(name: string): Promise<Access> {
-    const access = (await localAccess(unix, this.#mesh, "head", name)) ?? joinedAccess(this.#mesh, "head");
-    if (access) return access;
+    const local = await localAccess(unix, this.#mesh, "head", name);
+    if (local) return local;
+    const joined = joinedAccess(this.#mesh, "head");
+    if (joined) return await derivedAccess(joined);
     const { notUp } = await import("./client.ts");
     throw notUp({ name: this.#mesh, file: undefined });
   }

@@ -49,17 +49,21 @@ export class Trust {
     return { token, expiresAt: now + (ttlMs ?? DEFAULT_TTL_MS) };
   }
 
-  /** A new certificate for the asker itself, and for nobody else. Throws AUTHENTICATION when it asks for more. */
+  /**
+   * A new certificate for the asker itself; for a head also one for another head of its own, named after it ("laptop.k3f9"),
+   * because two nodes of a mesh never share a name. Throws AUTHENTICATION when it asks for more.
+   */
   async certify({ publicKey, role, name }: Certify, asker: Asker): Promise<Certified> {
-    const isOwn = (role ?? asker.role) === asker.role && (name ?? asker.name) === asker.name;
-    if (!isOwn) {
-      const wanted = `${role ?? asker.role} ${name ?? asker.name}`;
-      const message = `${asker.role} ${asker.name} asked for a certificate of ${wanted}: a node renews its own only; others join by a token`;
+    const wanted = { role: role ?? asker.role, name: name ?? asker.name };
+    const isOwn = wanted.role === asker.role && wanted.name === asker.name;
+    const isOfIts = asker.role === "head" && wanted.role === "head" && wanted.name.startsWith(`${asker.name}.`);
+    if (!isOwn && !isOfIts) {
+      const message = `${asker.role} ${asker.name} asked for a certificate of ${wanted.role} ${wanted.name}: a node renews its own only; others join by a token`;
       throw new MeshError("AUTHENTICATION", message);
     }
     const { ca, revocations, expiryOf } = this.#options.identity;
-    const nowMs = revocations.issueTime(asker.name, this.#now);
-    const certificatePem = await ca.issue({ role: asker.role, name: asker.name, publicKey }, { nowMs });
+    const nowMs = revocations.issueTime(wanted.name, this.#now);
+    const certificatePem = await ca.issue({ ...wanted, publicKey }, { nowMs });
     return { certificatePem, caPem: ca.trust(this.#now), expiresAt: expiryOf(certificatePem) };
   }
 

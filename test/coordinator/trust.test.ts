@@ -56,6 +56,29 @@ describe("Coordinator: trust", () => {
     await mesh.coordinator.close();
   });
 
+  it("F76: a head gets certificates for further heads that are named after it, and for nobody else", async () => {
+    using folder = tempFolder();
+    const { mesh, verify } = await start(folder.path);
+    const laptop = await mesh.join("laptop", "head");
+    const { certificatePem } = await laptop.ask<Certified>(MessageType.certify, {
+      publicKey,
+      role: "head",
+      name: "laptop.1",
+    });
+    expect(verify(certificatePem)).toMatchObject({ role: "head", name: "laptop.1" });
+    const others = [
+      { name: "laptop2" },
+      { name: "gpu1" },
+      { role: "worker", name: "laptop.1" },
+      { role: "client", name: "laptop.1" },
+    ];
+    for (const other of others) {
+      const asked = laptop.ask(MessageType.certify, { publicKey, ...other });
+      expect(await rejection(asked)).toMatchObject({ code: "AUTHENTICATION" });
+    }
+    await mesh.coordinator.close();
+  });
+
   it("F76: a revocation is told to all before live sessions are ended, and to who comes later", async () => {
     using folder = tempFolder();
     const { mesh, dropped, revocations } = await start(folder.path);
