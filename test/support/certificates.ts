@@ -1,14 +1,26 @@
 // A mesh's CA for a test, and credentials it issues.
-import { mkdtempSync, rmSync } from "node:fs";
+import { createPrivateKey } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { MeshCa } from "../../core/identity/ca.ts";
 import type { Credentials } from "../../core/identity/identity.ts";
 import { createKeyPair } from "../../core/identity/keys.ts";
 import type { Role } from "../../core/identity/names.ts";
+import { derOf } from "../../core/identity/pem.ts";
 
 /** Milliseconds. */
 const HOUR = 3_600_000;
+const USAGES = { server: "1.3.6.1.5.5.7.3.1", client: "1.3.6.1.5.5.7.3.2" };
+const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
+
+/** What is unlike the certificates that a MeshCa issues. */
+export interface OddLeaf {
+  /** Default "mesh". */
+  dns?: string;
+  /** Default both. */
+  usages?: (keyof typeof USAGES)[];
+}
 
 export interface IssueOptions {
   role?: Role;
@@ -19,18 +31,18 @@ export interface IssueOptions {
 
 export class TestCa {
   readonly ca: MeshCa;
+  readonly #keyPem: string;
 
-  private constructor(ca: MeshCa) {
+  private constructor(ca: MeshCa, keyPem: string) {
     this.ca = ca;
+    this.#keyPem = keyPem;
   }
 
   static async make(): Promise<TestCa> {
     const folder = mkdtempSync(join(tmpdir(), "mesh-ca-"));
-    try {
-      return new TestCa(await MeshCa.create(folder, { nowMs: Date.now() }));
-    } finally {
-      rmSync(folder, { recursive: true }); // it keeps in memory what it needs to issue
-    }
+    process.once("exit", () => rmSync(folder, { recursive: true }));
+    const ca = await MeshCa.create(folder, { nowMs: Date.now() });
+    return new TestCa(ca, readFileSync(join(folder, "ca.key"), "utf8"));
   }
 
   async issue(name: string, options: IssueOptions = {}): Promise<Credentials> {
@@ -52,5 +64,32 @@ export class TestCa {
   /** Starts in 24 h: certificates are backdated by a day. */
   future(name: string): Promise<Credentials> {
     return this.issue(name, { issuedInMs: 48 * HOUR });
+  }
+
+  /** Signed by this CA, though it would never issue such a one. */
+  async odd({ dns = "mesh", usages = ["server", "client"] }: OddLeaf): Promise<Credentials> {
+    await import("reflect-metadata");
+    const x509 = await import("@peculiar/x509");
+    const { publicKey, keyPem } = createKeyPair();
+    const authority = new x509.X509Certificate(new Uint8Array(derOf(this.ca.certificatePem)));
+    const signingDer = createPrivateKey(this.#keyPem).export({ type: "pkcs8", format: "der" });
+    const certificate = await x509.X509CertificateGenerator.create({
+      serialNumber: `41${"00".repeat(15)}`,
+      subject: [{ CN: ["odd"] }],
+      issuer: authority.subject,
+      notBefore: new Date(Date.now() - HOUR),
+      notAfter: new Date(Date.now() + HOUR),
+      signingAlgorithm: ALGORITHM,
+      publicKey: new x509.PublicKey(new Uint8Array(publicKey)),
+      signingKey: await crypto.subtle.importKey("pkcs8", new Uint8Array(signingDer), ALGORITHM, false, ["sign"]),
+      extensions: [
+        new x509.ExtendedKeyUsageExtension(usages.map((usage) => USAGES[usage])),
+        new x509.SubjectAlternativeNameExtension([
+          { type: "url", value: `mesh://${this.ca.meshId}/worker/odd` },
+          { type: "dns", value: dns },
+        ]),
+      ],
+    });
+    return { caPem: this.ca.trust(Date.now()), certificatePem: `${certificate.toString("pem").trim()}\n`, keyPem };
   }
 }
