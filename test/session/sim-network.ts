@@ -127,6 +127,8 @@ export class SimNetwork {
   #blocks: { from: Host; to: Host; until: number }[] = [];
   /** The longest time a frame takes. */
   latencyMs = 20;
+  /** How many frames a new link carries before it breaks. */
+  framesOfLink = (): number => Number.POSITIVE_INFINITY;
   /** Why links were refused, and how often. */
   readonly refusals = new Map<string, number>();
 
@@ -201,7 +203,9 @@ export class SimNetwork {
   #connect(from: Host, { host, accept }: Listening, address: string): Link {
     const [mine, near] = memoryPair(`sim://${address}`);
     const [theirs, far] = memoryPair(`sim://${from.name}`);
-    this.wires.add(new Wire(this, from, host, near, far));
+    const wire = new Wire(this, from, host, near, far);
+    wire.framesLeft = this.framesOfLink();
+    this.wires.add(wire);
     host.clock.whenRunning(() => accept(theirs));
     return mine;
   }

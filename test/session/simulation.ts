@@ -116,6 +116,14 @@ export class Simulation {
     this.network.heal();
   }
 
+  /** Every link made within that time breaks after a few frames, most of them in the middle of the handshake. */
+  breakLinksFor(forMs: number): void {
+    this.network.framesOfLink = () => this.below(7);
+    this.clock.after(forMs, () => {
+      this.network.framesOfLink = () => Number.POSITIVE_INFINITY;
+    });
+  }
+
   checkBounds(): void {
     for (const { logs } of this.nodes) {
       for (const { session, main, bulk } of logs) {
@@ -156,6 +164,11 @@ export class Simulation {
     checkLane(back.main, there.main);
     checkLane(there.bulk, back.bulk);
     checkLane(back.bulk, there.bulk);
+    for (const session of [one, other]) {
+      for (const { heldBytes, unreadBytes } of Object.values(session.lanes)) {
+        if (heldBytes > 0 || unreadBytes > 0) throw new Error(`${heldBytes} and ${unreadBytes} bytes are still held`);
+      }
+    }
     const wires = [...this.network.wires].filter((wire) => wire.joins(a) && wire.joins(b));
     if (wires.length > 2) throw new Error(`${wires.length} links between ${a.name} and ${b.name}`);
   }

@@ -25,6 +25,7 @@ function begin(simulation: Simulation): void {
   const nodes = ["a", "b", "c"].slice(0, simulation.random() < 0.7 ? 2 : 3);
   const hidden = simulation.random() < 0.25 ? simulation.below(nodes.length) : -1;
   nodes.forEach((name, i) => void simulation.add(name, i === hidden));
+  if (simulation.random() < 0.4) simulation.breakLinksFor(simulation.pick([500, 2_000]));
   // From one side, or from both at almost the same moment.
   for (const from of simulation.nodes) {
     for (const to of simulation.nodes) {
