@@ -1,5 +1,7 @@
 // Checks of what users pass to the API: each throws USAGE and says what was expected and what came.
 import { MeshError } from "../errors.ts";
+import { jobContext } from "./context.ts";
+import { checkChoice, choiceAmong, type HostChoice } from "./host-choice.ts";
 import type { Items } from "./items.ts";
 
 export function checkItems(label: string, items: Items<unknown> | undefined): void {
@@ -28,8 +30,20 @@ export function checkSignal(label: string, signal: unknown): void {
   throw new MeshError("USAGE", `${label}: signal is an AbortSignal, not ${describe(signal)}`);
 }
 
+/** Options that name hosts, as a choice. Throws USAGE for hosts that are not there, and when none is chosen. */
+export function checkHosts(label: string, options: { hosts?: Names; tags?: Names }): HostChoice {
+  const hosts = options.hosts === undefined ? undefined : checkNames(`${label}: hosts`, options.hosts);
+  const tags = options.tags === undefined ? undefined : checkNames(`${label}: tags`, options.tags);
+  const choice: HostChoice = { ...(hosts && { hosts }), ...(tags && { tags }) };
+  const there = jobContext().scheduler.hosts;
+  if (hosts || tags) checkChoice(label, choiceAmong(choice, there), there);
+  return choice;
+}
+
+type Names = string | readonly string[];
+
 /** A name or a list of names, as a list. */
-export function checkNames(what: string, value: string | readonly string[]): readonly string[] {
+function checkNames(what: string, value: Names): readonly string[] {
   const names = typeof value === "string" ? [value] : value;
   if (Array.isArray(names) && names.every((name) => typeof name === "string" && name !== "")) return names;
   const odd = Array.isArray(names) ? names.find((name) => typeof name !== "string" || name === "") : names;

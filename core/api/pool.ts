@@ -1,9 +1,10 @@
 // pool(): functions over many items on many slots, with the shape of a local array's methods.
 import { MeshError } from "../errors.ts";
 import type { AnyFunction } from "../wire/travel.ts";
-import { checkItems, checkKeys, checkNames, checkSignal, checkWhole, describe } from "./check.ts";
+import { checkHosts, checkItems, checkKeys, checkSignal, checkWhole, describe } from "./check.ts";
 import { jobContext } from "./context.ts";
-import { checkChoice, choiceAmong, type HostChoice } from "./host-choice.ts";
+import { describeTask, encodeDefinition } from "./define.ts";
+import type { HostChoice } from "./host-choice.ts";
 import { type Items, itemSource } from "./items.ts";
 import { ResultQueue } from "./result-queue.ts";
 import { Run, type Sink } from "./run.ts";
@@ -112,7 +113,7 @@ export function pool(options: PoolOptions = {}): Pool {
   return asCalled(() => {
     checkKeys("pool", options, ["slots", "hosts", "tags"]);
     checkWhole("pool: slots", options.slots, 1, SLOTS_LIMIT);
-    return new MeshPool(options.slots, chooseHosts("pool", options));
+    return new MeshPool(options.slots, checkHosts("pool", options));
   }) as unknown as Pool; // its methods are typed for callers, not for what they do inside
 }
 
@@ -120,16 +121,6 @@ export function pool(options: PoolOptions = {}): Pool {
 export function task<F extends AnyFunction>(fn: F): F {
   if (typeof fn !== "function") throw new MeshError("USAGE", `task takes a function, not ${describe(fn)}`);
   return fn;
-}
-
-/** Reads the options that name hosts; throws USAGE as `pool` does. */
-export function chooseHosts(what: string, options: Pick<PoolOptions, "hosts" | "tags">): HostChoice {
-  const hosts = options.hosts === undefined ? undefined : checkNames(`${what}: hosts`, options.hosts);
-  const tags = options.tags === undefined ? undefined : checkNames(`${what}: tags`, options.tags);
-  const choice: HostChoice = { ...(hosts && { hosts }), ...(tags && { tags }) };
-  const there = jobContext().scheduler.hosts;
-  if (hosts || tags) checkChoice(what, choiceAmong(choice, there), there);
-  return choice;
 }
 
 interface Call {
@@ -257,7 +248,7 @@ class MeshPool implements AsyncDisposable {
   #prepare(call: Call, { seats }: Claim, sink: Sink): Run {
     const context = jobContext();
     const { label, options } = call;
-    const fn = describeTask(call);
+    const fn = describeTask(label, call.fn);
     if (options.timeoutMs !== undefined) this.#scheduler.watchTimeouts();
     const id = this.#scheduler.nextRunId();
     const definition: Definition = {
@@ -276,7 +267,7 @@ class MeshPool implements AsyncDisposable {
       source: call.items && itemSource(call.items, () => this.#scheduler.pump()),
       sink,
       estimate: this.#scheduler.estimateOf(fn.id),
-      definition: encodeDefinition(definition, call),
+      definition: encodeDefinition(label, call.fn, definition),
       seats,
       chunkSize: options.chunkSize,
       depth: definition.depth,
@@ -315,33 +306,6 @@ function aheadOf(run: Run): number {
   const { itemMs, itemBytes } = run.estimate;
   if (itemMs === undefined) return least;
   return Math.max(least, Math.min(4_096, (50 * run.seats.size) / Math.max(itemMs, 1e-6), (64 << 20) / itemBytes));
-}
-
-function describeTask({ fn, label }: Call) {
-  try {
-    return jobContext().describeFunction(fn);
-  } catch (error) {
-    if (error instanceof MeshError)
-      throw new MeshError(error.code, `${label}: ${error.message}`, { cause: error.cause });
-    throw error;
-  }
-}
-
-/** Encodes captured values and extra arguments, naming the one that cannot travel. */
-function encodeDefinition(definition: Definition, { label, fn }: Call): Uint8Array {
-  const { node, localNames } = jobContext();
-  const { codec } = node;
-  try {
-    return codec.encode(definition);
-  } catch (error) {
-    for (const [i, arg] of definition.args.entries()) codec.encode(arg, `${label}: args[${i}]`);
-    for (const [name, value] of Object.entries(definition.fn.env)) codec.encode(value, `${label}: captured ${name}`);
-    const names = localNames(fn);
-    for (const [i, value] of definition.fn.locals.entries()) {
-      codec.encode(value, `${label}: captured ${names[i] ?? `value ${i + 1} of ${definition.fn.id}`}`);
-    }
-    throw error;
-  }
 }
 
 const OPTION_KEYS = ["args", "chunkSize", "retries", "timeoutMs", "signal"];

@@ -51,6 +51,8 @@ export interface RunOptions {
   retries: number;
   /** Whether an item that threw or ran out of time is tried again as well. */
   retryFailures: boolean;
+  /** It is what a process of its own does: it may take for ever, and has no progress to show. */
+  isProcess?: boolean;
 }
 
 /** Items on their way to or in a slot. */
@@ -82,6 +84,7 @@ export class Run {
   readonly estimate: Estimate;
   readonly chunkSize: number | undefined;
   readonly depth: number;
+  readonly isProcess: boolean;
   /** Items in all, when known. */
   readonly total: number | undefined;
   doneCount = 0;
@@ -111,6 +114,7 @@ export class Run {
     this.estimate = options.estimate;
     this.chunkSize = options.chunkSize;
     this.depth = options.depth ?? 0;
+    this.isProcess = options.isProcess ?? false;
     this.#source = options.source;
     this.#sink = options.sink;
     this.#caller = options.caller;

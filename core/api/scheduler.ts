@@ -125,6 +125,11 @@ export class Scheduler {
     this.#seats.watchTimeouts();
   }
 
+  /** Tells the user something. */
+  tell(text: string): void {
+    this.#notice(text);
+  }
+
   nextRunId(): number {
     return this.#nextRun++;
   }
@@ -164,9 +169,9 @@ export class Scheduler {
     for (const slot of [...this.#slots.values()]) if (unused.has(slot.seat)) this.#forget(slot);
   }
 
-  /** Has the slot on a private seat ended; with `signal` that is sent first, and the end comes after `graceMs`. */
-  endSlot(info: SlotInfo, seat: Seat, order: { reason: string; signal?: string; graceMs: number }): void {
-    this.#seats.tell(seat.host, MessageType.killSlot, { slot: info.slot, ...order });
+  /** Has a slot ended: by SIGTERM, and for good after `graceMs`. */
+  endSlot(seat: Seat, slot: number, reason: string, graceMs: number): void {
+    this.#seats.tell(seat.host, MessageType.killSlot, { slot, reason, graceMs, gentle: true });
   }
 
   /** Begins a run on the seats of a claim; it reports to its sink. Calls `over` when it ends, however it does. */
@@ -516,14 +521,15 @@ export class Scheduler {
   // work is given away. From other hosts all comes the same way, in order.
   #slotDown(node: number, down: SlotDown): void {
     const slot = this.#slots.get(keyOf(node, down.slot));
-    const seat = slot?.seat ?? this.#seats.host(node)?.seats.get(down.seat);
     if (slot) {
       slot.down = down;
       if (slot.isRemote || !slot.linkOpen) this.#bury(slot, down);
-    } else seat?.watcher?.down(down);
-    if (!seat || !(down.final || seat.watcher)) return;
-    seat.failed = down.cause;
-    for (const active of [...this.#active.values()]) this.#checkSeats(active);
+      return;
+    }
+    const seat = this.#seats.host(node)?.seats.get(down.seat);
+    if (!seat) return;
+    seat.watcher?.down(down);
+    this.#emptied(seat, down);
   }
 
   #bury(slot: Slot, down: SlotDown): void {
@@ -535,7 +541,15 @@ export class Scheduler {
       const running = down.running.find((item) => item.chunk === id && item.run === chunk.run.id);
       chunk.run.lost(chunk, running?.place, (place) => lossError(chunk, place, down, slot), slot.place);
     }
+    this.#emptied(slot.seat, down);
     this.pump();
+  }
+
+  /** A seat has no slot any more; another may come. */
+  #emptied(seat: Seat, { final, cause }: SlotDown): void {
+    if (!final && !seat.watcher) return;
+    seat.failed = cause;
+    for (const active of [...this.#active.values()]) this.#checkSeats(active);
   }
 
   /** Nobody can say what it was at: all that it may have begun counts as tried. */

@@ -7,10 +7,10 @@ import type { HostInfo } from "./hosts.ts";
 import type { SlotDown, SlotInfo } from "./slots.ts";
 import { Way } from "./way.ts";
 
-/** Hears of the slots that take a seat. */
+/** Hears of the slot that takes a private seat. */
 export interface SeatWatcher {
   up(info: SlotInfo): void;
-  /** Called before the runs that used it hear of it. */
+  /** Called before the run that used it hears of it. */
   down(down: SlotDown): void;
 }
 
@@ -289,7 +289,7 @@ export class Seats {
     const shared: number[] = [];
     for (const seat of seats) {
       if (!seat.watcher) shared.push(seat.number);
-      else this.tell(host, MessageType.acquireSlots, { seats: [seat.number], once: true, name: seat.name });
+      else this.tell(host, MessageType.acquireSlots, { seats: [seat.number], once: true });
     }
     if (shared.length > 0) this.tell(host, MessageType.acquireSlots, { seats: shared });
   }

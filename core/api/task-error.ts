@@ -5,6 +5,8 @@ export interface TaskPlace {
   host: string;
   /** Number of the slot on its host, from 1. */
   seat: number;
+  /** Of a process: what it is called. */
+  name?: string;
   /** The call: "pool.map". */
   label: string;
   /** Index of the item; undefined for a call without items. */
@@ -39,7 +41,7 @@ export function noteTask(error: unknown, place: TaskPlace, caller: Error): void 
   places.set(error, place);
   if (!(error instanceof Error)) return;
   const item = place.item === undefined ? "" : ` item ${place.item},`;
-  const line = `    at ${place.label}${item} attempt ${place.attempt} (${place.host}/${place.seat})`;
+  const line = `    at ${place.label}${item} attempt ${place.attempt} (${place.host}/${place.name ?? place.seat})`;
   const callers = userStack(caller.stack ?? "")
     .split("\n")
     .slice(1);

@@ -35,6 +35,8 @@ export interface Definition {
   depth: number;
   /** Milliseconds one item may take; 0 is no limit. */
   timeoutMs: number;
+  /** The slot is there for this call alone: what it returns stays there, and what it printed is out before it is over. */
+  isProcess?: boolean;
 }
 
 /** How a list of values lies in a message. */
