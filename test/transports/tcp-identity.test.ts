@@ -208,6 +208,22 @@ it("TcpTransport: without credentials there is no listening", async () => {
   await expect(stranger().listen("tcp://127.0.0.1:0", () => {})).rejects.toMatchObject({ code: "AUTHENTICATION" });
 });
 
+it("TcpTransport: own credentials that cannot be read are told as such, on both sides", async () => {
+  let current = server;
+  await using at = await Server.start(() => current);
+  const broken = { ...client, keyPem: client.keyPem.replace(/[A-Za-z]{8}/, "") };
+  const refusal = {
+    code: "AUTHENTICATION",
+    message: expect.stringMatching(/own certificate, key or CA cannot be used/),
+  };
+  await expect(nodeWith(broken).dial(at.address)).rejects.toMatchObject(refusal);
+  current = broken;
+  await expect(nodeWith(client).dial(at.address)).rejects.toMatchObject({ code: "UNREACHABLE" });
+  expect(await at.refused()).toMatchObject(refusal);
+  current = server;
+  expect(await at.answers(client)).toBe(true);
+});
+
 it("X35: NODE_TLS_REJECT_UNAUTHORIZED=0 in the environment changes nothing", async () => {
   await using at = await Server.start(() => other);
   const path = new URL("../fixtures/transports/dial.ts", import.meta.url).pathname;

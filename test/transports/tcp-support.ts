@@ -103,7 +103,8 @@ export function freePort(hostname = "127.0.0.1"): number {
 
 /** A plain TCP connection, and what became of it. */
 export interface RawClient {
-  socket: Bun.Socket;
+  /** Undefined when it was hung up on before it was there. */
+  socket: Bun.Socket | undefined;
   isClosed: boolean;
   bytes: Uint8Array[];
 }
@@ -127,6 +128,16 @@ export async function rawClient(port: number, hello?: Uint8Array, hostname = "12
       close: closed,
       error: closed,
     },
-  });
-  return Object.assign(state, { socket });
+  }).catch(closed);
+  return Object.assign(state, { socket: socket ?? undefined });
+}
+
+/** So many, not all at once: the kernel queues only some hundreds that nobody has accepted. */
+export async function rawClients(count: number, port: number, hello?: Uint8Array): Promise<RawClient[]> {
+  const clients: RawClient[] = [];
+  while (clients.length < count) {
+    const batch = Array.from({ length: Math.min(250, count - clients.length) }, () => rawClient(port, hello));
+    clients.push(...(await Promise.all(batch)));
+  }
+  return clients;
 }

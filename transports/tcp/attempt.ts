@@ -40,8 +40,8 @@ export class Attempt {
     this.#result.reject(new MeshError("CANCELLED", "another address was faster"));
   }
 
-  #connect(target: TcpAddress, link: StreamLink): Promise<unknown> {
-    return Bun.connect<StreamLink>({
+  async #connect(target: TcpAddress, link: StreamLink): Promise<void> {
+    await Bun.connect<StreamLink>({
       hostname: target.host,
       port: target.port,
       data: link,

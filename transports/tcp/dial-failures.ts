@@ -1,6 +1,6 @@
 // Errors of dialing: what was tried, on which addresses, and why each failed.
 import { MeshError } from "../../core/errors.ts";
-import { certificateRefusal, codeOf, failureWords } from "./failures.ts";
+import { certificateRefusal, codeOf, failureWords, isOwnFault } from "./failures.ts";
 
 /** One address; without an error while nothing is known yet. */
 export interface Tried {
@@ -13,6 +13,7 @@ export function unreachable(address: string, tried: readonly Tried[]): MeshError
   const best = tried.toSorted((a, b) => weight(b.error) - weight(a.error))[0];
   const words = wordsOf(tried);
   const options = { cause: best?.error };
+  if (isOwnFault(best?.error)) return new MeshError("AUTHENTICATION", `cannot dial ${address}: ${words}`, options);
   if (certificateRefusal(best?.error)) {
     return new MeshError("AUTHENTICATION", `no trust in what answers at ${address}: ${words}`, options);
   }

@@ -68,12 +68,19 @@ export function certificateRefusal(error: unknown): string | undefined {
   return REFUSALS.find(([part]) => text.includes(part))?.[1];
 }
 
+/** Whether this side's credentials cannot even be read. */
+export function isOwnFault(error: unknown): boolean {
+  const code = codeOf(error);
+  return code === "ERR_BORINGSSL" || code.startsWith("ERR_OSSL");
+}
+
 /** One failed attempt, in a few words. */
 export function failureWords(error: unknown): string {
   const code = codeOf(error);
   const refusal = certificateRefusal(error);
   if (refusal) return refusal;
-  if (code === "EPROTO" || code.startsWith("ERR_SSL")) return "what answers there does not speak TLS 1.3";
+  if (isOwnFault(error)) return `this side's own certificate, key or CA cannot be used (${(error as Error).message})`;
+  if (code === "EPROTO") return "what answers there does not speak TLS 1.3";
   return SYSTEM_WORDS[code] ?? (error instanceof Error ? error.message : String(error));
 }
 
@@ -89,4 +96,18 @@ function linkWords(error: Error, hasHeard: boolean): string {
   if (hasHeard) return "the other side broke the connection";
   // In TLS 1.3 the side that dials is done before the other has looked at its certificate; Bun sends no alert then.
   return "the other side broke the connection before it said anything: it may not accept this side's certificate (expired, of another mesh, or a clock is wrong)";
+}
+
+/** Why a port cannot be had. */
+export function listenFailure(address: string, error: unknown): MeshError {
+  const code = codeOf(error);
+  const why =
+    code === "EADDRINUSE"
+      ? "the port is taken: stop what listens there, or use another one (0 for any free one)"
+      : code === "EADDRNOTAVAIL"
+        ? "this machine has no such address: use one of its own, or [::] for all"
+        : code === "EACCES"
+          ? "ports below 1024 need more rights: use a higher one"
+          : (error as Error).message;
+  return new MeshError("UNREACHABLE", `cannot listen on ${address}: ${why}`, { cause: error });
 }

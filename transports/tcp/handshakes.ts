@@ -60,15 +60,17 @@ export class Handshakes {
     return handshake;
   }
 
-  /** It is over, whichever way. Safe to call again. */
-  end(handshake: Handshake): void {
-    if (!this.#open.delete(handshake)) return;
+  /** It is over, whichever way. False when it was before. */
+  end(handshake: Handshake): boolean {
+    if (!this.#open.delete(handshake)) return false;
     const siblings = this.#byHost.get(handshake.host);
     siblings?.delete(handshake);
     if (siblings?.size === 0) this.#byHost.delete(handshake.host);
-    if (this.#open.size > 0) return;
-    this.#timer?.cancel();
-    this.#timer = undefined;
+    if (this.#open.size === 0) {
+      this.#timer?.cancel();
+      this.#timer = undefined;
+    }
+    return true;
   }
 
   /** Aborts all. */

@@ -5,7 +5,7 @@ import { MeshError } from "../../core/errors.ts";
 import type { Link, Listener } from "../../core/transport.ts";
 import { StreamLink, streamHandlers } from "../stream-link.ts";
 import { countedHost, formatTcpAddress, plainHost, type TcpAddress } from "./address.ts";
-import { certificateRefusal, codeOf, failureWords, linkFailure } from "./failures.ts";
+import { certificateRefusal, codeOf, failureWords, linkFailure, listenFailure } from "./failures.ts";
 import { type AbortReason, type Handshake, type HandshakeLimits, Handshakes } from "./handshakes.ts";
 import { tune } from "./socket.ts";
 import { certificatesOf, type TlsOptions, type TlsSide, type TlsSides } from "./tls.ts";
@@ -18,14 +18,21 @@ export interface ListenerSettings {
   accept: (link: Link) => void;
 }
 
+/** A link whose TLS has not ended. */
+class IncomingLink extends StreamLink {
+  handshake?: Handshake;
+  side?: TlsSide;
+  tlsSocket?: Bun.Socket<IncomingLink>;
+}
+
 /** Bun's types lack what node:tls uses to be a server on a connection that is there already. */
 type Upgradable = Bun.Socket<unknown> & {
   upgradeTLS(options: {
-    data: StreamLink;
+    data: IncomingLink;
     isServer: true;
     tls: TlsOptions;
-    socket: Bun.SocketHandler<StreamLink, "uint8array">;
-  }): [raw: Bun.Socket<unknown>, tls: Bun.Socket<StreamLink>];
+    socket: Bun.SocketHandler<IncomingLink, "uint8array">;
+  }): [raw: Bun.Socket<unknown>, tls: Bun.Socket<IncomingLink>];
 };
 
 /** What a stranger may send in one frame: enough to ask for a certificate. */
@@ -39,6 +46,7 @@ export class TcpListener implements Listener {
   refused = 0;
   readonly #settings: ListenerSettings;
   readonly #handshakes: Handshakes;
+  readonly #handlers = this.#makeHandlers();
   readonly #server: Bun.TCPSocketListener<unknown>;
 
   constructor(at: TcpAddress, settings: ListenerSettings) {
@@ -84,57 +92,54 @@ export class TcpListener implements Listener {
   #connected(raw: Upgradable): void {
     const host = plainHost(raw.remoteAddress ?? ""); // undefined when it is gone already
     const label = formatTcpAddress({ host, port: raw.remotePort });
-    const tlsSide = this.#side(label);
-    let abort: (reason: AbortReason) => void = NOTHING;
-    const handshake = tlsSide && this.#handshakes.begin(countedHost(host), (reason) => abort(reason));
-    if (!tlsSide || !handshake) {
-      if (tlsSide) this.#refuse("LINK_CLOSED", `${label}: closed at once, too many connections are in TLS's handshake`);
+    const link = new IncomingLink(label, linkFailure);
+    const handshake = this.#handshakes.begin(countedHost(host), (reason) => this.#abort(link, reason));
+    if (!handshake) {
+      this.#refuse("LINK_CLOSED", `${label}: closed at once, too many connections are in TLS's handshake`);
       raw.terminate();
       return;
     }
+    link.handshake = handshake;
     tune(raw);
-    const link = new StreamLink(label, linkFailure);
-    const [, tls] = raw.upgradeTLS({
-      data: link,
-      isServer: true,
-      tls: tlsSide.server,
-      socket: this.#handlers(handshake, tlsSide),
-    });
-    abort = (reason) => {
-      const { timeoutMs } = this.#settings.limits;
-      const why =
-        reason === "timeout" ? `TLS was not finished within ${timeoutMs} ms` : "closed to make room for others";
-      this.#refuse(reason === "timeout" ? "TIMEOUT" : "LINK_CLOSED", `${label}: ${why}`);
-      tls.terminate();
-    };
-  }
-
-  #side(label: string): TlsSide | undefined {
     try {
-      return this.#settings.sides.current();
+      this.#startTls(raw, link);
     } catch (error) {
-      this.#refuse("AUTHENTICATION", `${label}: this side's own credentials cannot be used`, error);
-      return undefined;
+      this.#handshakes.end(handshake);
+      this.#refuse("AUTHENTICATION", `${label}: ${failureWords(error)}`, error);
+      raw.terminate();
     }
   }
 
-  #handlers(handshake: Handshake, side: TlsSide): Bun.SocketHandler<StreamLink, "uint8array"> {
-    const handshakes = this.#handshakes;
+  #startTls(raw: Upgradable, link: IncomingLink): void {
+    const side = this.#settings.sides.current();
+    if (!side) throw new Error("this side has no certificate any more");
+    link.side = side;
+    const [, tls] = raw.upgradeTLS({ data: link, isServer: true, tls: side.server, socket: this.#handlers });
+    link.tlsSocket = tls;
+  }
+
+  #abort(link: IncomingLink, reason: AbortReason): void {
+    const { timeoutMs } = this.#settings.limits;
+    if (reason === "timeout") this.#refuse("TIMEOUT", `${link.label}: TLS was not finished within ${timeoutMs} ms`);
+    else this.#refuse("LINK_CLOSED", `${link.label}: closed to make room for others`);
+    link.tlsSocket?.terminate();
+  }
+
+  #makeHandlers(): Bun.SocketHandler<IncomingLink, "uint8array"> {
     return {
       ...streamHandlers,
       open: NOTHING,
       handshake: (socket, success, error) => {
-        handshakes.end(handshake);
-        this.#secured(socket, side, success, error);
+        if (this.#handshakes.end(socket.data.handshake!)) this.#secured(socket, success, error);
       },
-      close(socket, error) {
-        handshakes.end(handshake);
-        socket.data.ended(error);
+      close: (socket, error) => {
+        if (this.#handshakes.end(socket.data.handshake!)) this.#wentAway(socket.data.label);
+        else socket.data.ended(error);
       },
     };
   }
 
-  #secured(socket: Bun.Socket<StreamLink>, side: TlsSide, success: boolean, error: Error | null): void {
+  #secured(socket: Bun.Socket<IncomingLink>, success: boolean, error: Error | null): void {
     const link = socket.data;
     // `success` says that the handshake ended; whether the certificate holds, `authorized` says.
     if (!success || !(socket.authorized || this.#settings.sides.admitsStrangers)) {
@@ -142,7 +147,7 @@ export class TcpListener implements Listener {
       socket.terminate();
       return;
     }
-    const certificates = certificatesOf(socket, side);
+    const certificates = certificatesOf(socket, link.side!);
     link.secured(socket, certificates, certificates.peerCertificate ? undefined : STRANGER_FRAME_BYTES);
     this.#settings.accept(link);
   }
@@ -150,25 +155,16 @@ export class TcpListener implements Listener {
   #refuseTls(label: string, error: unknown): void {
     const refusal = certificateRefusal(error);
     if (refusal) this.#refuse("AUTHENTICATION", `${label}: ${refusal}`, error);
-    else if (codeOf(error) === "ECONNRESET") this.#refuse("LINK_CLOSED", `${label}: it went away before TLS had ended`);
+    else if (codeOf(error) === "ECONNRESET") this.#wentAway(label);
     else this.#refuse("PROTOCOL", `${label}: TLS failed: ${failureWords(error)}`, error);
+  }
+
+  #wentAway(label: string): void {
+    this.#refuse("LINK_CLOSED", `${label}: it went away before TLS had ended`);
   }
 
   #refuse(code: "AUTHENTICATION" | "TIMEOUT" | "LINK_CLOSED" | "PROTOCOL", message: string, cause?: unknown): void {
     this.refused++;
     this.#settings.onRefused(new MeshError(code, message, { cause }));
   }
-}
-
-function listenFailure(address: string, error: unknown): MeshError {
-  const code = codeOf(error);
-  const why =
-    code === "EADDRINUSE"
-      ? "the port is taken: stop what listens there, or use another one (0 for any free one)"
-      : code === "EADDRNOTAVAIL"
-        ? "this machine has no such address: use one of its own, or [::] for all"
-        : code === "EACCES"
-          ? "ports below 1024 need more rights: use a higher one"
-          : (error as Error).message;
-  return new MeshError("UNREACHABLE", `cannot listen on ${address}: ${why}`, { cause: error });
 }
