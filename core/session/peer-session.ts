@@ -90,6 +90,8 @@ export class PeerSession {
   #failures: readonly DialFailure[] = [];
   /** Addresses at which it was dialed and answered. */
   readonly #reached = new Set<string>();
+  /** Addresses of which it was said that the peer, or this node, was refused there. */
+  readonly #reported = new Set<string>();
   #introducedAt = Number.NEGATIVE_INFINITY;
 
   /** Begins a session with whom `expect` says; `epoch` when the peer named it. Looks for links from `begin` on. */
@@ -276,9 +278,9 @@ export class PeerSession {
       this.main.askForBulk();
       return;
     }
+    for (const { address, error } of failures) this.#report(address, error);
     const final = failures.map(({ error }) => error).find((error) => this.#isFinal(error));
     if (!this.main.isConfirmed && (final || this.#tryOnce)) {
-      if (final) this.#home.refused(final);
       this.main.stop(final ?? this.#unreachable());
     } else if (this.main.isConfirmed && this.#isAbandoned(failures)) {
       const where = failures.map(({ address }) => address).join(", ");
@@ -286,6 +288,13 @@ export class PeerSession {
     } else {
       this.#askForIntroduction();
     }
+  }
+
+  /** Says once for each address that it is refused there. */
+  #report(address: string, error: MeshError): void {
+    if (!(error instanceof Refusal) || !error.isFinal || this.#reported.has(address)) return;
+    this.#reported.add(address);
+    this.#home.refused(error);
   }
 
   /** Another try would not help. Another node at an address of a certain one is no such case: private addresses repeat. */

@@ -266,7 +266,9 @@ export class Peers {
       const reason = session.error?.message ?? "it was closed";
       this.#ended.add({ node: session.node, epoch: session.epoch, taken: session.main.received, reason });
     }
-    if (session.isAnnounced) this.#options.onEnded?.(session);
+    const { error, isAnnounced, isBegunHere } = session;
+    if (isAnnounced) this.#options.onEnded?.(session);
+    else if (!isBegunHere && error instanceof Refusal) this.#options.onRefused?.(error); // it did not like our welcome
   }
 
   /** Somebody proved who it is, and names a session. Throws a Refusal. */

@@ -13,7 +13,7 @@ import { type Ack, isControl, readAck, readHeartbeat, writeAck, writeHeartbeat }
 import { beginLiveness, type LivenessEvent, type Phase, stepLiveness, type Timing } from "./machine/liveness.ts";
 import { microsOf, RoundTrip } from "./machine/round-trip.ts";
 import { Outgoing, type OutgoingLimits } from "./outgoing.ts";
-import { readRefused } from "./refusal.ts";
+import { Refusal, readRefused } from "./refusal.ts";
 
 export interface SessionLimits extends OutgoingLimits {
   /** Bytes the peer may send beyond what was taken here; the most that is kept while this side is paused. */
@@ -438,7 +438,7 @@ export class Session implements Link {
 
   #refused(bytes: Uint8Array, start: number, end: number): void {
     const { code, reason } = readRefused(this.#options.codec, bytes, start, end);
-    this.#finish(new MeshError("AUTHENTICATION", `${this.#options.peer()} refused this node (${code}): ${reason}`));
+    this.#finish(new Refusal(code, `${this.#options.peer()} refused this node: ${reason}`, { isRemote: true }));
   }
 
   #linkClosed(error?: Error): void {
