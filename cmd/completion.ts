@@ -1,8 +1,11 @@
 // Shell completions: `mesh completion SHELL` prints the script a shell sources, which asks `mesh complete` at each tab.
 import { readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
+import type { Complete, Argument as TabArgument, Option as TabOption } from "@bomb.sh/tab";
 import { Argument, Command } from "@commander-js/extra-typings";
+import { type LiveValue, liveValues, meshNames } from "./live-values.ts";
 import type { ProgramContext } from "./program.ts";
+import { surroundingsOfProcess } from "./surroundings.ts";
 
 const SHELLS = ["bash", "zsh", "fish", "powershell"] as const;
 
@@ -26,7 +29,7 @@ export function command() {
 }
 
 /** `mesh complete -- WORD…`, for the scripts above: prints what the last word may become. */
-export async function main(args: string[], context: ProgramContext): Promise<number> {
+export async function main(args: string[], context: ProgramContext, around = surroundingsOfProcess()): Promise<number> {
   const words = args[0] === "--" ? args.slice(1) : args;
   const { default: createTab } = await import("@bomb.sh/tab/commander");
   const tab = createTab((await context.loadAll()) as Parameters<typeof createTab>[0]);
@@ -44,8 +47,24 @@ export async function main(args: string[], context: ProgramContext): Promise<num
   tab.commands.get("help")?.argument("topic", (add) => {
     for (const name of [...tab.commands.keys(), "exit-codes"]) if (!name.includes(" ")) add(name, "");
   });
+  const meshes = meshNames();
+  for (const { options } of tab.commands.values()) offer(options.get("mesh"), meshes);
+  const asked = tab.commands.get(words[0] ?? "");
+  const live = await liveValues(words, around);
+  for (const name of LIVE_ARGUMENTS) offer(asked?.arguments.get(name), live);
+  offer(asked?.options.get("host"), live);
   tab.parse([...words]);
   return 0;
+}
+
+/** Arguments that name jobs or nodes. */
+const LIVE_ARGUMENTS = ["job", "targets", "name"];
+
+function offer(to: TabOption | TabArgument | undefined, values: readonly LiveValue[]): void {
+  if (!to) return;
+  to.handler = (complete: Complete) => {
+    for (const { value, description } of values) complete(value, description);
+  };
 }
 
 const FOLDERS_DEEP = 2;

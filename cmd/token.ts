@@ -47,9 +47,9 @@ async function explain(
     `with this token ${who} may join the mesh ${client.mesh}, once, until ${momentWords(expiresAt)} (${left})`,
   );
   await say(around, "whoever has it can join: keep it secret, and never put it on a command line");
-  const address = await addressOf(client);
-  const named = name === undefined ? "" : ` --name ${name}`;
-  const line = role === "worker" ? `mesh worker --join ${address}${named}` : `mesh join ${address}${named}`;
+  const command = role === "worker" ? "mesh worker --join" : role === "head" ? "mesh join" : undefined;
+  if (command === undefined) return;
+  const line = `${command} ${await addressOf(client)}${name === undefined ? "" : ` --name ${name}`}`;
   await say(around, `on the machine that joins, with the token in MESH_TOKEN or a --token-file: ${line}`);
 }
 

@@ -14,7 +14,7 @@ describe("mesh, its subcommands and their statuses", () => {
   });
 
   it("help shows no role that only hosts start", () => {
-    expect(mesh(["--help"]).stdout).not.toMatch(/^ {2}(slot|worker|complete) /m);
+    expect(mesh(["--help"]).stdout).not.toMatch(/^ {2}(slot|head|fork|complete) /m);
   });
 
   it("help exit-codes tells each status; help COMMAND is COMMAND --help", () => {

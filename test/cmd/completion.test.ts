@@ -13,8 +13,8 @@ function complete(words: string[], cwd?: string): string[] {
 
 it("mesh complete (F88): subcommands, nested ones, flags, choices, topics; never the hidden ones", () => {
   expect(complete([""])).toEqual(expect.arrayContaining(["run", "init", "config", "completion", "version", "help"]));
-  for (const hidden of ["slot", "worker", "complete"]) expect(complete([""])).not.toContain(hidden);
-  expect(complete(["co"])).toEqual(["config", "completion"]);
+  for (const hidden of ["slot", "head", "fork", "complete"]) expect(complete([""])).not.toContain(hidden);
+  expect(complete(["co"])).toEqual(["coordinator", "config", "completion"]);
   expect(complete(["config", ""])).toEqual(["check", "schema"]);
   expect(complete(["run", "--slo"])).toEqual(["--slots", "--slot-memory"]);
   expect(complete(["completion", ""])).toEqual(["bash", "zsh", "fish", "powershell"]);
@@ -48,7 +48,7 @@ it("mesh completion bash (F88): what a shell that sources it offers", () => {
   const answer = execute(["bash", "-c", script]);
   expect(answer).toMatchObject({ status: 0, stderr: "" });
   expect(answer.stdout.split("\n").map((line) => line.trim())).toEqual([
-    "config completion",
+    "coordinator config completion",
     "--slots --slot-memory",
     "complete -F __mesh_complete mesh",
     "",

@@ -39,9 +39,9 @@ describe("mesh token", () => {
   });
 
   it("binds it to a name, a role and a time", async () => {
-    const { stderr, asked } = await say(token, ["token", "--role", "client", "--name", "alice", "--ttl", "10m"]);
-    expect(asked).toEqual([["issueToken", { role: "client", name: "alice", ttlMs: 600_000 }]]);
-    expect(stderr).toContain("the client alice may join");
+    const { stderr, asked } = await say(token, ["token", "--role", "head", "--name", "alice", "--ttl", "10m"]);
+    expect(asked).toEqual([["issueToken", { role: "head", name: "alice", ttlMs: 600_000 }]]);
+    expect(stderr).toContain("the head alice may join");
     expect(stderr).toContain("mesh join tcp://10.0.0.2:7450 --name alice");
   });
 
