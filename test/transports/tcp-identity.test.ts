@@ -37,7 +37,7 @@ const shown = ({ caPem, certificatePem, keyPem }: Credentials, ...more: Credenti
   key: keyPem,
 });
 
-it("F44: both sides see both leaf certificates before they get the link", async () => {
+it("F76: both sides see both leaf certificates before they get the link", async () => {
   await using at = await Server.start(() => server);
   const near = await nodeWith(client).dial(at.address);
   expect(Buffer.compare(near.tls!.ownCertificate, leafOf(client))).toBe(0);
@@ -121,7 +121,7 @@ it("X23: no ticket is given, so that nobody comes back without a certificate", a
   socket.destroy();
 });
 
-it("F47: renewed credentials count from the next connection on; the port and older links stay", async () => {
+it("TcpTransport: renewed credentials count from the next connection on; the port and older links stay", async () => {
   let current = server;
   await using at = await Server.start(() => current);
   const before = new End(await nodeWith(client).dial(at.address));
@@ -137,7 +137,7 @@ it("F47: renewed credentials count from the next connection on; the port and old
   for (const { link } of [before, after]) link.close();
 });
 
-it("F47: while a CA is replaced, certificates of both are good; afterwards only those of the new one", async () => {
+it("TcpTransport: while a CA is replaced, certificates of both are good; afterwards only those of the new one", async () => {
   const rotating = await TestCa.make();
   const old = await rotating.issue("old");
   await rotating.ca.rotate({ nowMs: Date.now() });
