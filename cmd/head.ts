@@ -186,7 +186,7 @@ class Membership {
       this.#job = job;
       return {
         name: access.identity.name,
-        view: () => jobViewOf(member.view.nodes(), (node) => this.#node.hasPeer({ node, slot: 0 })),
+        view: () => jobViewOf(member.nodes, (node) => this.#node.hasPeer({ node, slot: 0 })),
         job,
         detached,
       };

@@ -83,7 +83,7 @@ async function run(options: WorkerOptions): Promise<number> {
   const over = Promise.withResolvers<string>();
   void endSignal().then((signal) => over.resolve(signal));
   const { slots } = options;
-  const view = () => jobViewOf(member.view.nodes(), (other) => node.hasPeer({ node: other, slot: 0 }));
+  const view = () => jobViewOf(member.nodes, (other) => node.hasPeer({ node: other, slot: 0 }));
   const worker: Worker = new Worker({
     node,
     folder,

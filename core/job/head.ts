@@ -124,13 +124,13 @@ export class Head {
       this.#agent.slotDisconnected(peer);
       return;
     }
-    this.#hosts.lost(peer.node);
+    const reason = error?.message ?? "its node has ended";
+    if (this.#hosts.lost(peer.node)) this.#options.notice(`${reason}; what it was doing for this job runs elsewhere`);
     clearTimeout(this.#lost.get(peer.node));
     this.#lost.set(
       peer.node,
       setTimeout(() => this.#mayReturn(peer.node), LOST_HOST_PAUSE_MS),
     );
-    const reason = error?.message ?? "its node has ended";
     this.#changed([{ node: peer.node, reason }]);
   }
 

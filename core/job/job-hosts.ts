@@ -33,10 +33,10 @@ export class JobHosts {
     return opening;
   }
 
-  /** A worker is gone: should it come back, the job must be opened there again. */
-  lost(node: number): void {
+  /** A worker is gone: should it come back, the job must be opened there again. Returns whether the job was open there. */
+  lost(node: number): boolean {
     this.#opening.delete(node);
-    this.#opened.delete(node);
+    return this.#opened.delete(node);
   }
 
   /** A process of the job is gone: the workers hear, but the one that told. */

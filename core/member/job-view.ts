@@ -11,22 +11,22 @@ export interface JobView {
 }
 
 /**
- * Workers that are there become hosts; every node of the mesh a NodeInfo. A worker that the coordinator has lost is there
- * as long as this node has a session with it (`isReached`).
+ * Workers that are there become hosts; every node of the mesh a NodeInfo. One that the coordinator has lost is there as
+ * long as this node has a session with it (`isReached`).
  */
 export function jobViewOf(members: readonly MemberInfo[], isReached: (node: number) => boolean): JobView {
   const isThere = ({ node, state }: MemberInfo) => state !== "down" || isReached(node);
   const hosts = members.filter((member) => member.role === "worker" && member.slots > 0 && isThere(member));
-  return { hosts: hosts.map(hostOf), nodes: members.map(nodeOf) };
+  return { hosts: hosts.map(hostOf), nodes: members.map((member) => nodeOf(member, isThere(member))) };
 }
 
 function hostOf({ node, name, host, slots, tags, cores, arch, memoryBytes }: MemberInfo): HostInfo {
   return { node, name, host, slots, tags, cores, arch, memoryBytes };
 }
 
-function nodeOf({ state, node, name, role, host, slots, tags, cores, arch, memoryBytes }: MemberInfo): NodeInfo {
-  const status = state === "down" ? "down" : "up";
-  return { node, name, role, status, host, slots, tags, cores, arch, memoryBytes };
+function nodeOf(member: MemberInfo, isThere: boolean): NodeInfo {
+  const { node, name, role, host, slots, tags, cores, arch, memoryBytes } = member;
+  return { node, name, role, status: isThere ? "up" : "down", host, slots, tags, cores, arch, memoryBytes };
 }
 
 /** What slots are told when the mesh has changed. */

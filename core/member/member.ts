@@ -1,7 +1,7 @@
 // A node's membership in its mesh: joins the coordinator and comes back to it, knows who else is there and makes sessions
 // to them when something is to be sent, and keeps the certificate fresh. Must not know what the node is for.
 import type { Clock, Timer } from "../clock.ts";
-import type { Certified, Introduced, MembershipUpdate, Revoked } from "../coordinator/answers.ts";
+import type { Certified, Introduced, MembershipUpdate, NodeInfo, Revoked } from "../coordinator/answers.ts";
 import type { Register, Report } from "../coordinator/bodies.ts";
 import { type MembershipChange, MembershipView } from "../coordinator/membership-view.ts";
 import { isMeshError, MeshError, type MeshErrorCode } from "../errors.ts";
@@ -67,6 +67,8 @@ export class Member {
   readonly #revocations = new Revocations();
   readonly #renewal: Renewal;
   readonly #viewed = Promise.withResolvers<void>();
+  /** Nodes that the coordinator has lost, and this one has not: there is a session with them. */
+  readonly #kept = new Map<number, NodeInfo>();
   #identity: Identity;
   #listeners: Listener[] = [];
   #coordinator: PeerSession | undefined;
@@ -123,6 +125,11 @@ export class Member {
     return this.#identity.credentials;
   }
 
+  /** Who is in the mesh: also those that are out of the coordinator's reach and not of this node's. */
+  get nodes(): NodeInfo[] {
+    return [...this.view.nodes(), ...this.#kept.values()];
+  }
+
   /** How other nodes are reached, for `mesh status`. */
   get paths(): Report["peers"] {
     return this.#peers.all().map(({ node, state, path }) => ({
@@ -149,6 +156,8 @@ export class Member {
 
   /** A session has ended: to be called for every peer the node loses. */
   peerLost(peer: Address, error?: Error): void {
+    const kept = this.#kept.get(peer.node);
+    if (kept) this.#tell([{ kind: "offline", node: kept }]);
     if (peer.node !== this.#coordinator?.node) return;
     this.#coordinator = undefined;
     this.#isRegistered = false;
@@ -244,12 +253,30 @@ export class Member {
   }
 
   #membership(from: number, update: MembershipUpdate): void {
-    const { node, changed } = this.#options;
     const changes = this.view.apply(from, update);
     if (changes) {
-      changed(changes);
+      this.#tell(changes.flatMap((change) => this.#judge(change)));
       this.#viewed.resolve();
-    } else node.notify({ node: from, slot: 0 }, MessageType.membership, {});
+    } else this.#options.node.notify({ node: from, slot: 0 }, MessageType.membership, {});
+  }
+
+  /** What the coordinator has lost is not gone as long as there is a session with it. */
+  #judge(change: MembershipChange): MembershipChange[] {
+    const { kind, node } = change;
+    if (kind === "offline" && this.#peers.get(node.node)) {
+      this.#kept.set(node.node, node);
+      return [];
+    }
+    const replaced = [...this.#kept.values()].filter(
+      ({ name, node: other }) => name === node.name && other !== node.node,
+    );
+    this.#kept.delete(node.node);
+    return [...replaced.map((other): MembershipChange => ({ kind: "offline", node: other })), change];
+  }
+
+  #tell(changes: readonly MembershipChange[]): void {
+    for (const { kind, node } of changes) if (kind === "offline") this.#kept.delete(node.node);
+    if (changes.length > 0) this.#options.changed(changes);
   }
 
   /** Asks by way of the coordinator that a node dials us, which we cannot dial. */

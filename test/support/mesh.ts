@@ -120,6 +120,8 @@ export interface MeshOptions {
   holdsOutput?: boolean;
   /** Others run in the same folder: its end ends none of them. */
   isOneOfMany?: boolean;
+  /** A command that becomes mesh: enters another network namespace, for example. */
+  through?: readonly string[];
 }
 
 export interface MeshResult {
@@ -147,7 +149,7 @@ export class MeshProcess implements AsyncDisposable {
     this.#isOneOfMany = options.isOneOfMany ?? false;
     folder.write(options.files ?? {});
     const env = { ...process.env, NO_COLOR: "1", ...environmentOf(folder), ...options.env };
-    const child = Bun.spawn([binary, ...args], {
+    const child = Bun.spawn([...(options.through ?? []), binary, ...args], {
       cwd: options.cwd ?? folder.path,
       env,
       detached: true,

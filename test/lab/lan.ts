@@ -1,0 +1,173 @@
+// A network of hosts on this machine: each a network namespace with an address of its own, all on one bridge, which is in
+// a namespace too, so that nothing of this machine's own network is touched. Only root may make them.
+import { existsSync, readdirSync } from "node:fs";
+import { kill } from "../support/mesh.ts";
+
+/** What a lab needs and this machine lacks, as a reason to skip a test; undefined when nothing is missing. */
+export function missingForLab(): string | undefined {
+  if (process.getuid?.() !== 0) return "only root can make network namespaces";
+  for (const tool of ["ip", "iptables", "ip6tables", "unshare"]) {
+    if (!Bun.which(tool)) return `${tool} is not installed (Debian: iproute2, iptables, util-linux)`;
+  }
+  const name = `${PREFIX}${process.pid}-probe`;
+  const made = Bun.spawnSync(["ip", "netns", "add", name]);
+  Bun.spawnSync(["ip", "netns", "del", name]);
+  return made.exitCode === 0 ? undefined : `no network namespaces here: ${made.stderr.toString().trim()}`;
+}
+
+export interface LanHost {
+  name: string;
+  /** Its address: "10.77.0.2" or "fd77::2". */
+  ip: string;
+  /** The command that runs another one on this host, with its name as the machine's name. */
+  through: string[];
+}
+
+const PREFIX = "mesh-lab-";
+const NAMESPACES = "/run/netns";
+let made = 0;
+
+export class Lan implements Disposable {
+  readonly hosts = new Map<string, LanHost>();
+  readonly #id: string;
+  readonly #family: 4 | 6;
+
+  /** Removes what killed tests left behind first. `family`: the only kind of address there is. */
+  constructor(names: readonly string[], family: 4 | 6 = 4) {
+    removeLeftovers();
+    this.#id = `${PREFIX}${process.pid}-${made++}`;
+    this.#family = family;
+    try {
+      run("ip", "netns", "add", this.#bridge);
+      this.#inside(this.#bridge, "ip", "link", "add", "br0", "type", "bridge");
+      this.#inside(this.#bridge, "ip", "link", "set", "br0", "up");
+      for (const name of names) this.#add(name);
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  host(name: string): LanHost {
+    return this.hosts.get(name)!;
+  }
+
+  /** "tcp://10.77.0.2:7450". */
+  address(name: string, port: number): string {
+    const { ip } = this.host(name);
+    return `tcp://${ip.includes(":") ? `[${ip}]` : ip}:${port}`;
+  }
+
+  /** Nothing reaches `to` from `from` any more. */
+  cutOneWay(from: string, to: string): void {
+    this.#rule(to, "-s", this.host(from).ip, "-j", "DROP");
+  }
+
+  /** Nothing passes between two hosts any more. */
+  cut(a: string, b: string): void {
+    this.cutOneWay(a, b);
+    this.cutOneWay(b, a);
+  }
+
+  /** Nothing passes between a host and all others any more. */
+  cutOff(name: string): void {
+    for (const other of this.hosts.keys()) if (other !== name) this.cut(name, other);
+  }
+
+  /** A firewall: nobody can connect to the host, which connects to others. `how`: without an answer, or with a refusal. */
+  closeTo(name: string, how: "DROP" | "REJECT"): void {
+    this.#rule(name, "-i", "eth0", "-p", "tcp", "--syn", "-j", how);
+  }
+
+  /** Every host loses so much of what TCP sends it; 0 to 1. */
+  lose(probability: number): void {
+    const lossy = ["-m", "statistic", "--mode", "random", "--probability", String(probability)];
+    for (const name of this.hosts.keys()) this.#rule(name, "-i", "eth0", "-p", "tcp", ...lossy, "-j", "DROP");
+  }
+
+  /** All is well again. */
+  heal(): void {
+    for (const name of this.hosts.keys()) this.#inside(this.#namespace(name), this.#tables, "-w", "-F", "INPUT");
+  }
+
+  /** Ends every process on the hosts, and removes them. */
+  [Symbol.dispose](): void {
+    removeAll((name) => name.startsWith(`${this.#id}-`));
+  }
+
+  get #bridge(): string {
+    return `${this.#id}-bridge`;
+  }
+
+  get #tables(): string {
+    return this.#family === 4 ? "iptables" : "ip6tables";
+  }
+
+  #namespace(name: string): string {
+    return `${this.#id}-${name}`;
+  }
+
+  #add(name: string): void {
+    const number = this.hosts.size + 2;
+    const namespace = this.#namespace(name);
+    const ip = this.#family === 4 ? `10.77.0.${number}` : `fd77::${number}`;
+    const mask = this.#family === 4 ? "/24" : "/64";
+    run("ip", "netns", "add", namespace);
+    // Its name is that of no other interface, in whatever namespace it is made.
+    this.#inside(
+      this.#bridge,
+      "ip",
+      "link",
+      "add",
+      `port${number}`,
+      "type",
+      "veth",
+      "peer",
+      "eth0",
+      "netns",
+      namespace,
+    );
+    this.#inside(this.#bridge, "ip", "link", "set", `port${number}`, "master", "br0", "up");
+    const noCheck = this.#family === 4 ? [] : ["nodad"]; // else the address is of no use for a second
+    this.#inside(namespace, "ip", "address", "add", `${ip}${mask}`, "dev", "eth0", ...noCheck);
+    this.#inside(namespace, "ip", "link", "set", "lo", "up");
+    this.#inside(namespace, "ip", "link", "set", "eth0", "up");
+    this.hosts.set(name, { name, ip, through: throughOf(namespace, name) });
+  }
+
+  #rule(name: string, ...rule: string[]): void {
+    this.#inside(this.#namespace(name), this.#tables, "-w", "-A", "INPUT", ...rule);
+  }
+
+  #inside(namespace: string, ...command: string[]): void {
+    run("ip", "netns", "exec", namespace, ...command);
+  }
+}
+
+/** Every process in between becomes the next, so the one that is started is the one that was meant. */
+function throughOf(namespace: string, name: string): string[] {
+  const named = 'echo "$0" > /proc/sys/kernel/hostname && exec "$@"';
+  return ["ip", "netns", "exec", namespace, "unshare", "--uts", "sh", "-c", named, name];
+}
+
+function run(...command: string[]): void {
+  const { exitCode, stderr } = Bun.spawnSync(command);
+  if (exitCode !== 0) throw new Error(`${command.join(" ")}: ${stderr.toString().trim()}`);
+}
+
+/** Of test processes that are gone. */
+function removeLeftovers(): void {
+  removeAll((name) => {
+    const pid = /^mesh-lab-(\d+)-/.exec(name)?.[1];
+    return pid !== undefined && !existsSync(`/proc/${pid}`);
+  });
+}
+
+function removeAll(isMeant: (name: string) => boolean): void {
+  if (!existsSync(NAMESPACES)) return;
+  for (const name of readdirSync(NAMESPACES).filter(isMeant)) {
+    const pids = Bun.spawnSync(["ip", "netns", "pids", name]).stdout.toString().trim();
+    for (const pid of pids.split("\n").filter((each) => each !== "")) kill(Number(pid), "SIGKILL");
+    Bun.spawnSync(["ip", "netns", "del", name]);
+  }
+}

@@ -1,0 +1,62 @@
+// Networks that break between hosts while a job runs, and heal.
+import { describe, expect, test } from "vitest";
+import { until } from "../support/until.ts";
+import { CENTRE, DESK, jsonOf, LabMesh } from "./lab-mesh.ts";
+import { missingForLab } from "./lan.ts";
+import { WatchedJob } from "./watched-job.ts";
+
+const missing = missingForLab();
+const out = "const out = (value: unknown) => console.log(JSON.stringify(value));";
+const ONE_SLOT = { workers: { w1: 1, w2: 1 } };
+
+/** A job on that host alone. */
+const onHost = (host: string) => `import { pool, self } from "mesh"; ${out}
+out(await pool({ hosts: "${host}" }).map(() => self.node, [1]));`;
+
+/** Ways in which a host may be cut off from all others. */
+const cuts: [string, (mesh: LabMesh) => void][] = [
+  ["X4 both ways", ({ lan }) => lan.cutOff("w1")],
+  ["X5 nothing from it arrives", ({ lan }) => [CENTRE, DESK, "w2"].forEach((other) => void lan.cutOneWay("w1", other))],
+  ["X5 nothing to it arrives", ({ lan }) => [CENTRE, DESK, "w2"].forEach((other) => void lan.cutOneWay(other, "w1"))],
+];
+
+describe.skipIf(missing)(`partitions${missing ? ` (skipped: ${missing})` : ""}`, () => {
+  test.each(cuts)(
+    "%s, a worker cut off for less than downAfter: nobody notices, nothing runs twice",
+    async (_, cut) => {
+      await using mesh = await LabMesh.start(ONE_SLOT);
+      await using job = new WatchedJob(mesh);
+      await job.waitsOn("w1", "w2");
+      const slots = mesh.inRole("w1", "slot");
+      cut(mesh);
+      await mesh.nodeIs("w1", (node) => node?.state === "suspect");
+      mesh.lan.heal();
+      await mesh.nodeIs("w1", (node) => node?.state === "up");
+      expect(mesh.inRole("w1", "slot")).toEqual(slots);
+      job.open();
+      expect(await jsonOf(job.process)).toEqual(job.expected);
+      expect(job.repeated).toEqual([]);
+      expect(job.process.stderr).toBe("");
+    },
+  );
+
+  test.each(cuts)(
+    "%s, a worker cut off for longer: down on both sides, its slots end, the job ends elsewhere",
+    async (_, cut) => {
+      await using mesh = await LabMesh.start(ONE_SLOT);
+      await using job = new WatchedJob(mesh);
+      await job.waitsOn("w1", "w2");
+      const [held] = job.runs.filter(({ host }) => host === "w1").slice(-1);
+      cut(mesh);
+      await mesh.nodeIs("w1", (node) => node?.state === "down");
+      await until(() => mesh.inRole("w1", "slot").length === 0, { what: "the job's slots on w1 to end" });
+      job.open();
+      expect(await jsonOf(job.process)).toEqual(job.expected);
+      expect(job.runs.filter(({ item }) => item === held!.item).map(({ host }) => host)).toEqual(["w1", "w2"]);
+      expect(job.process.stderr).toContain("w1");
+      mesh.lan.heal();
+      await mesh.nodeIs("w1", (node) => node?.state === "up");
+      expect(await mesh.resultOf(onHost("w1"))).toEqual(["w1"]);
+    },
+  );
+});
