@@ -18,7 +18,7 @@ import { MessageType, messageTypeName } from "../wire/message-types.ts";
 import { type Draft, Drafts } from "./drafts.ts";
 import { awaitHello, type FrameTaker, type HelloContext, refusalOf, sayHello } from "./hello.ts";
 import type { Lane } from "./lane.ts";
-import { Outbox } from "./outbox.ts";
+import { Outbox, type OutgoingMessage, type Part } from "./outbox.ts";
 import { Peer, type PeerRole } from "./peer.ts";
 import { Reassembly } from "./reassembly.ts";
 import { cancelled, type RequestOptions, Requests } from "./requests.ts";
@@ -78,8 +78,7 @@ export class Node {
     this.#routes = new Routes(address.node, (node) => this.onNoRoute(node));
     this.#requests = new Requests(clock);
     this.#outbox = new Outbox(
-      ({ to, type, mailbox, correlation }, flags, part, isBulk) =>
-        this.#write(to, type, flags, mailbox, correlation, part, isBulk),
+      (message, part) => this.#writePart(message, part),
       (to) => this.onDrained(to),
     );
   }
@@ -278,21 +277,21 @@ export class Node {
     return !this.#outbox.takes(to, 0);
   }
 
-  #write(
-    to: Address,
-    type: number,
-    flags: number,
-    mailbox: number,
-    correlation: number,
-    payload: Uint8Array,
-    isBulk = false,
-  ): boolean {
+  #write(to: Address, type: number, flags: number, mailbox: number, correlation: number, payload: Uint8Array): boolean {
     const peer = this.#routes.to(to);
     if (!peer) return true;
-    const lane = isBulk ? peer.bulk : peer.lane;
     const header = this.#drafts.get(0);
     writeHeader(header.view, type, flags, to, this.address, mailbox, correlation);
-    return this.#told(peer, to, lane.send(header.bytes, payload));
+    return this.#told(peer, to, peer.lane.send(header.bytes, payload));
+  }
+
+  #writePart({ to, type, mailbox }: OutgoingMessage, { flags, payload, correlation, transfer, isBulk }: Part): void {
+    const peer = this.#routes.to(to);
+    if (!peer) return;
+    const header = this.#drafts.get(0);
+    writeHeader(header.view, type, flags, to, this.address, mailbox, correlation, transfer);
+    const lane = isBulk ? peer.bulk : peer.lane;
+    lane.send(header.bytes, payload);
   }
 
   #told(peer: Peer, to: Address, hasRoom: boolean): boolean {
@@ -346,13 +345,18 @@ export class Node {
       if (message.type === MessageType.refused) lane.link.destroy(refusalOf(message, lane.link, this.codec));
       else if (message.type === MessageType.grant) this.#outbox.granted(sourceOf(message), message.correlation);
       else if (this.#reassembly.add(message)) this.#dispatch(message);
-      else if (message.flags & FLAG_MORE) this.#grant(message, 1);
+      else this.#grantTaken(message);
     } catch (error) {
       this.#handlerFailed(message, error);
     }
   }
 
-  /** Tells the source of a piece that it was taken, or with 0 that nobody will ever take more. */
+  #grantTaken(message: Message): void {
+    const count = this.#reassembly.takenOf(message);
+    if (count > 0) this.#grant(message, count);
+  }
+
+  /** Tells the source of pieces how many were taken, or with 0 that nobody will ever take more. */
   #grant(message: Message, count: number): void {
     const to = sourceOf(message);
     const peer = this.#routes.to(to);

@@ -2,16 +2,16 @@
 // process behind them, so that order is kept. Messages to other processes pass between the pieces.
 //
 // All pieces but the last may take another way than small messages do (the bulk lane). The last one goes the way of
-// small messages, and only when all before it were taken: so it overtakes none and is overtaken by none.
+// small messages, and only when all before it were taken: so it overtakes none and is overtaken by none. Pieces of the
+// next large messages may go ahead meanwhile; their numbers tell them apart.
 import { type Address, FLAG_FIRST, FLAG_LAST, FLAG_MORE } from "../wire/message.ts";
 
 /** Larger payloads travel in pieces of this size: at 100 Mbit/s a small message waits 20 ms behind one. */
 export const PIECE_BYTES = 256 * 1024;
 /** Pieces that may be under way to one process. */
 const PIECES_AHEAD = 16;
-/** Bytes before the first piece: the size of the whole payload. */
-export const SIZE_BYTES = 4;
-
+/** So many messages are looked at for pieces that may go ahead; each holds memory at the receiver. */
+const MESSAGES_AHEAD = 4;
 export interface OutgoingMessage {
   to: Address;
   type: number;
@@ -21,24 +21,42 @@ export interface OutgoingMessage {
   payload: Uint8Array;
 }
 
-/** Sends one piece or whole message, by the bulk lane or the main one. */
-export type SendPart = (message: OutgoingMessage, flags: number, part: Uint8Array, isBulk: boolean) => void;
+/** One frame of a message: all of it, or a piece. */
+export interface Part {
+  flags: number;
+  payload: Uint8Array;
+  /** Of the message; of its first piece the size of the whole payload. */
+  correlation: number;
+  /** Of a piece: which transfer it belongs to. */
+  transfer: number;
+  /** Goes by the bulk lane. */
+  isBulk: boolean;
+}
+
+interface Transfer {
+  message: OutgoingMessage;
+  number: number;
+  sentBytes: number;
+  /** Pieces that were sent and not taken yet. */
+  underWay: number;
+}
 
 interface Queue {
   to: Address;
-  messages: OutgoingMessage[];
-  /** Of the first message: how much of it was sent, and pieces that were not taken yet. */
-  sentBytes: number;
+  /** In order; the first one's end is sent first. */
+  transfers: Transfer[];
   underWay: number;
 }
 
 export class Outbox {
   readonly #queues = new Map<number, Queue>();
-  readonly #send: SendPart;
+  readonly #send: (message: OutgoingMessage, part: Part) => void;
   readonly #emptied: (to: Address) => void;
+  /** Goes on whatever queues come and go: the end of an earlier message may still be on its way. */
+  #nextNumber = 0;
 
   /** `emptied` hears when all that was queued for a process is sent. */
-  constructor(send: SendPart, emptied: (to: Address) => void) {
+  constructor(send: (message: OutgoingMessage, part: Part) => void, emptied: (to: Address) => void) {
     this.#send = send;
     this.#emptied = emptied;
   }
@@ -51,17 +69,14 @@ export class Outbox {
   /** Takes a message; its payload must not change. */
   add(message: OutgoingMessage): void {
     const key = keyOf(message.to);
-    const queue = this.#queues.get(key);
-    if (queue) {
-      queue.messages.push(message);
-      return;
-    }
-    const first: Queue = { to: message.to, messages: [message], sentBytes: 0, underWay: 0 };
-    this.#queues.set(key, first);
-    this.#pump(first);
+    const queue = this.#queues.get(key) ?? { to: message.to, transfers: [], underWay: 0 };
+    this.#queues.set(key, queue);
+    queue.transfers.push({ message, number: this.#nextNumber, sentBytes: 0, underWay: 0 });
+    this.#nextNumber = (this.#nextNumber + 1) & 0xffff;
+    if (queue.transfers.length <= MESSAGES_AHEAD) this.#pump(queue);
   }
 
-  /** `count` pieces were taken by `from`; 0 says that it is gone. */
+  /** `count` pieces were taken by `from`, in the order they were sent; 0 says that it is gone. */
   granted(from: Address, count: number): void {
     const queue = this.#queues.get(keyOf(from));
     if (!queue) return;
@@ -69,7 +84,13 @@ export class Outbox {
       this.drop(from);
       return;
     }
-    queue.underWay = Math.max(0, queue.underWay - count);
+    for (const transfer of queue.transfers) {
+      const taken = Math.min(count, transfer.underWay);
+      transfer.underWay -= taken;
+      queue.underWay -= taken;
+      count -= taken;
+      if (count === 0) break;
+    }
     this.#pump(queue);
   }
 
@@ -84,42 +105,46 @@ export class Outbox {
   }
 
   #pump(queue: Queue): void {
-    for (let message = queue.messages[0]; message; message = queue.messages[0]) {
-      if (!this.#pumpMessage(queue, message)) return;
-      queue.messages.shift();
-      queue.sentBytes = 0;
+    const { transfers } = queue;
+    for (let first = transfers[0]; first; first = transfers[0]) {
+      this.#sendPieces(queue, first);
+      if (remaining(first) > PIECE_BYTES || first.underWay > 0) break;
+      transfers.shift();
+      this.#sendEnd(first);
     }
+    for (const transfer of transfers.slice(1, MESSAGES_AHEAD)) this.#sendPieces(queue, transfer);
+    if (transfers.length > 0 || this.#queues.get(keyOf(queue.to)) !== queue) return;
     this.#queues.delete(keyOf(queue.to));
     this.#emptied(queue.to);
   }
 
-  /** Sends of a message what may be sent now; true when that was its end. */
-  #pumpMessage(queue: Queue, message: OutgoingMessage): boolean {
-    const { payload, flags } = message;
-    if (payload.length <= PIECE_BYTES) {
-      this.#send(message, flags, payload, false);
-      return true;
-    }
-    while (payload.length - queue.sentBytes > PIECE_BYTES) {
-      if (queue.underWay >= PIECES_AHEAD) return false;
-      const piece = payload.subarray(queue.sentBytes, queue.sentBytes + PIECE_BYTES);
-      const isFirst = queue.sentBytes === 0;
-      queue.sentBytes += piece.length;
+  /** Sends pieces, but the last, as long as there may be more under way. */
+  #sendPieces(queue: Queue, transfer: Transfer): void {
+    const { message, number } = transfer;
+    while (remaining(transfer) > PIECE_BYTES && queue.underWay < PIECES_AHEAD) {
+      const isFirst = transfer.sentBytes === 0;
+      const piece = message.payload.subarray(transfer.sentBytes, transfer.sentBytes + PIECE_BYTES);
+      transfer.sentBytes += piece.length;
+      transfer.underWay++;
       queue.underWay++;
-      const part = isFirst ? withSize(piece, payload.length) : piece;
-      this.#send(message, flags | FLAG_MORE | (isFirst ? FLAG_FIRST : 0), part, true);
+      const correlation = isFirst ? message.payload.length : message.correlation;
+      const flags = message.flags | FLAG_MORE | (isFirst ? FLAG_FIRST : 0);
+      this.#send(message, { flags, payload: piece, correlation, transfer: number, isBulk: true });
     }
-    if (queue.underWay > 0) return false;
-    this.#send(message, flags | FLAG_LAST, payload.subarray(queue.sentBytes), false);
-    return true;
+  }
+
+  /** Sends the last piece, or all of a small message. */
+  #sendEnd({ message, number, sentBytes }: Transfer): void {
+    const isPiece = sentBytes > 0;
+    const flags = message.flags | (isPiece ? FLAG_LAST : 0);
+    const payload = message.payload.subarray(sentBytes);
+    const { correlation } = message;
+    this.#send(message, { flags, payload, correlation, transfer: isPiece ? number : 0, isBulk: false });
   }
 }
 
-function withSize(piece: Uint8Array, sizeBytes: number): Uint8Array {
-  const part = new Uint8Array(SIZE_BYTES + piece.length);
-  new DataView(part.buffer).setUint32(0, sizeBytes);
-  part.set(piece, SIZE_BYTES);
-  return part;
+function remaining({ message, sentBytes }: Transfer): number {
+  return message.payload.length - sentBytes;
 }
 
 function keyOf({ node, slot }: Address): number {

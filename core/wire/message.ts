@@ -7,7 +7,7 @@
 //   +--------+--------+------------------+------------------------------------+
 //   8                                   12                 14
 //   +------------------------------------+------------------+-----------------+
-//   | from node (u32)                    | from slot (u16)  | zero (u16)      |
+//   | from node (u32)                    | from slot (u16)  | transfer (u16)  |
 //   +------------------------------------+------------------+-----------------+
 //   16                                  20                                    24
 //   +------------------------------------+------------------------------------+
@@ -24,7 +24,7 @@ const NOTHING = new Uint8Array(HEADER_BYTES);
 export const FLAG_MORE = 1;
 /** The sender waits for a reply or failure with this correlation. */
 export const FLAG_REQUEST = 2;
-/** The first piece of a message: its payload begins with the size of the whole one (u32). */
+/** The first piece of a message: in place of a correlation it has the size of the whole payload. */
 export const FLAG_FIRST = 4;
 /** The last piece of a message. */
 export const FLAG_LAST = 8;
@@ -48,6 +48,8 @@ export class Message {
   fromSlot = 0;
   /** Which object of the destination it is for; 0 is the process itself. */
   mailbox = 0;
+  /** Of a piece: which of its sender's large messages it belongs to. */
+  transfer = 0;
   /** Ties an answer to its question; chosen by who asked. */
   correlation = 0;
   /** Where the frame lies: `bytes` from `start` to before `end`. For handlers that read a few bytes without a view. */
@@ -72,7 +74,7 @@ export class Message {
   }
 }
 
-/** Writes the header into the first HEADER_BYTES of `target`. */
+/** Writes the header into the first HEADER_BYTES of `target`; `transfer` is of pieces alone. */
 export function writeHeader(
   target: DataView,
   type: number,
@@ -81,6 +83,7 @@ export function writeHeader(
   from: Address,
   mailbox: number,
   correlation: number,
+  transfer = 0,
 ): void {
   target.setUint8(0, type);
   target.setUint8(1, flags);
@@ -88,7 +91,7 @@ export function writeHeader(
   target.setUint32(4, to.node);
   target.setUint32(8, from.node);
   target.setUint16(12, from.slot);
-  target.setUint16(14, 0);
+  target.setUint16(14, transfer);
   target.setUint32(16, mailbox);
   target.setUint32(20, correlation);
 }
@@ -107,13 +110,16 @@ export function readMessage(bytes: Uint8Array, message: Message, start = 0, end 
   message.toNode = u32(bytes, start + 4);
   message.fromNode = u32(bytes, start + 8);
   message.fromSlot = u16(bytes, start + 12);
+  message.transfer = u16(bytes, start + 14);
   message.mailbox = u32(bytes, start + 16);
   message.correlation = u32(bytes, start + 20);
   message.bytes = bytes;
   message.start = start;
   message.end = end;
   if (message.flags & ~KNOWN_FLAGS) throw new MeshError("PROTOCOL", `a message has unknown flags ${message.flags}`);
-  if (u16(bytes, start + 14) !== 0) throw new MeshError("PROTOCOL", "a message has something where zero must be");
+  if (message.transfer !== 0 && !(message.flags & (FLAG_MORE | FLAG_LAST))) {
+    throw new MeshError("PROTOCOL", "a message that is no piece has the number of a transfer");
+  }
 }
 
 export function emptyMessage(): Message {

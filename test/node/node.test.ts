@@ -484,16 +484,32 @@ describe("Node: large messages", () => {
 });
 
 describe("Reassembly", () => {
-  const part = (bytes: number[], flags: number, slot = 0): Message => {
+  interface Piece {
+    flags: number;
+    slot?: number;
+    transfer?: number;
+    /** Of the whole payload; with FLAG_FIRST. */
+    size?: number;
+  }
+
+  const part = (bytes: number[], { flags, slot = 0, transfer = 0, size = 0 }: Piece): Message => {
     const message = new Message();
-    readMessage(frameOf({ type: TEST_TYPE, flags, from: { node: 1, slot }, payload: new Uint8Array(bytes) }), message);
+    const frame = frameOf({
+      type: TEST_TYPE,
+      flags,
+      from: { node: 1, slot },
+      correlation: flags & FLAG_FIRST ? size : 7,
+      payload: new Uint8Array(bytes),
+    });
+    new DataView(frame.buffer).setUint16(14, transfer);
+    readMessage(frame, message);
     return message;
   };
-  const sized = (size: number, bytes: number[]) => [0, 0, size >> 8, size & 255, ...bytes];
+  const FIRST = FLAG_FIRST | FLAG_MORE;
 
-  it("property: pieces of several senders, mixed in any way, come out whole", () => {
+  it("property: pieces of several messages of several senders, mixed in any way, come out whole", () => {
     const lengths = fc.array(fc.array(fc.uint8Array({ maxLength: 5 }), { minLength: 2, maxLength: 5 }), {
-      maxLength: 5,
+      maxLength: 6,
     });
     fc.assert(
       fc.property(lengths, fc.array(fc.nat()), (messages, choices) => {
@@ -506,8 +522,11 @@ describe("Reassembly", () => {
           const { piece, i } = queues[at]!.shift()!;
           const size = messages[at]!.reduce((sum, each) => sum + each.length, 0);
           const flags = (i === 0 ? FLAG_FIRST : 0) | (queues[at]!.length > 0 ? FLAG_MORE : FLAG_LAST);
-          const message = part(i === 0 ? sized(size, [...piece]) : [...piece], flags, at);
-          if (reassembly.add(message)) whole.set(at, [...message.payload]);
+          const message = part([...piece], { flags, slot: at >> 1, transfer: at & 1, size });
+          if (!reassembly.add(message)) continue;
+          whole.set(at, [...message.payload]);
+          readMessage(message.frame, message);
+          expect(message.correlation).toBe(7);
         }
         const expected = messages.map((pieces, at) => [at, pieces.flatMap((piece) => [...piece])]);
         expect([...whole].sort(([a], [b]) => a - b)).toEqual(expected);
@@ -517,18 +536,29 @@ describe("Reassembly", () => {
 
   it("over the limit, longer or shorter than announced, without a beginning: refused or dropped", () => {
     const reassembly = new Reassembly(10);
-    const first = FLAG_FIRST | FLAG_MORE;
-    expect(() => reassembly.add(part(sized(11, [1]), first))).toThrow(/over the limit of 10 bytes/);
-    expect(() => reassembly.add(part([1], first))).toThrow(/no size/);
-    expect(reassembly.add(part(sized(3, [1, 2]), first))).toBe(false);
-    expect(() => reassembly.add(part([3, 4], FLAG_LAST))).toThrow(/more than its first one said/);
-    expect(reassembly.add(part(sized(3, [1]), first, 1))).toBe(false);
-    expect(() => reassembly.add(part([2], FLAG_LAST, 1))).toThrow(/less than its first one said/);
-    expect(reassembly.add(part([1], FLAG_LAST, 2))).toBe(false);
-    expect(reassembly.add(part(sized(2, [1]), first, 3))).toBe(false);
+    expect(() => reassembly.add(part([1], { flags: FIRST, size: 11 }))).toThrow(/over the limit of 10 bytes/);
+    expect(reassembly.add(part([1, 2], { flags: FIRST, size: 3 }))).toBe(false);
+    expect(() => reassembly.add(part([3, 4], { flags: FLAG_LAST }))).toThrow(/more than its first one said/);
+    expect(reassembly.add(part([1], { flags: FIRST, size: 3, slot: 1 }))).toBe(false);
+    expect(() => reassembly.add(part([2], { flags: FLAG_LAST, slot: 1 }))).toThrow(/less than its first one said/);
+    expect(reassembly.add(part([1], { flags: FLAG_LAST, slot: 2 }))).toBe(false);
+    expect(reassembly.add(part([1], { flags: FIRST, size: 2, slot: 3 }))).toBe(false);
     reassembly.forget(1, 3);
-    expect(reassembly.add(part([2], FLAG_LAST, 3))).toBe(false);
-    const small = part([9], 0);
+    expect(reassembly.add(part([2], { flags: FLAG_LAST, slot: 3 }))).toBe(false);
+    const small = part([9], { flags: 0 });
     expect([reassembly.add(small), [...small.payload]]).toEqual([true, [9]]);
+  });
+
+  it("tells of pieces four at a time, and of the rest when only the last one is missing", () => {
+    const piece = new Array<number>(256 * 1024).fill(1);
+    const reassembly = new Reassembly();
+    const told = Array.from({ length: 6 }, (_, i) => {
+      const message = part(piece, { flags: i === 0 ? FIRST : FLAG_MORE, size: 6.5 * piece.length });
+      expect(reassembly.add(message)).toBe(false);
+      return reassembly.takenOf(message);
+    });
+    expect(told).toEqual([0, 0, 0, 4, 0, 2]);
+    const stray = part([1], { flags: FLAG_MORE, slot: 9 });
+    expect([reassembly.add(stray), reassembly.takenOf(stray)]).toEqual([false, 1]);
   });
 });
