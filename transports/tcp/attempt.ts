@@ -4,8 +4,10 @@ import type { Link } from "../../core/transport.ts";
 import { StreamLink, streamHandlers } from "../stream-link.ts";
 import { formatTcpAddress, type TcpAddress } from "./address.ts";
 import { linkFailure } from "./failures.ts";
+import { canConnectBySystem, closeDescriptor } from "./libc.ts";
 import { tune } from "./socket.ts";
-import { certificatesOf, type TlsSide } from "./tls.ts";
+import { SystemConnection } from "./system-connect.ts";
+import { certificatesOf, type TlsOptions, type TlsSide } from "./tls.ts";
 
 export type DialingSide = Pick<TlsSide, "client" | "ownCertificate">;
 
@@ -18,6 +20,7 @@ export class Attempt {
   readonly settled: Promise<void>;
   readonly #side: DialingSide;
   readonly #result = Promise.withResolvers<Link>();
+  #connection: SystemConnection | undefined;
   #socket: Bun.Socket<StreamLink> | undefined;
   #isAbandoned = false;
 
@@ -36,14 +39,31 @@ export class Attempt {
   /** Ends it, also when it has its link already. */
   abandon(): void {
     this.#isAbandoned = true;
+    this.#connection?.cancel();
     this.#socket?.terminate();
     this.#result.reject(new MeshError("CANCELLED", "another address was faster"));
   }
 
   async #connect(target: TcpAddress, link: StreamLink): Promise<void> {
-    await Bun.connect<StreamLink>({
-      hostname: target.host,
-      port: target.port,
+    if (!canConnectBySystem()) {
+      await Bun.connect<StreamLink>({ ...this.#options(link), hostname: target.host, port: target.port }).catch(
+        neverRefused,
+      );
+      return;
+    }
+    this.#connection = new SystemConnection(target);
+    const fd = await this.#connection.descriptor;
+    if (this.#isAbandoned) return closeDescriptor(fd);
+    const options: Bun.FdSocketOptions<StreamLink> = { ...this.#options(link), fd };
+    // Bun's types have these options and forget them in the signature.
+    await Bun.connect(options as unknown as Bun.UnixSocketOptions<StreamLink>).catch((error) => {
+      closeDescriptor(fd); // Bun fails before it takes it, on credentials that cannot be read
+      throw error;
+    });
+  }
+
+  #options(link: StreamLink): Bun.SocketOptions<StreamLink> & { tls: TlsOptions } {
+    return {
       data: link,
       tls: this.#side.client,
       socket: {
@@ -54,13 +74,13 @@ export class Attempt {
           else tune(socket);
         },
         handshake: (socket, success, error) => this.#secured(socket, success, error),
-        connectError: (_, error) => this.#result.reject(error),
+        connectError: () => {}, // the promise tells
         close: (socket, error) => {
           this.#result.reject(error ?? new Error("the connection was closed")); // unless TLS had ended
           socket.data.ended(error);
         },
       },
-    });
+    };
   }
 
   #secured(socket: Bun.Socket<StreamLink>, success: boolean, error: Error | null): void {
@@ -73,4 +93,9 @@ export class Attempt {
     this.#result.reject(error ?? socket.getAuthorizationError() ?? new Error("TLS failed"));
     socket.terminate();
   }
+}
+
+/** See system-connect.ts: to Bun, everything is a refusal. */
+function neverRefused(error: Error): never {
+  throw Object.assign(new Error(error.message, { cause: error }), { code: "ENOTCONN" });
 }

@@ -43,7 +43,7 @@ function wordsOf(tried: readonly Tried[]): string {
 function weight(error: unknown): number {
   if (certificateRefusal(error)) return 3;
   if (codeOf(error) === "ECONNREFUSED") return 1;
-  return ["ENETUNREACH", "EHOSTUNREACH", "EADDRNOTAVAIL"].includes(codeOf(error)) ? 0 : 2;
+  return ["ENETUNREACH", "EHOSTUNREACH", "EADDRNOTAVAIL", "EAFNOSUPPORT"].includes(codeOf(error)) ? 0 : 2;
 }
 
 function adviceFor(error: unknown): string {

@@ -47,6 +47,8 @@ const SYSTEM_WORDS: Record<string, string> = {
   EHOSTUNREACH: "no route to it",
   ENETUNREACH: "no route to it",
   EADDRNOTAVAIL: "no address of this machine reaches it",
+  ENOTCONN: "no connection: nothing listens there, or no route leads there",
+  EAFNOSUPPORT: "this machine has no addresses of that kind",
   ETIMEDOUT: "no answer",
   EACCES: "forbidden by a rule of this machine",
   EPERM: "forbidden by a rule of this machine",
