@@ -24,6 +24,8 @@ export interface Workload {
   title: string;
   unit: string;
   lessIsBetter: boolean;
+  /** The contenders measure different things: no ratios. */
+  unlike?: boolean;
   /** mesh first. */
   contenders: Contender[];
   bars: Bar[];
@@ -35,15 +37,15 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
-/** Runs a program that prints one number on its last line. */
-export function program(name: string, command: string[]): Contender {
+/** Runs a program whose last line is one number, or what `read` makes one of. */
+export function program(name: string, command: string[], read: (line: string) => number = Number): Contender {
   return {
     name,
     run: async () => {
       const child = Bun.spawn(command, { stdout: "pipe", stderr: "inherit", cwd: ROOT });
       const text = await new Response(child.stdout).text();
       if ((await child.exited) !== 0) throw new Error(`${command.join(" ")} ended with ${child.exitCode}`);
-      return Number(text.trim().split("\n").at(-1));
+      return read(text.trim().split("\n").at(-1) ?? "");
     },
   };
 }

@@ -38,13 +38,14 @@ async function report(workload: Workload): Promise<void> {
   const values = await measure(workload.contenders);
   const medians = workload.contenders.map((contender) => median(values.get(contender)!));
   const mesh = medians[0]!;
-  console.log(row(["", "median", "worst", "best", "mesh is"]));
+  const hasRatio = (index: number) => index > 0 && !workload.unlike;
+  console.log(row(["", "median", "worst", "best", workload.unlike ? "" : "mesh is"]));
   workload.contenders.forEach((contender, i) => {
     const own = values.get(contender)!.toSorted((a, b) => a - b);
     const ratio = workload.lessIsBetter ? medians[i]! / mesh : mesh / medians[i]!;
     const [low, high] = workload.lessIsBetter ? [own.at(-1)!, own[0]!] : [own[0]!, own.at(-1)!];
     console.log(
-      row([contender.name, show(medians[i]!), show(low), show(high), i === 0 ? "" : `${ratio.toFixed(2)} x`]),
+      row([contender.name, show(medians[i]!), show(low), show(high), hasRatio(i) ? `${ratio.toFixed(2)} x` : ""]),
     );
   });
   const medianOf = (name: string) => medians[workload.contenders.findIndex((contender) => contender.name === name)];

@@ -14,7 +14,8 @@ const PINNED = ["taskset", "-c", "0"];
 function contenders(workload: NetWorkload, prefix: string[] = []): Contender[] {
   const bun = (name: string, ...args: string[]) => program(name, [...prefix, process.execPath, ...args]);
   return [
-    bun("mesh, links", bench("net-link.ts"), workload),
+    bun("mesh, node to node", bench("net-node.ts"), workload),
+    bun("mesh, links alone", bench("net-link.ts"), workload),
     bun(BARE_TLS, bench("floor/net-sockets.ts"), workload, "tls"),
     bun("bare Bun TCP", bench("floor/net-sockets.ts"), workload, "tcp"),
     ...(hasZmq() ? [program(ZMQ, [...prefix, PYTHON, bench("peers/net_zmq.py"), workload])] : []),
@@ -48,6 +49,21 @@ async function roundTripPinned(): Promise<Workload> {
   };
 }
 
+/** Three links each way: slot, node, the other node, slot. */
+async function slotToSlot(): Promise<Workload> {
+  const bun = (name: string, ...args: string[]) => program(name, [process.execPath, ...args]);
+  return {
+    title: "round trip, slot to slot on two nodes, one task and its result",
+    unit: "µs",
+    lessIsBetter: true,
+    contenders: [
+      bun("mesh", bench("mesh-job.ts"), bench("jobs/slot-to-slot.ts")),
+      bun(BARE_TLS, bench("floor/net-sockets.ts"), "round-trip", "tls"),
+    ],
+    bars: [{ text: "at most 3 times bare Bun TLS, 64 B", against: BARE_TLS, ratio: 1 / 3 }],
+  };
+}
+
 async function oneWaySmall(): Promise<Workload> {
   return {
     title: "one way, 64 B, TCP (bare: 64 KiB at a time)",
@@ -78,4 +94,33 @@ async function bulk(): Promise<Workload> {
   };
 }
 
-export const net = [roundTrip, roundTripPinned, oneWaySmall, oneWay, bulk];
+const IDLE_LINKS = 10_000;
+
+/** X16. One run measures all three. */
+async function idle(): Promise<Workload> {
+  let figures: number[] = [];
+  const first = program(
+    "KB of memory for each",
+    [process.execPath, bench("net-idle.ts"), String(IDLE_LINKS)],
+    (line) => {
+      figures = line.split(" ").map(Number);
+      return figures[0]!;
+    },
+  );
+  const next = (name: string, index: number): Contender => ({ name, run: async () => figures[index]! });
+  const [ping, cpu] = [next("ms for a ping beside them, p99", 1), next("percent of a core, at rest", 2)];
+  return {
+    title: `${IDLE_LINKS.toLocaleString("en-US")} idle links to one listener`,
+    unit: "as named",
+    lessIsBetter: true,
+    unlike: true,
+    contenders: [first, ping, cpu],
+    bars: [
+      { text: "under 25 KB each", of: first.name, limit: 25 },
+      { text: "ping p99 under 5 ms", of: ping.name, limit: 5 },
+      { text: "under 5 % of a core", of: cpu.name, limit: 5 },
+    ],
+  };
+}
+
+export const net = [roundTrip, roundTripPinned, slotToSlot, oneWaySmall, oneWay, bulk, idle];

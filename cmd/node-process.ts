@@ -30,7 +30,10 @@ export function listenForSlots(
 }
 
 /** The log of a role that runs in the foreground: on standard error, a line for each event. */
-export function foregroundLog() {
+export function foregroundLog(): Log {
+  // A role goes on when nobody reads its log any more (`mesh worker 2>&1 | head`); commands end then.
+  process.stderr.removeAllListeners("error");
+  process.stderr.on("error", () => {});
   return lineLog(
     (line) => process.stderr.write(line),
     () => new Date(),
