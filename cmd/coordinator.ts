@@ -18,8 +18,12 @@ export function command() {
       "Be the coordinator of a mesh, in the foreground: it knows the nodes, hands out certificates, and keeps the history and logs of jobs. " +
         "Makes the mesh when there is none yet.",
     )
-    .option("--listen <address...>", 'where to listen (default: as mesh.toml says, else "tcp://0.0.0.0:7450")')
+    .option("--listen <address...>", 'where to listen (default: as mesh.toml says, else "tcp://[::]:7450")')
     .option("--advertise <address...>", "what to tell nodes instead, when a router forwards a port to here")
+    .option(
+      "--discoverable",
+      "tell nodes of the LAN, by signed beacons, where it listens (mesh worker --join discover)",
+    )
     .addOption(meshOption())
     .action(async (options) => {
       process.exitCode = await run(options);
@@ -30,6 +34,7 @@ interface CoordinatorOptions {
   listen?: string[] | undefined;
   advertise?: string[] | undefined;
   mesh?: string | undefined;
+  discoverable?: boolean | undefined;
 }
 
 async function run(options: CoordinatorOptions): Promise<number> {
@@ -55,6 +60,7 @@ async function run(options: CoordinatorOptions): Promise<number> {
     build: buildName(),
     timing: settings.timing,
     leaseMs: settings.leaseMs,
+    isDiscoverable: options.discoverable ?? false,
     log,
     startDetached: (jobFolder, job) => startDetachedHead(jobFolder, job, settings.name),
     stop: () => over.resolve("a command"),

@@ -11,7 +11,7 @@ export function command() {
       "Let this user run jobs and commands in a mesh from here. A token of `mesh token --role head` is needed, in MESH_TOKEN " +
         "or --token-file. (`mesh worker --join` lends this host's slots instead.)",
     )
-    .argument("<address...>", 'addresses of the coordinator, such as "tcp://10.0.0.1:7450"')
+    .argument("<address...>", 'addresses of the coordinator, such as "tcp://10.0.0.1:7450", or "discover" on its LAN')
     .addOption(new Option("--name <name>", "unique in the mesh (default: the host's name)").argParser(nodeName))
     .option("--token-file <path>", "a file that holds the token")
     .action(async (addresses, { name, tokenFile }) => {

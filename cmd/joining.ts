@@ -1,5 +1,8 @@
 // Joining a mesh with a token, for the commands that do.
 import { readFileSync } from "node:fs";
+import { systemClock } from "../core/clock.ts";
+import { findMesh } from "../core/discovery/find.ts";
+import type { KnownBy } from "../core/discovery/gate.ts";
 import { MeshError } from "../core/errors.ts";
 import { saveCredentials } from "../core/identity/credentials.ts";
 import type { Credentials } from "../core/identity/identity.ts";
@@ -15,11 +18,28 @@ export function nameOf(host: string): string {
   return host.replace(/[^A-Za-z0-9._-]/g, "-");
 }
 
+/** Stands for the addresses of a coordinator that is to be found on the LAN. */
+const DISCOVER = "discover";
+
+/** The addresses given, with those that beacons of the mesh tell in place of "discover". Throws UNREACHABLE without any. */
+export async function coordinatorAddresses(
+  given: readonly string[],
+  meshId: string,
+  knownBy: KnownBy,
+): Promise<string[]> {
+  const addresses = given.filter((address) => address !== DISCOVER);
+  if (addresses.length === given.length) return addresses;
+  const found = await findMesh({ meshId, knownBy, clock: systemClock });
+  return [...addresses, ...found.addresses];
+}
+
 /** Joins with a token and saves who this node is from now on. */
-export async function joinAs(role: Role, name: string, addresses: string[], token: string): Promise<Access> {
+export async function joinAs(role: Role, name: string, given: readonly string[], text: string): Promise<Access> {
+  const token = parseToken(text);
+  const addresses = await coordinatorAddresses(given, token.meshId, { pin: token.pin });
   const node = await joinMesh({
     addresses,
-    token: parseToken(token),
+    token,
     role,
     name,
     transport: new TcpTransport({ credentials: () => undefined }),

@@ -4,6 +4,7 @@ import { Command, Option } from "@commander-js/extra-typings";
 import { systemClock } from "../core/clock.ts";
 import { parseSize } from "../core/config/mod.ts";
 import { MeshError } from "../core/errors.ts";
+import { Trust } from "../core/identity/trust.ts";
 import { type Access, joinedAccess, localAccess } from "../core/member/access.ts";
 import { jobViewOf, nodesChanged } from "../core/member/job-view.ts";
 import { Member } from "../core/member/member.ts";
@@ -13,7 +14,7 @@ import { makeRunFolder, removeRunFolder } from "../core/worker/run-folder.ts";
 import { Worker } from "../core/worker/worker.ts";
 import { TcpTransport } from "../transports/tcp/tcp-transport.ts";
 import { UnixTransport } from "../transports/unix/unix-transport.ts";
-import { joinAs, nameOf, saveRenewed, tokenFrom } from "./joining.ts";
+import { coordinatorAddresses, joinAs, nameOf, saveRenewed, tokenFrom } from "./joining.ts";
 import { type MeshSettings, meshSettings } from "./mesh-settings.ts";
 import {
   buildName,
@@ -45,7 +46,10 @@ export function command() {
       "Lend this host's slots to the jobs of a mesh, in the foreground. A token of `mesh token --role worker` is needed the " +
         "first time, in MESH_TOKEN or --token-file; beside the coordinator none is.",
     )
-    .option("--join <address...>", 'addresses of the coordinator, such as "tcp://10.0.0.1:7450"')
+    .option(
+      "--join <address...>",
+      'addresses of the coordinator, such as "tcp://10.0.0.1:7450", or "discover" on its LAN',
+    )
     .addOption(new Option("--name <name>", "unique in the mesh (default: the host's name)").argParser(nodeName))
     .addOption(
       new Option("--slots <count>", "how many tasks run side by side (default: one for each core)").argParser(
@@ -65,7 +69,7 @@ export function command() {
         ...options,
         slots: options.slots ?? availableParallelism(),
         tag: options.tag ?? [],
-        listen: options.listen ?? ["tcp://0.0.0.0:0"],
+        listen: options.listen ?? ["tcp://[::]:0"],
         advertise: options.advertise ?? [],
       } as WorkerOptions);
     });
@@ -135,7 +139,7 @@ async function accessFor(options: WorkerOptions, settings: MeshSettings, unix: U
   const token = tokenFrom(options.tokenFile);
   if (options.join && token) return await joinAs("worker", name, options.join, token);
   const known = joinedAccess(settings.name, "worker", name);
-  if (known) return { ...known, coordinators: options.join ?? known.coordinators };
+  if (known) return { ...known, coordinators: await knownAddresses(known, options.join) };
   const local = options.join ? undefined : await localAccess(unix, settings.name, "worker", name);
   if (local) return local;
   const how =
@@ -144,4 +148,10 @@ async function accessFor(options: WorkerOptions, settings: MeshSettings, unix: U
     ? "a token is needed to join the first time"
     : `no coordinator of the mesh ${settings.name} runs on this machine`;
   throw new MeshError(options.join ? "AUTHENTICATION" : "UNREACHABLE", `${why}: ${how}`);
+}
+
+/** Where to look for the coordinator of a mesh that this node belongs to. */
+async function knownAddresses({ identity, coordinators }: Access, given: string[] | undefined): Promise<string[]> {
+  if (!given) return coordinators;
+  return await coordinatorAddresses(given, identity.meshId, { trust: new Trust(identity.credentials.caPem) });
 }

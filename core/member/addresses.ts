@@ -12,7 +12,7 @@ interface Interface {
 
 /**
  * The addresses to tell others: those given on purpose, else for each address listened on its own host, or all hosts of
- * this machine's interfaces where it listens on any ("tcp://0.0.0.0:7450"). Loopback comes last: it is of use to nodes of
+ * this machine's interfaces where it listens on any ("tcp://[::]:7450"). Loopback comes last: it is of use to nodes of
  * this machine only. Link-local addresses of IPv6 are left out, as they mean nothing without an interface.
  */
 export function advertisedAddresses(

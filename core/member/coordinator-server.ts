@@ -1,11 +1,12 @@
 // A running coordinator: the library of core/coordinator with sessions, certificates and the sockets where others come in.
-import { chmodSync } from "node:fs";
+import { chmodSync, rmSync } from "node:fs";
 import { hostname, totalmem } from "node:os";
 import { join } from "node:path";
 import { type Clock, systemClock, type Timer } from "../clock.ts";
 import { Coordinator } from "../coordinator/coordinator.ts";
 import { FolderLock } from "../coordinator/folder-lock.ts";
 import type { StartDetached } from "../coordinator/submissions.ts";
+import { type RunningBeacon, startBeacon } from "../discovery/announce.ts";
 import { MeshError } from "../errors.ts";
 import { MeshCa } from "../identity/ca.ts";
 import { type Identity, identityFrom } from "../identity/identity.ts";
@@ -51,6 +52,8 @@ export interface CoordinatorServerOptions {
   /** Somebody killed the coordinator by its name. */
   stop(): void;
   leaseMs?: number;
+  /** Whether nodes of the LAN are told where it listens. */
+  isDiscoverable: boolean;
   clock?: Clock;
 }
 
@@ -73,6 +76,7 @@ export class CoordinatorServer {
   #watch: Timer | undefined;
   #listeners: Listener[] = [];
   #socket: Listener | undefined;
+  #beacon: RunningBeacon | undefined;
 
   /** Opens the state folder, and makes the mesh's CA when there is none. Throws what Coordinator, MeshCa and Trust throw. */
   static async open(options: CoordinatorServerOptions): Promise<CoordinatorServer> {
@@ -131,13 +135,16 @@ export class CoordinatorServer {
     }
     this.#coordinator.listening(this.addresses);
     const socket = join(folder, CERTIFICATE_SOCKET);
+    rmSync(socket, { force: true }); // one that was killed left it; the folder's lock says that it is gone
     this.#socket = await listenForCertificateRequests(unix, socket, (request) => this.#certifyLocal(request));
     chmodSync(socket, 0o600);
+    if (this.#options.isDiscoverable) this.#beacon = await this.#startBeacon();
   }
 
   /** Lets go of everything; nodes and jobs go on without it. */
   async close(): Promise<void> {
     this.#watch?.cancel();
+    this.#beacon?.close();
     this.#renewal[Symbol.dispose]();
     await Promise.all([...this.#listeners, this.#socket].map((listener) => listener?.close()));
     await this.#peers.close();
@@ -204,6 +211,18 @@ export class CoordinatorServer {
       stop,
       onProblem: (error) => log.warn("problem", { error: (error as Error).message }),
       ...(leaseMs !== undefined && { leaseMs }),
+    });
+  }
+
+  #startBeacon(): Promise<RunningBeacon> {
+    const { node, meshName, log, clock = systemClock } = this.#options;
+    return startBeacon({
+      identity: () => this.#identity,
+      node: node.address.node,
+      meshName,
+      addresses: () => this.addresses,
+      clock,
+      warn: (text) => log.warn("discovery", { text }),
     });
   }
 
