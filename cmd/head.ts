@@ -58,6 +58,8 @@ async function serveTerminal(mesh: string, folder: string, number: number): Prom
   // The mesh may have something to say before the terminal is there to hear it.
   const notice = (text: string) => void shown.promise.then(() => node.notify(terminal, MessageType.notice, { text }));
   const membership = mesh === NO_MESH ? undefined : new Membership(mesh, node, silentLog, notice);
+  // Before the first slot is started: on a busy machine it is faster than this process.
+  await listenForSlots(node, unix, folder, (process) => head.connected(process));
   const head = new Head({
     node,
     folder,
@@ -68,7 +70,7 @@ async function serveTerminal(mesh: string, folder: string, number: number): Prom
     output: (output) => node.request(terminal, MessageType.output, output),
     notice,
     progress: (state) => void node.notify(terminal, MessageType.progress, state),
-    ended: (ended) => void node.notify(terminal, MessageType.jobEnded, ended),
+    ended: (ended) => void shown.promise.then(() => node.notify(terminal, MessageType.jobEnded, ended)),
   });
   membership?.serve(head);
   node.handle(MessageType.shutdown, () => over.resolve("its node was shut down by a command"));
@@ -78,7 +80,6 @@ async function serveTerminal(mesh: string, folder: string, number: number): Prom
     membership?.peerLost(peer, error);
   };
   try {
-    await listenForSlots(node, unix, folder, (process) => head.connected(process));
     node.join(await unix.dial(join(folder, TERMINAL_SOCKET)), terminal);
     shown.resolve();
     await head.endAll(await over.promise);
@@ -97,6 +98,7 @@ async function serveDetached(mesh: string, jobFolder: string, number: number): P
   void endSignal().then(() => over.resolve(undefined));
   const log = foregroundLog();
   const membership = new Membership(mesh, node, log, (text) => log.info("notice", { text }));
+  await listenForSlots(node, unix, folder, (process) => head.connected(process));
   const head = new Head({
     node,
     folder,
@@ -116,7 +118,6 @@ async function serveDetached(mesh: string, jobFolder: string, number: number): P
     membership.peerLost(peer, error);
   };
   try {
-    await listenForSlots(node, unix, folder, (process) => head.connected(process));
     await head.start(startOf(job, jobFolder));
     if (!(await over.promise)) await head.endAll("its head was ended by a signal or a command");
   } finally {
@@ -220,7 +221,7 @@ class Membership {
       ...access,
       node: this.#node,
       transport: new TcpTransport({ credentials: () => member.credentials }),
-      listen: ["tcp://0.0.0.0:0"],
+      listen: ["tcp://[::]:0"],
       build: buildName(),
       timing,
       clock: systemClock,

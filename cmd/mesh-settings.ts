@@ -24,7 +24,7 @@ export function defaultMesh(): string {
 
 const DEFAULTS: Omit<MeshSettings, "name"> = {
   file: undefined,
-  listen: ["tcp://0.0.0.0:7450"],
+  listen: ["tcp://[::]:7450"],
   timing: { heartbeatMs: 1_000, suspectAfterMs: 3_000, downAfterMs: 10_000 },
   leaseMs: 10_000,
   hasHosts: false,

@@ -38,7 +38,7 @@ const size = () => amount(`expected ${SIZE_WORDS}, at least 32M`, parseSize, 32 
 const name = (what: string) =>
   text(`expected ${what}: letters, digits, ".", "_" and "-", at most 63`, /^[A-Za-z0-9_][A-Za-z0-9._-]{0,62}$/);
 function address() {
-  const expected = 'expected an address such as "tcp://0.0.0.0:7450" or "udp://[::]:7450"';
+  const expected = 'expected an address such as "tcp://[::]:7450" or "udp://10.0.0.1:7450"';
   return text(expected, /^[a-z][a-z0-9]{0,15}:\/\/(\[[0-9a-fA-F:.%]{2,64}\]|[^\s:/[\]@?#]{1,253}):\d{1,5}$/).refine(
     (value) => Number(value.slice(value.lastIndexOf(":") + 1)) <= 65_535,
     expected,
@@ -68,7 +68,7 @@ const coordinator = table({
   listen: list(address(), "expected a list of addresses")
     .min(1, "expected at least one address")
     .describe("Where it listens for nodes.")
-    .default(["tcp://0.0.0.0:7450", "udp://0.0.0.0:7450"]),
+    .default(["tcp://[::]:7450", "udp://[::]:7450"]),
 });
 
 const rendezvous = table({

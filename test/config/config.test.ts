@@ -40,7 +40,7 @@ describe("loadConfig", () => {
       heartbeatMs: 1000,
       suspectAfterMs: 3000,
       downAfterMs: 10_000,
-      coordinator: { host: "local", listen: ["tcp://0.0.0.0:7450", "udp://0.0.0.0:7450"] },
+      coordinator: { host: "local", listen: ["tcp://[::]:7450", "udp://[::]:7450"] },
       hosts: [],
       transport: {},
       plugins: { transports: [], providers: [] },

@@ -93,6 +93,12 @@ export class LabMesh implements AsyncDisposable {
     return worker;
   }
 
+  /** Ends a worker as its user would. */
+  async stop(name: string): Promise<void> {
+    this.worker(name).signal("SIGTERM");
+    await this.worker(name).ended();
+  }
+
   /** A token, as `mesh token` prints it where the coordinator runs. */
   async token(role: "worker" | "head"): Promise<string> {
     const { stdout } = await this.succeed(CENTRE, ["token", "--role", role]);
@@ -138,7 +144,10 @@ export class LabMesh implements AsyncDisposable {
   /** Waits until the coordinator tells this of a node. */
   async nodeIs(name: string, is: (node: NodeStatus | undefined) => boolean, timeoutMs = 15_000): Promise<void> {
     let last: NodeStatus | undefined;
-    const look = async () => is((last = (await this.status()).nodes.find((node) => node.name === name)));
+    const look = async () => {
+      last = (await this.status()).nodes.find((node) => node.name === name);
+      return is(last);
+    };
     try {
       await until(look, { what: `node ${name} to be as wanted`, timeoutMs });
     } catch (cause) {

@@ -1,5 +1,6 @@
 // Addresses of this transport: "tcp://gpu1:7450", "tcp://10.0.0.5:7450", "tcp://[fd00::5]:7450".
 import { isIP } from "node:net";
+import { networkInterfaces } from "node:os";
 import { MeshError } from "../../core/errors.ts";
 
 export interface TcpAddress {
@@ -25,6 +26,13 @@ export function parseTcpAddress(text: string): TcpAddress {
 
 export function formatTcpAddress({ host, port }: TcpAddress): string {
   return `tcp://${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
+/** What to bind for an address: "[::]" stands for all addresses of this machine, also where there is no IPv6. */
+export function onThisMachine({ host, port }: TcpAddress): TcpAddress {
+  const all = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
+  const isMissing = host === "::" && !all.some(({ family }) => family === "IPv6");
+  return { host: isMissing ? "0.0.0.0" : host, port };
 }
 
 /** The address as the family it is of: a socket that takes both shows IPv4 ones as "::ffff:10.0.0.5". */

@@ -4,7 +4,7 @@ import { type Clock, systemClock } from "../../core/clock.ts";
 import type { MeshError } from "../../core/errors.ts";
 import type { Credentials } from "../../core/identity/identity.ts";
 import type { DialOptions, Link, Transport } from "../../core/transport.ts";
-import { parseTcpAddress } from "./address.ts";
+import { onThisMachine, parseTcpAddress } from "./address.ts";
 import { dialTcp } from "./dial.ts";
 import { HANDSHAKE_LIMITS, type HandshakeLimits } from "./handshakes.ts";
 import { type Resolve, systemResolve } from "./resolve.ts";
@@ -41,9 +41,9 @@ export class TcpTransport implements Transport {
     this.#sides = new TlsSides(options.credentials, options.admitsStrangers ?? false);
   }
 
-  /** Port 0 takes a free one; "[::]" takes IPv4 too. */
+  /** Port 0 takes a free one; "[::]" takes IPv4 too, and that alone where there is no IPv6. */
   async listen(address: string, accept: (link: Link) => void): Promise<TcpListener> {
-    return new TcpListener(parseTcpAddress(address), {
+    return new TcpListener(onThisMachine(parseTcpAddress(address)), {
       sides: this.#sides,
       limits: { ...HANDSHAKE_LIMITS, ...this.#options.handshakes },
       clock: this.#options.clock ?? systemClock,
