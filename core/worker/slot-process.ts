@@ -2,6 +2,7 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "../clock.ts";
+import { memoryLimiter, type SlotGroup } from "./cgroup.ts";
 import { slotPage, slotSocket } from "./control.ts";
 import { causeOf, type Death } from "./death.ts";
 import { LineSplitter } from "./lines.ts";
@@ -38,6 +39,7 @@ export class SlotProcess {
   readonly #process: Bun.Subprocess;
   #ordered: Death | undefined;
   #stopWatching: () => void = () => {};
+  #group: SlotGroup | undefined;
 
   constructor(options: SlotProcessOptions) {
     const { folder, node, slot, seat, command, stdin, output } = options;
@@ -59,8 +61,10 @@ export class SlotProcess {
       const { exitCode } = child;
       const { signalCode } = this;
       const kernelOom = { before: oomKillsBefore, after: kernelOomKills() };
-      const ordered = this.#ordered && { ordered: this.#ordered };
-      return causeOf({ exitCode, signalCode, ...ordered, kernelOomKills: kernelOom });
+      // The kernel ends what is over the limit of its group by SIGKILL, as we do.
+      const known = this.#ordered ?? (signalCode === "SIGKILL" ? this.#group?.death() : undefined);
+      void this.#group?.remove(systemClock);
+      return causeOf({ exitCode, signalCode, ...(known && { ordered: known }), kernelOomKills: kernelOom });
     });
     const pass = seat === 0 ? passBytes : passLines;
     this.drained = Promise.allSettled([
@@ -88,8 +92,12 @@ export class SlotProcess {
     return this.#process.signalCode as NodeJS.Signals | null;
   }
 
-  /** Ends it for good when it and what it started use more memory than this. */
+  /**
+   * Ends it for good when it and what it started use more memory than this: by the kernel where we may make cgroups, and by
+   * looking in any case.
+   */
   limitMemory(limitBytes: number): void {
+    this.#group = memoryLimiter().limit(this.pid, this.slot, limitBytes);
     this.#stopWatching = watchMemory({
       pid: this.pid,
       limitBytes,
