@@ -5,10 +5,10 @@ import type { MeshClient } from "../core/coordinator/client.ts";
 import { MeshError } from "../core/errors.ts";
 import { type Access, joinedAccess, localAccess } from "../core/member/access.ts";
 import { Client } from "../core/member/client.ts";
-import { TcpTransport } from "../transports/tcp/tcp-transport.ts";
 import { UnixTransport } from "../transports/unix/unix-transport.ts";
 import { type MeshSettings, meshSettings } from "./mesh-settings.ts";
 import { buildName, newNode } from "./node-process.ts";
+import { meshTransport } from "./transport.ts";
 
 /** Connects to the coordinator of the mesh named, else of the nearest mesh.toml. Throws UNREACHABLE when it is not up. */
 export async function openClient(options: { mesh?: string }): Promise<MeshClient> {
@@ -23,7 +23,7 @@ export async function connect(access: Access, { timing }: Pick<MeshSettings, "ti
   const client = new Client({
     ...access,
     node: newNode(),
-    transport: new TcpTransport({ credentials: () => access.identity.credentials }),
+    transport: meshTransport({ credentials: () => access.identity.credentials }),
     build: buildName(),
     timing,
     clock: systemClock,

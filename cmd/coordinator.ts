@@ -4,12 +4,12 @@ import { MeshError } from "../core/errors.ts";
 import { stateFolder } from "../core/identity/state-folder.ts";
 import { CoordinatorServer } from "../core/member/coordinator-server.ts";
 import { becomeSubreaper } from "../core/worker/libc.ts";
-import { TcpTransport } from "../transports/tcp/tcp-transport.ts";
 import { UnixTransport } from "../transports/unix/unix-transport.ts";
 import { startDetachedHead } from "./detached-head.ts";
 import { meshSettings } from "./mesh-settings.ts";
 import { buildName, endSignal, foregroundLog, newNode } from "./node-process.ts";
 import { meshOption } from "./options.ts";
+import { meshTransport } from "./transport.ts";
 import { version } from "./version.ts";
 
 export function command() {
@@ -51,7 +51,7 @@ async function run(options: CoordinatorOptions): Promise<number> {
     node: newNode(),
     meshName: settings.name,
     folder,
-    transport: (credentials) => new TcpTransport({ credentials, admitsStrangers: true }),
+    transport: (credentials) => meshTransport({ credentials, admitsStrangers: true }),
     unix: new UnixTransport(),
     listen,
     advertise: options.advertise ?? [],

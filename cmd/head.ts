@@ -21,7 +21,6 @@ import { MessageType } from "../core/wire/message-types.ts";
 import { type JobEnded, type StartJob, TERMINAL_SLOT, TERMINAL_SOCKET, terminalOf } from "../core/worker/control.ts";
 import { becomeSubreaper } from "../core/worker/libc.ts";
 import { makeRunFolder, removeRunFolder } from "../core/worker/run-folder.ts";
-import { TcpTransport } from "../transports/tcp/tcp-transport.ts";
 import { UnixTransport } from "../transports/unix/unix-transport.ts";
 import { meshSettings } from "./mesh-settings.ts";
 import { NO_MESH } from "./no-mesh.ts";
@@ -37,6 +36,7 @@ import {
   userName,
 } from "./node-process.ts";
 import { ownCommand } from "./own-command.ts";
+import { meshTransport } from "./transport.ts";
 
 const unix = new UnixTransport();
 
@@ -220,7 +220,7 @@ class Membership {
     const member: Member = new Member({
       ...access,
       node: this.#node,
-      transport: new TcpTransport({ credentials: () => member.credentials }),
+      transport: meshTransport({ credentials: () => member.credentials }),
       listen: ["tcp://[::]:0"],
       build: buildName(),
       timing,

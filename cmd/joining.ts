@@ -11,7 +11,7 @@ import { joinedFolder } from "../core/identity/state-folder.ts";
 import { parseToken } from "../core/identity/token.ts";
 import { type Access, accessOf } from "../core/member/access.ts";
 import { joinMesh } from "../core/member/join.ts";
-import { TcpTransport } from "../transports/tcp/tcp-transport.ts";
+import { meshTransport } from "./transport.ts";
 
 /** The name for a node on the machine of that name. */
 export function nameOf(host: string): string {
@@ -42,7 +42,7 @@ export async function joinAs(role: Role, name: string, given: readonly string[],
     token,
     role,
     name,
-    transport: new TcpTransport({ credentials: () => undefined }),
+    transport: meshTransport({ credentials: () => undefined }),
   });
   const saved = { ...node, coordinators: [...new Set([...addresses, ...node.coordinators])] };
   saveCredentials(joinedFolder(saved.meshName, name), saved);

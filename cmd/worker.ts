@@ -12,7 +12,6 @@ import { MessageType } from "../core/wire/message-types.ts";
 import { becomeSubreaper } from "../core/worker/libc.ts";
 import { makeRunFolder, removeRunFolder } from "../core/worker/run-folder.ts";
 import { Worker } from "../core/worker/worker.ts";
-import { TcpTransport } from "../transports/tcp/tcp-transport.ts";
 import { UnixTransport } from "../transports/unix/unix-transport.ts";
 import { coordinatorAddresses, joinAs, nameOf, saveRenewed, tokenFrom } from "./joining.ts";
 import { type MeshSettings, meshSettings } from "./mesh-settings.ts";
@@ -27,6 +26,7 @@ import {
 } from "./node-process.ts";
 import { meshOption, nodeName, parsed, wholeNumber } from "./options.ts";
 import { ownCommand } from "./own-command.ts";
+import { meshTransport } from "./transport.ts";
 
 interface WorkerOptions {
   join?: string[];
@@ -100,7 +100,7 @@ async function run(options: WorkerOptions): Promise<number> {
   const member: Member = new Member({
     ...access,
     node,
-    transport: new TcpTransport({ credentials: () => member.credentials }),
+    transport: meshTransport({ credentials: () => member.credentials }),
     listen: options.listen,
     advertise: options.advertise,
     build: buildName(),
