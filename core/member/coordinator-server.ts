@@ -163,6 +163,7 @@ export class CoordinatorServer {
       clock,
       addresses: () => this.addresses,
       begun: ({ node: number, name, role }) => {
+        this.#tellPhases(); // it may replace one of its name that was killed
         this.#coordinator.peerUp({ node: number, name, role });
         log.info("node connected", { name, role, node: number });
       },
@@ -231,18 +232,22 @@ export class CoordinatorServer {
     this.#options.log.info("node gone", { name, role, node, error: error?.message });
   }
 
-  /** Tells the coordinator how its sessions are: a node between two links keeps nobody from its name. */
   #watchSessions(clock: Clock): void {
     this.#watch = clock.after(WATCH_MS, () => {
-      for (const { node, state } of this.#peers.all()) {
-        const { phase } = state;
-        if (this.#phases.get(node) === phase) continue;
-        this.#phases.set(node, phase);
-        if (phase === "up" || phase === "suspect" || phase === "detached") this.#coordinator.peerState(node, phase);
-      }
-      for (const node of this.#phases.keys()) if (!this.#peers.get(node)) this.#phases.delete(node);
+      this.#tellPhases();
       this.#watchSessions(clock);
     });
+  }
+
+  /** Tells the coordinator how its sessions are: a node between two links keeps nobody from its name. */
+  #tellPhases(): void {
+    for (const { node, state } of this.#peers.all()) {
+      const { phase } = state;
+      if (this.#phases.get(node) === phase) continue;
+      this.#phases.set(node, phase);
+      if (phase === "up" || phase === "suspect" || phase === "detached") this.#coordinator.peerState(node, phase);
+    }
+    for (const node of this.#phases.keys()) if (!this.#peers.get(node)) this.#phases.delete(node);
   }
 
   /** Somebody without a certificate asks for one. */
@@ -265,6 +270,7 @@ export class CoordinatorServer {
   }
 
   #checkName({ role, name }: Pick<JoinRequest, "role" | "name">): void {
+    this.#tellPhases(); // one that was killed may be back at once
     if (name !== COORDINATOR_NAME && !this.#coordinator.isNameTaken(name)) return;
     const message = `a node named ${name} is in the mesh already: choose another name for this ${role}`;
     throw new MeshError("AUTHENTICATION", message);
