@@ -19,6 +19,7 @@ import { Member } from "../core/member/member.ts";
 import type { Node } from "../core/node/node.ts";
 import { MessageType } from "../core/wire/message-types.ts";
 import { type JobEnded, type StartJob, TERMINAL_SLOT, TERMINAL_SOCKET, terminalOf } from "../core/worker/control.ts";
+import { Guard } from "../core/worker/guard.ts";
 import { becomeSubreaper } from "../core/worker/libc.ts";
 import { makeRunFolder, removeRunFolder } from "../core/worker/run-folder.ts";
 import { UnixTransport } from "../transports/unix/unix-transport.ts";
@@ -93,6 +94,7 @@ async function serveTerminal(mesh: string, folder: string, number: number): Prom
 async function serveDetached(mesh: string, jobFolder: string, number: number): Promise<void> {
   const job = JSON.parse(readFileSync(join(jobFolder, JOB_FILE), "utf8")) as DetachedJob;
   const folder = makeRunFolder();
+  const guard = Guard.start(folder);
   const node = newNode(number);
   const over = Promise.withResolvers<JobEnded | undefined>();
   void endSignal().then(() => over.resolve(undefined));
@@ -110,6 +112,7 @@ async function serveDetached(mesh: string, jobFolder: string, number: number): P
     notice: (text) => log.info("notice", { text }),
     progress: () => {},
     ended: (ended) => over.resolve(ended),
+    guard,
   });
   membership.serve(head);
   node.handle(MessageType.shutdown, () => over.resolve(undefined));
@@ -123,6 +126,7 @@ async function serveDetached(mesh: string, jobFolder: string, number: number): P
   } finally {
     await membership.leave();
     removeRunFolder(folder);
+    await guard?.dismiss();
   }
 }
 

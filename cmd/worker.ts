@@ -9,6 +9,7 @@ import { type Access, joinedAccess, localAccess } from "../core/member/access.ts
 import { jobViewOf, nodesChanged } from "../core/member/job-view.ts";
 import { Member } from "../core/member/member.ts";
 import { MessageType } from "../core/wire/message-types.ts";
+import { Guard } from "../core/worker/guard.ts";
 import { becomeSubreaper } from "../core/worker/libc.ts";
 import { makeRunFolder, removeRunFolder } from "../core/worker/run-folder.ts";
 import { Worker } from "../core/worker/worker.ts";
@@ -96,6 +97,7 @@ async function run(options: WorkerOptions): Promise<number> {
     slotMemoryBytes: options.slotMemory,
     view: () => view(),
     log,
+    guard: Guard.start(folder),
   });
   const member: Member = new Member({
     ...access,

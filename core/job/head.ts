@@ -26,6 +26,7 @@ import {
   type UserGone,
 } from "../worker/control.ts";
 import { type Death, describeDeath } from "../worker/death.ts";
+import type { Guard } from "../worker/guard.ts";
 import type { JobSlots } from "../worker/job-slots.ts";
 import type { SlotProcess } from "../worker/slot-process.ts";
 import { thisMachine } from "../worker/this-machine.ts";
@@ -69,6 +70,8 @@ export interface HeadOptions {
   progress(state: Progress | null): void;
   /** The script is over, and everything it started with it. */
   ended(ended: JobEnded): void;
+  /** Cleans up when this process is killed, where nobody else does. */
+  guard?: Guard | undefined;
 }
 
 export class Head {
@@ -91,8 +94,9 @@ export class Head {
   /** Starts the script's slot at once: it gets ready while its code is still prepared. */
   constructor(options: HeadOptions) {
     this.#options = options;
-    const { node, folder, slotCommand, forkCommand } = options;
+    const { node, folder, slotCommand, forkCommand, guard } = options;
     this.#agent = new Agent({ node, folder, slotCommand, hostName: () => this.#hostName });
+    if (guard) this.#agent.nursery.keep(guard.pid);
     this.#hosts = new JobHosts(node, () => this.#openJob());
     this.#forks = new Forks({
       folder,

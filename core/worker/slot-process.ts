@@ -5,6 +5,7 @@ import { systemClock } from "../clock.ts";
 import { memoryLimiter, type SlotGroup } from "./cgroup.ts";
 import { slotPage, slotSocket } from "./control.ts";
 import { causeOf, type Death } from "./death.ts";
+import { RUN_FOLDER } from "./guard.ts";
 import { LineSplitter } from "./lines.ts";
 import { watchMemory } from "./memory-watch.ts";
 import { endTree, kernelOomKills } from "./process-tree.ts";
@@ -49,7 +50,7 @@ export class SlotProcess {
     this.#page = StatusPage.create(join(folder, slotPage(slot)));
     const oomKillsBefore = kernelOomKills();
     const child = Bun.spawn([...command, folder, String(node), String(slot), String(process.pid)], {
-      env: process.env,
+      env: { ...process.env, [RUN_FOLDER]: folder },
       detached: true, // a session of its own: the terminal's signals go to the head alone
       stdio: [stdin, "pipe", "pipe"],
       lazy: true, // otherwise output that nobody takes fills our memory

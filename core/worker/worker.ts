@@ -18,6 +18,7 @@ import {
   type Output,
   type UserGone,
 } from "./control.ts";
+import type { Guard } from "./guard.ts";
 
 export interface WorkerOptions {
   node: Node;
@@ -31,6 +32,8 @@ export interface WorkerOptions {
   /** What slots should know of the mesh when they start. */
   view: JobOptions["view"];
   log: Log;
+  /** Cleans up when this process is killed. */
+  guard?: Guard | undefined;
 }
 
 export class Worker {
@@ -39,8 +42,9 @@ export class Worker {
 
   constructor(options: WorkerOptions) {
     this.#options = options;
-    const { node, folder, slotCommand, name } = options;
+    const { node, folder, slotCommand, name, guard } = options;
     this.#agent = new Agent({ node, folder, slotCommand, hostName: () => name });
+    if (guard) this.#agent.nursery.keep(guard.pid);
     node.handleRequest(MessageType.openJob, (job: OpenJob, from) => this.#open(job, from));
     node.handleRequest(MessageType.closeJob, ({ job }: CloseJob) => this.#close(job, "the job is over"));
     node.handle(MessageType.userGone, ({ payload }) => this.#agent.userGone(node.codec.decode(payload) as UserGone));
@@ -72,6 +76,7 @@ export class Worker {
   async closeAll(reason: string): Promise<void> {
     await Promise.all(this.#agent.jobs.map((job) => this.#close(job, reason)));
     await this.#agent.closeAll(reason);
+    await this.#options.guard?.dismiss();
   }
 
   #open(open: OpenJob, from: Address): void {
