@@ -129,7 +129,7 @@ export class Head {
       return;
     }
     const reason = error?.message ?? "its node has ended";
-    if (this.#hosts.lost(peer.node)) this.#options.notice(`${reason}; what it was doing for this job runs elsewhere`);
+    if (this.#hosts.lost(peer.node)) this.#options.notice(`${reason}; the job goes on without it`);
     clearTimeout(this.#lost.get(peer.node));
     this.#lost.set(
       peer.node,

@@ -13,6 +13,7 @@ export class JobHosts {
   readonly #job: () => OpenJob;
   readonly #opening = new Map<number, Promise<void>>();
   readonly #opened = new Set<number>();
+  readonly #failed = new Set<number>();
 
   /** `job` is asked for when a host is opened: when the job's code is there. */
   constructor(node: Node, job: () => OpenJob) {
@@ -27,16 +28,24 @@ export class JobHosts {
     const opening = this.#open(node);
     this.#opening.set(node, opening);
     opening.then(
-      () => this.#opened.add(node),
+      () => {
+        this.#opened.add(node);
+        this.#failed.delete(node);
+      },
       () => this.#opening.delete(node),
     );
     return opening;
   }
 
-  /** A worker is gone: should it come back, the job must be opened there again. Returns whether the job was open there. */
+  /**
+   * A worker is gone, or was never reached: should it come back, the job must be opened there again. Returns whether
+   * that is news to the user: the job was to run there, and it is not the next try of one that fails again and again.
+   */
   lost(node: number): boolean {
-    this.#opening.delete(node);
-    return this.#opened.delete(node);
+    const wasOpen = this.#opened.delete(node);
+    const isNews = this.#opening.delete(node) && (wasOpen || !this.#failed.has(node));
+    this.#failed.add(node);
+    return isNews;
   }
 
   /** A process of the job is gone: the workers hear, but the one that told. */

@@ -30,6 +30,5 @@ describe.skipIf(missing)(`firewalls${missing ? ` (skipped: ${missing})` : ""}`, 
     job.open();
     expect(await jsonOf(job.process)).toEqual(job.expected);
     expect(new Set(job.runs.map(({ host }) => host))).toEqual(new Set(["w2"]));
-    console.log(job.process.stderr);
   });
 });
