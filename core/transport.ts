@@ -37,7 +37,8 @@ export interface Link {
   /** Starts delivery to `handler`. Called once. */
   attach(handler: LinkHandler): void;
   /**
-   * Takes the parts of one frame and sends them as one; the caller may reuse the bytes as soon as it returns.
+   * Takes the parts of one frame and sends them as one. The caller may reuse `head` as soon as it returns; `body` must not
+   * change any more, as a session keeps a large one instead of copying it.
    * False asks the caller to wait for `drained`; the frame was taken all the same. On a closed link it does nothing
    * and returns true. Throws FRAME_TOO_LARGE above FRAME_LIMIT_BYTES and an error on an empty frame.
    */

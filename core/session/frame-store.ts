@@ -8,9 +8,13 @@ const SMALL_BYTES = 64 * 1024;
 /** For frames that would fill too much of a small segment; one holds a piece of a large message with its header. */
 const LARGE_BYTES = 1024 * 1024 + 4 * 1024;
 const SMALL_FRAME_BYTES = 16 * 1024;
+/** A body from here on is not copied. */
+const KEPT_BODY_BYTES = 64 * 1024;
 
 interface Segment {
   bytes: Uint8Array;
+  /** Of a segment that is one large frame: what follows `bytes`, where its sender left it. */
+  body: Uint8Array | undefined;
   usedBytes: number;
   frames: number;
   next: Segment | undefined;
@@ -43,6 +47,8 @@ export class FrameStore {
   at: Uint8Array = NOTHING;
   start = 0;
   end = 0;
+  /** The rest of that frame, if it was kept where its sender left it. */
+  body: Uint8Array | undefined;
 
   #first: Segment | undefined;
   #last: Segment | undefined;
@@ -55,9 +61,13 @@ export class FrameStore {
   #readFrames = 0;
   #readBytes = 0;
 
-  /** Adds a frame: a copy of `head` and `body`, one after the other. */
+  /** Adds a frame: a copy of `head` and `body`, one after the other; a large body is kept as it is, and must not change. */
   add(head: Uint8Array, body?: Uint8Array): void {
     const headBytes = head.length;
+    if (body && body.length >= KEPT_BODY_BYTES) {
+      this.#addKept(head, body);
+      return;
+    }
     const size = body ? headBytes + body.length : headBytes;
     const segment = this.#room(FRAME_COST_BYTES + size);
     const { bytes } = segment;
@@ -67,6 +77,16 @@ export class FrameStore {
     if (body) bytes.set(body, at + FRAME_COST_BYTES + headBytes);
     segment.usedBytes = at + FRAME_COST_BYTES + size;
     segment.frames++;
+    this.frames++;
+    this.bytes += FRAME_COST_BYTES + size;
+  }
+
+  #addKept(head: Uint8Array, body: Uint8Array): void {
+    const size = head.length + body.length;
+    const bytes = new Uint8Array(FRAME_COST_BYTES + head.length);
+    writeLength(bytes, 0, size);
+    bytes.set(head, FRAME_COST_BYTES);
+    this.#append({ bytes, body, usedBytes: bytes.length + body.length, frames: 1, next: undefined });
     this.frames++;
     this.bytes += FRAME_COST_BYTES + size;
   }
@@ -96,13 +116,14 @@ export class FrameStore {
     }
     this.#segment = segment;
     const start = this.#offset + FRAME_COST_BYTES;
-    const end = start + readLength(segment.bytes, this.#offset);
+    const length = readLength(segment.bytes, this.#offset);
     this.at = segment.bytes;
     this.start = start;
-    this.end = end;
-    this.#offset = end;
+    this.end = start + length - (segment.body?.length ?? 0);
+    this.body = segment.body;
+    this.#offset = start + length;
     this.#readFrames++;
-    this.#readBytes += end - start + FRAME_COST_BYTES;
+    this.#readBytes += length + FRAME_COST_BYTES;
     return true;
   }
 
@@ -141,8 +162,8 @@ export class FrameStore {
       this.#first = segment.next;
       this.#goneFrames += segment.frames;
       this.#goneBytes += segment.usedBytes;
-      this.heldBytes -= segment.bytes.length;
-      giveMemory(segment.bytes);
+      this.heldBytes -= memoryOf(segment);
+      if (!segment.body) giveMemory(segment.bytes);
     }
   }
 
@@ -157,18 +178,26 @@ export class FrameStore {
     this.#segment = undefined;
     this.#offset = 0;
     this.at = NOTHING;
+    this.body = undefined;
   }
 
   #room(bytes: number): Segment {
     const last = this.#last;
-    if (last && last.usedBytes + bytes <= last.bytes.length) return last;
-    const segment: Segment = { bytes: takeMemory(bytes), usedBytes: 0, frames: 0, next: undefined };
-    this.heldBytes += segment.bytes.length;
-    if (last) last.next = segment;
+    if (last && !last.body && last.usedBytes + bytes <= last.bytes.length) return last;
+    return this.#append({ bytes: takeMemory(bytes), body: undefined, usedBytes: 0, frames: 0, next: undefined });
+  }
+
+  #append(segment: Segment): Segment {
+    this.heldBytes += memoryOf(segment);
+    if (this.#last) this.#last.next = segment;
     else this.#first = segment;
     this.#last = segment;
     return segment;
   }
+}
+
+function memoryOf({ bytes, body }: Segment): number {
+  return bytes.length + (body?.length ?? 0);
 }
 
 const NOTHING = new Uint8Array(0);

@@ -151,7 +151,7 @@ export class Outgoing {
         this.#flowing = true;
         break;
       }
-      this.#linkFull = !link.send(store.at.subarray(store.start, store.end));
+      this.#linkFull = !link.send(store.at.subarray(store.start, store.end), store.body);
       if (this.#link !== link) return; // it ended under our hands
     }
     this.#tellRoom();
