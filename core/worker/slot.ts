@@ -1,6 +1,7 @@
 // A slot: the process in which a job's code runs, be it the script or its tasks. Loads the bundle and serves.
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setJobContext } from "../api/context.ts";
+import { serveHandles } from "../api/handle-services.ts";
 import { NodeView } from "../api/node-view.ts";
 import { Scheduler } from "../api/scheduler.ts";
 import { installRegistry, type JobRegistry } from "../job/registry.ts";
@@ -62,6 +63,7 @@ async function load(job: LoadJob, options: SlotOptions, node: Node, registry: Jo
     dial: (address) => options.transport.dial(address),
     notice: (text) => node.notify(head, MessageType.notice, { text }),
   });
+  serveHandles({ node, name: `${job.host}/${job.seat}`, folder: dirname(job.worker) });
   const view = new NodeView(job.nodes);
   if (job.showsProgress && job.role === "driver") new ProgressReport(node, scheduler, head);
   node.onPeerLost = (peer) => {

@@ -125,3 +125,13 @@ describe("F79 word-count.ts", () => {
     expect([status, stderr]).toEqual([2, expect.stringMatching(/usage: |is not a folder/)]);
   });
 });
+
+describe("F79 pipe.ts", () => {
+  test("F79 F37 F38 a process answers over pipes", async () => {
+    const { status, stdout } = await runMesh(["run", example("pipe.ts")]);
+    const answers = ["hello, got HELLO!", "pipes, got PIPES!", "anywhere, got ANYWHERE!"].map(
+      (text) => `here sent ${text}\n`,
+    );
+    expect([status, stdout]).toEqual([0, `${answers.join("")}the process ended with 0\n`]);
+  });
+});
