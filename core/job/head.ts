@@ -90,6 +90,8 @@ export class Head {
   readonly #lost = new Map<number, NodeJS.Timeout>();
   /** Somebody stopped the job, or nobody is there for it any more. */
   #killedBecause: string | undefined;
+  /** This process itself is to end. */
+  #isEnding = false;
 
   /** Starts the script's slot at once: it gets ready while its code is still prepared. */
   constructor(options: HeadOptions) {
@@ -158,8 +160,9 @@ export class Head {
   /** Ends everything at once and returns when nothing is left here; workers are told. */
   async endAll(reason: string): Promise<void> {
     this.#killedBecause ??= reason;
+    this.#isEnding = true;
     await Promise.all([this.#agent.closeAll(reason), this.#hosts.close(this.#key), this.#forks.endAll()]);
-    await this.#mesh?.job.end({ exitCode: -1, cause: reason, killed: true });
+    await this.#mesh?.job.end({ exitCode: -1, cause: reason, killed: true }, { isHurried: true });
   }
 
   #mayReturn(node: number): void {
@@ -198,7 +201,7 @@ export class Head {
     );
     node.handleRequest(MessageType.fork, (order: Fork) => this.#forks.start(order));
     node.handleRequest(MessageType.shutdownNode, (order: ShutdownNode) => this.#shutdown(order));
-    node.handleRequest(MessageType.openHost, ({ node: number }: OpenHost) => this.#hosts.open(number));
+    node.handleRequest(MessageType.openHost, ({ node: number }: OpenHost) => this.#openHost(number));
     node.handleRequest(MessageType.output, (output: Output) => this.#output(output));
     node.handle(MessageType.notice, ({ payload }) => notice((codec.decode(payload) as Notice).text));
     node.handle(MessageType.progress, ({ payload }) => this.#progress(codec.decode(payload) as Progress | null));
@@ -241,7 +244,15 @@ export class Head {
 
   #code({ worker, script, args, slotMemoryBytes, showsProgress }: StartJob): JobCode {
     const limit = slotMemoryBytes === undefined ? {} : { slotMemoryBytes };
-    return { job: this.#key, number: this.#number, worker, script, args, showsProgress, ...limit };
+    // In a mesh `mesh status` shows it too.
+    const shown = showsProgress || this.#mesh !== undefined;
+    return { job: this.#key, number: this.#number, worker, script, args, showsProgress: shown, ...limit };
+  }
+
+  async #openHost(number: number): Promise<void> {
+    await this.#hosts.open(number);
+    const host = this.#mesh?.view().hosts.find(({ node }) => node === number);
+    if (host) this.#mesh?.job.uses(host.name);
   }
 
   #openJob(): OpenJob {
@@ -287,7 +298,8 @@ export class Head {
       ...(death.kind !== "exit" && { cause: describeDeath(death) }),
     };
     const because = this.#killedBecause;
-    await this.#mesh?.job.end({ ...ended, ...(because !== undefined && { cause: because, killed: true }) });
+    const end = { ...ended, ...(because !== undefined && { cause: because, killed: true }) };
+    await this.#mesh?.job.end(end, { isHurried: this.#isEnding });
     this.#options.ended(ended);
   }
 }

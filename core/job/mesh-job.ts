@@ -9,7 +9,7 @@ import type {
   KillNode,
   LogRecord,
 } from "../coordinator/bodies.ts";
-import { MeshError } from "../errors.ts";
+import { isMeshError, MeshError } from "../errors.ts";
 import type { Node } from "../node/node.ts";
 import type { Address } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
@@ -18,6 +18,10 @@ import { JobLog } from "./job-log.ts";
 
 const ASK_LIMIT_MS = 10_000;
 const END_LIMIT_MS = 2_000;
+/** What a user waits for the last of the log to be taken. */
+const LOG_END_LIMIT_MS = 5_000;
+/** The end of a detached job, which nobody else would hear of, is kept so long for a coordinator that is away. */
+const END_KEPT_MS = 24 * 3_600_000;
 /** The coordinator is told how a job goes on at this pace. */
 const PROGRESS_MS = 1_000;
 
@@ -40,6 +44,8 @@ export class MeshJob {
   #begun: BeginJob | undefined;
   #progress: Progress | null = null;
   #progressAt = Number.NEGATIVE_INFINITY;
+  /** Called when the coordinator is back. */
+  #isBack: () => void = () => {};
 
   constructor(options: MeshJobOptions) {
     this.#options = options;
@@ -56,9 +62,11 @@ export class MeshJob {
 
   /** The coordinator was away and is back: it hears that the job still runs. */
   async again(): Promise<void> {
+    this.#isBack();
     if (!this.#begun) return;
     try {
       await this.#ask(MessageType.beginJob, this.#begun, ASK_LIMIT_MS);
+      this.#tellProgress();
     } catch (error) {
       if (this.#options.coordinator()) this.#options.disowned((error as Error).message);
     }
@@ -72,17 +80,14 @@ export class MeshJob {
 
   /** Notes that slots of that node are used. */
   uses(name: string): void {
+    if (this.#nodes.has(name)) return;
     this.#nodes.add(name);
+    this.#tellProgress();
   }
 
   progress(progress: Progress | null): void {
     this.#progress = progress;
-    const now = performance.now();
-    const coordinator = this.#options.coordinator();
-    if (!coordinator || !this.#begun || (progress && now - this.#progressAt < PROGRESS_MS)) return;
-    this.#progressAt = now;
-    const body: JobProgress = { progress: this.#progress, nodes: [...this.#nodes] };
-    this.#options.node.notify(coordinator, MessageType.jobProgress, body);
+    if (!progress || performance.now() - this.#progressAt >= PROGRESS_MS) this.#tellProgress();
   }
 
   /** Ends a node of the mesh, for everybody; resolves when it is gone. */
@@ -91,12 +96,50 @@ export class MeshJob {
     await this.#ask(MessageType.killNode, body);
   }
 
-  /** Sends what is left of the log, and how the job ended. Gives up when the coordinator is away. */
-  async end(end: EndJob): Promise<void> {
+  /**
+   * Sends what is left of the log, and how the job ended. A coordinator that is away is waited for by a detached job, at most
+   * a day, unless `isHurried`; else it gives up.
+   */
+  async end(end: EndJob, { isHurried = false } = {}): Promise<void> {
     if (!this.#begun) return;
+    const keptMs = this.#begun.detached && !isHurried ? END_KEPT_MS : 0;
     this.#begun = undefined;
-    await this.#log.end();
-    await this.#ask(MessageType.endJob, { ...end, nodes: [...this.#nodes] }, END_LIMIT_MS).catch(() => {});
+    const lastTry = performance.now() + keptMs;
+    for (;;) {
+      await Promise.race([this.#log.end(), ...(keptMs > 0 ? [] : [Bun.sleep(LOG_END_LIMIT_MS)])]);
+      if ((await this.#tellEnd(end)) || performance.now() >= lastTry) return;
+      await this.#coordinatorBack(lastTry);
+    }
+  }
+
+  async #tellEnd(end: EndJob): Promise<boolean> {
+    try {
+      await this.#ask(MessageType.endJob, { ...end, nodes: [...this.#nodes] }, END_LIMIT_MS);
+      return true;
+    } catch (error) {
+      return !isMeshError(error, "LINK_CLOSED") && !isMeshError(error, "TIMEOUT"); // another try would not help
+    }
+  }
+
+  /** Resolves when the coordinator can be asked, or at `until` of performance.now(). */
+  async #coordinatorBack(until: number): Promise<void> {
+    if (this.#options.coordinator()) {
+      await Bun.sleep(END_LIMIT_MS);
+      return;
+    }
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#isBack = resolve;
+    const timer = setTimeout(resolve, until - performance.now());
+    await promise;
+    clearTimeout(timer);
+  }
+
+  #tellProgress(): void {
+    const coordinator = this.#options.coordinator();
+    if (!coordinator || !this.#begun) return;
+    this.#progressAt = performance.now();
+    const body: JobProgress = { progress: this.#progress, nodes: [...this.#nodes] };
+    this.#options.node.notify(coordinator, MessageType.jobProgress, body);
   }
 
   async #sendLog(records: LogRecord[]): Promise<void> {
