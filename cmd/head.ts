@@ -4,40 +4,19 @@ import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { systemClock } from "../core/clock.ts";
 import { type DetachedJob, DRIVER_FILE, JOB_FILE, WORKER_FILE } from "../core/coordinator/submissions.ts";
 import { MeshError } from "../core/errors.ts";
-import { identityFrom } from "../core/identity/identity.ts";
-import { checkCertified } from "../core/identity/join.ts";
-import { createKeyPair } from "../core/identity/keys.ts";
-import { Head, type HeadMesh } from "../core/job/head.ts";
-import { MeshJob } from "../core/job/mesh-job.ts";
-import type { Log } from "../core/log.ts";
-import { type Access, joinedAccess, localAccess } from "../core/member/access.ts";
-import { jobViewOf } from "../core/member/job-view.ts";
-import { Member } from "../core/member/member.ts";
-import type { Node } from "../core/node/node.ts";
+import { Head } from "../core/job/head.ts";
 import { MessageType } from "../core/wire/message-types.ts";
 import { type JobEnded, type StartJob, TERMINAL_SLOT, TERMINAL_SOCKET, terminalOf } from "../core/worker/control.ts";
 import { Guard } from "../core/worker/guard.ts";
 import { becomeSubreaper } from "../core/worker/libc.ts";
 import { makeRunFolder, removeRunFolder } from "../core/worker/run-folder.ts";
 import { UnixTransport } from "../transports/unix/unix-transport.ts";
-import { meshSettings } from "./mesh-settings.ts";
+import type { HeadMembership } from "./head-membership.ts";
 import { NO_MESH } from "./no-mesh.ts";
-import {
-  buildName,
-  endSignal,
-  foregroundLog,
-  listenForSlots,
-  machineReport,
-  newNode,
-  nodeFacts,
-  silentLog,
-  userName,
-} from "./node-process.ts";
+import { endSignal, foregroundLog, listenForSlots, newNode, silentLog, userName } from "./node-process.ts";
 import { ownCommand } from "./own-command.ts";
-import { meshTransport } from "./transport.ts";
 
 const unix = new UnixTransport();
 
@@ -50,6 +29,12 @@ export async function main([mesh, ...args]: string[]): Promise<number> {
   return 0;
 }
 
+/** What a mesh needs is loaded only where there is one: a run on this machine alone starts faster without. */
+async function membershipIn(...of: ConstructorParameters<typeof HeadMembership>): Promise<HeadMembership> {
+  const { HeadMembership } = await import("./head-membership.ts");
+  return new HeadMembership(...of);
+}
+
 async function serveTerminal(mesh: string, folder: string, number: number): Promise<void> {
   const node = newNode(number);
   const terminal = terminalOf(node.address.node);
@@ -58,7 +43,7 @@ async function serveTerminal(mesh: string, folder: string, number: number): Prom
   const shown = Promise.withResolvers<void>();
   // The mesh may have something to say before the terminal is there to hear it.
   const notice = (text: string) => void shown.promise.then(() => node.notify(terminal, MessageType.notice, { text }));
-  const membership = mesh === NO_MESH ? undefined : new Membership(mesh, node, silentLog, notice);
+  const membership = mesh === NO_MESH ? undefined : await membershipIn(mesh, node, silentLog, notice);
   // Before the first slot is started: on a busy machine it is faster than this process.
   await listenForSlots(node, unix, folder, (process) => head.connected(process));
   const head = new Head({
@@ -99,7 +84,7 @@ async function serveDetached(mesh: string, jobFolder: string, number: number): P
   const over = Promise.withResolvers<JobEnded | undefined>();
   void endSignal().then(() => over.resolve(undefined));
   const log = foregroundLog();
-  const membership = new Membership(mesh, node, log, (text) => log.info("notice", { text }));
+  const membership = await membershipIn(mesh, node, log, (text) => log.info("notice", { text }));
   await listenForSlots(node, unix, folder, (process) => head.connected(process));
   const head = new Head({
     node,
@@ -141,102 +126,4 @@ function startOf({ script, args, options }: DetachedJob, folder: string): StartJ
     eager: options.eager,
     showsProgress: true,
   };
-}
-
-/** As who joined from here, but of another name: several jobs may run side by side. */
-async function derivedAccess(joined: Access): Promise<Access> {
-  const { connect } = await import("./client.ts");
-  const { publicKey, keyPem } = createKeyPair();
-  const { meshId, role, name } = joined.identity;
-  const own = { meshId, role, name: `${name}.${randomBytes(4).toString("hex")}`, publicKey };
-  await using client = await connect(joined, await meshSettings(joined.meshName));
-  const answer = await client.ask(MessageType.certify, { publicKey, role, name: own.name }, { timeoutMs: 10_000 });
-  const { certificatePem, caPem } = checkCertified(answer, own, Date.now());
-  return { ...joined, identity: identityFrom({ certificatePem, caPem, keyPem }), isSaved: false };
-}
-
-/** The head's place in the mesh, from before it is known whether there is one. */
-class Membership {
-  readonly #mesh: string;
-  readonly #node: Node;
-  readonly #log: Log;
-  readonly #notice: (text: string) => void;
-  #member: Member | undefined;
-  #job: MeshJob | undefined;
-  #head: Head | undefined;
-
-  constructor(mesh: string, node: Node, log: Log, notice: (text: string) => void) {
-    this.#mesh = mesh;
-    this.#node = node;
-    this.#log = log;
-    this.#notice = notice;
-  }
-
-  serve(head: Head): void {
-    this.#head = head;
-  }
-
-  /** Joins as `name`. Without a mesh that is up an attached job is told so and runs here; a detached one cannot. */
-  async join(name: string, detached?: number): Promise<HeadMesh | undefined> {
-    try {
-      const access = await this.#access(name);
-      const member = await this.#start(access);
-      const job = new MeshJob({
-        node: this.#node,
-        host: access.identity.name,
-        coordinator: () => (member.isConnected ? member.coordinator : undefined),
-        notice: this.#notice,
-        disowned: (reason) => void this.#head?.stop({ signal: "SIGTERM", now: true }, reason),
-      });
-      this.#job = job;
-      return {
-        name: access.identity.name,
-        view: () => jobViewOf(member.nodes, (node) => this.#node.hasPeer({ node, slot: 0 })),
-        job,
-        detached,
-      };
-    } catch (error) {
-      if (detached !== undefined) throw error;
-      this.#notice(`${(error as Error).message}. This run uses this machine alone`);
-      return undefined;
-    }
-  }
-
-  peerLost(...lost: Parameters<Member["peerLost"]>): void {
-    this.#member?.peerLost(...lost);
-  }
-
-  async leave(): Promise<void> {
-    await this.#member?.close();
-  }
-
-  async #access(name: string): Promise<Access> {
-    const local = await localAccess(unix, this.#mesh, "head", name);
-    if (local) return local;
-    const joined = joinedAccess(this.#mesh, "head");
-    if (joined) return await derivedAccess(joined);
-    const { notUp } = await import("./client.ts");
-    throw notUp({ name: this.#mesh, file: undefined });
-  }
-
-  async #start(access: Access): Promise<Member> {
-    const { timing } = await meshSettings(this.#mesh);
-    const member: Member = new Member({
-      ...access,
-      node: this.#node,
-      transport: meshTransport({ credentials: () => member.credentials }),
-      listen: ["tcp://[::]:0"],
-      build: buildName(),
-      timing,
-      clock: systemClock,
-      log: this.#log,
-      facts: nodeFacts({ slots: 0 }),
-      report: () => machineReport(0),
-      changed: (changes) => this.#head?.meshChanged(changes),
-      registered: () => void this.#job?.again(),
-    });
-    this.#member = member;
-    await member.start();
-    return member;
-  }
 }
