@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { FRAME_LIMIT_BYTES } from "../../core/transport.ts";
+import { BUFFER_SIZES } from "../../core/wire/buffers.ts";
 import { checkFrameSize, FRAME_HEAD_BYTES, FrameReader, writeFrameHead } from "../../core/wire/frame.ts";
 
 function framed(body: Uint8Array): Uint8Array {
@@ -50,6 +51,34 @@ describe("FrameReader", () => {
     const got = readIn(Buffer.concat(large.map(framed)), cuts);
     expect(got.map((frame) => frame.length)).toEqual(large.map((frame) => frame.length));
     for (const [i, frame] of got.entries()) expect(Buffer.compare(frame, large[i]!)).toBe(0);
+  });
+
+  it("property: large frames in chunks of any size, many at a time", () => {
+    const size = fc.constantFrom(...BUFFER_SIZES, 4_096, 70_000, 1_500_000).map((bytes) => bytes - FRAME_HEAD_BYTES);
+    const sizes = fc.array(fc.tuple(size, fc.integer({ min: -5, max: 5 })), { minLength: 1, maxLength: 4 });
+    fc.assert(
+      fc.property(sizes, fc.array(fc.nat(), { maxLength: 30 }), (list, cuts) => {
+        const frames = list.map(([bytes, more], i) => new Uint8Array(bytes + more).fill(i + 1));
+        const got = readIn(Buffer.concat(frames.map(framed)), cuts);
+        expect(got.map((frame) => frame.length)).toEqual(frames.map((frame) => frame.length));
+        for (const [i, frame] of got.entries()) expect(Buffer.compare(frame, frames[i]!)).toBe(0);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it("a limit of its own is kept, and what it holds can be forgotten", () => {
+    const reader = new FrameReader(10);
+    const lengths: number[] = [];
+    const take = (frame: Uint8Array) => void lengths.push(frame.length);
+    reader.push(framed(new Uint8Array(10)), take);
+    reader.push(framed(new Uint8Array(9)).subarray(0, 8), take);
+    reader.clear();
+    expect(reader.pendingBytes).toBe(0);
+    reader.push(framed(new Uint8Array(8)), take);
+    expect(lengths).toEqual([10, 8]);
+    const refused = expect.objectContaining({ code: "PROTOCOL", message: expect.stringContaining("1 to 10") });
+    expect(() => reader.push(framed(new Uint8Array(11)), take)).toThrow(refused);
   });
 
   it("a frame of the limit passes, one byte more is refused", () => {
