@@ -14,7 +14,7 @@ import { type Claim, type Host, type Seat, Seats, type SeatWatcher } from "./sea
 import { SentTable } from "./sent-table.ts";
 import { LOOK_MS, type Sent, Slot, type SlotDown, type SlotInfo } from "./slots.ts";
 import { Speeds } from "./speeds.ts";
-import { othersAreSooner } from "./tail.ts";
+import { isSoonDone, othersAreSooner } from "./tail.ts";
 import { type Outcomes, readResult, Status, sendRun } from "./task-wire.ts";
 import { LEAST_AHEAD_MS } from "./way.ts";
 
@@ -372,7 +372,7 @@ export class Scheduler {
         if (run.isWaiting) keptFor = run.depth;
         continue;
       }
-      if (othersAreSooner(slot, run, this.#slots.values())) continue;
+      if (!isSoonDone(slot, run) && othersAreSooner(slot, run, this.#slots.values())) continue;
       const chunk = run.take(this.#chunkItems(run, slot));
       if (!chunk) {
         if (run.over) i--;
@@ -406,9 +406,8 @@ export class Scheduler {
     }
     const count = items ? items.length : 1;
     const expectedMs = ((estimate.itemMs ?? LEAST_AHEAD_MS) * count) / slot.speed;
-    const at = slot.isRemote ? this.#clock.now() : 0;
-    const { workedMs } = slot;
-    const sent: Sent = { id: 0, order: this.#order++, chunk, slot, expectedMs, bytes: 0, at, workedMs };
+    const departure = slot.isRemote ? { at: this.#clock.now(), workedMs: slot.workedMs } : undefined;
+    const sent: Sent = { id: 0, order: this.#order++, chunk, slot, expectedMs, bytes: 0, departure };
     this.#sent.add(sent);
     try {
       const size = sendRun(this.#node, slot.address, sent.id, run.id, items);
@@ -455,10 +454,10 @@ export class Scheduler {
   }
 
   /** How fast the slot is, and how far. */
-  #learn({ slot, chunk, at, workedMs }: Sent, elapsedMs: number): void {
+  #learn({ slot, chunk, departure }: Sent, elapsedMs: number): void {
     this.#speeds.measure(slot, (chunk.run.estimate.itemMs ?? 0) * (chunk.items?.length ?? 1), elapsedMs);
-    if (!slot.isRemote) return;
-    slot.way.learn(this.#clock.now() - at, elapsedMs, slot.workedMs - workedMs);
+    if (!departure) return;
+    slot.way.learn(this.#clock.now() - departure.at, elapsedMs, slot.workedMs - departure.workedMs);
     slot.workedMs += elapsedMs;
   }
 

@@ -43,10 +43,8 @@ export interface Sent {
   slot: Slot;
   expectedMs: number;
   bytes: number;
-  /** When; 0 for slots of the own host. */
-  at: number;
-  /** What the slot had worked by then. */
-  workedMs: number;
+  /** To another host: when, and what the slot had worked by then. */
+  departure: { at: number; workedMs: number } | undefined;
 }
 
 const AHEAD_CHUNKS = 1024;

@@ -5,6 +5,12 @@ import type { Slot } from "./slots.ts";
 /** A slot that is done within this time is not worth the question. */
 const SOON_MS = 20;
 
+/** Whether `slot` would be done with the least it could be given so soon that it is not worth to ask about others. */
+export function isSoonDone(slot: Slot, run: Run): boolean {
+  const { itemMs } = run.estimate;
+  return itemMs === undefined || doneIn(slot, (run.chunkSize ?? 1) * itemMs) < SOON_MS;
+}
+
 /**
  * Whether the slots that could each be done sooner than `slot` would have all that is left of the run done by then, so
  * that `slot` had better not begin any of it. All are compared by the least each could be given, so the soonest of them
@@ -12,13 +18,12 @@ const SOON_MS = 20;
  */
 export function othersAreSooner(slot: Slot, run: Run, slots: Iterable<Slot>): boolean {
   const { itemMs } = run.estimate;
-  if (itemMs === undefined) return false;
+  const { left } = run;
+  if (itemMs === undefined || left === undefined) return false;
   const leastMs = (run.chunkSize ?? 1) * itemMs;
   const ownMs = doneIn(slot, leastMs);
-  if (ownMs < SOON_MS) return false;
-  const { left } = run;
   // All slots together have a speed of one each: they cannot do what is left sooner than this.
-  if (left === undefined || left * itemMs > ownMs * run.seats.size) return false;
+  if (left * itemMs > ownMs * run.seats.size) return false;
   return wouldBeDone(slot, run, slots, left * itemMs, leastMs, ownMs);
 }
 
