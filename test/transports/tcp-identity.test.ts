@@ -224,6 +224,18 @@ it("TcpTransport: own credentials that cannot be read are told as such, on both 
   expect(await at.answers(client)).toBe(true);
 });
 
+it("X22: credentials without a certificate or CA make nobody a stranger who trusts all", async () => {
+  await using at = await Server.start(() => other);
+  for (const broken of [
+    { ...client, certificatePem: "" },
+    { ...client, caPem: "" },
+  ]) {
+    const refusal = { code: "AUTHENTICATION", message: expect.stringMatching(/not in PEM/) };
+    await expect(nodeWith(broken).dial(at.address)).rejects.toMatchObject(refusal);
+    await expect(nodeWith(broken).listen("tcp://127.0.0.1:0", () => {})).rejects.toMatchObject(refusal);
+  }
+});
+
 it("X35: NODE_TLS_REJECT_UNAUTHORIZED=0 in the environment changes nothing", async () => {
   await using at = await Server.start(() => other);
   const path = new URL("../fixtures/transports/dial.ts", import.meta.url).pathname;

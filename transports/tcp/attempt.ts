@@ -7,9 +7,7 @@ import { linkFailure } from "./failures.ts";
 import { canConnectBySystem, closeDescriptor } from "./libc.ts";
 import { tune } from "./socket.ts";
 import { SystemConnection } from "./system-connect.ts";
-import { certificatesOf, type TlsOptions, type TlsSide } from "./tls.ts";
-
-export type DialingSide = Pick<TlsSide, "client" | "ownCertificate">;
+import { certificatesOf, type DialingSide, type TlsOptions } from "./tls.ts";
 
 export class Attempt {
   /** "tcp://10.0.0.5:7450". */
@@ -84,8 +82,7 @@ export class Attempt {
   }
 
   #secured(socket: Bun.Socket<StreamLink>, success: boolean, error: Error | null): void {
-    const isStranger = this.#side.ownCertificate.length === 0;
-    if (success && (socket.authorized || isStranger)) {
+    if (success && (socket.authorized || this.#side.trustsAny)) {
       socket.data.secured(socket, certificatesOf(socket, this.#side));
       this.#result.resolve(socket.data);
       return;

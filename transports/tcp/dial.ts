@@ -2,9 +2,10 @@
 import { MeshError } from "../../core/errors.ts";
 import type { DialOptions, Link } from "../../core/transport.ts";
 import { parseTcpAddress } from "./address.ts";
-import { Attempt, type DialingSide } from "./attempt.ts";
+import { Attempt } from "./attempt.ts";
 import { lateFailure, type Tried, unknownName, unreachable } from "./dial-failures.ts";
 import { inTurns, type Resolve } from "./resolve.ts";
+import type { DialingSide } from "./tls.ts";
 
 const DIAL_TIMEOUT_MS = 5_000;
 /** RFC 8305, section 5: the next address is tried this long after the last one, or as soon as that has failed. */

@@ -1,4 +1,5 @@
 // What this side shows in TLS, and what it asks of the other: TLS 1.3, certificates on both sides, no tickets.
+import { MeshError } from "../../core/errors.ts";
 import type { Credentials } from "../../core/identity/identity.ts";
 import { DNS_NAME } from "../../core/identity/names.ts";
 import { certificatesIn, derOf } from "../../core/identity/pem.ts";
@@ -11,12 +12,18 @@ const NO_TICKETS = 0x4000;
 /** As Bun takes them; its types lack the version. */
 export type TlsOptions = Bun.TLSOptions & { minVersion: number };
 
-/** Credentials made ready. */
-export interface TlsSide {
-  readonly server: TlsOptions;
+/** What dialing needs. */
+export interface DialingSide {
   readonly client: TlsOptions;
   /** The leaf as DER; empty for a stranger, who has none. */
   readonly ownCertificate: Uint8Array;
+  /** Takes any server; whoever uses the link must check what it was shown. */
+  readonly trustsAny: boolean;
+}
+
+/** Credentials made ready. */
+export interface TlsSide extends DialingSide {
+  readonly server: TlsOptions;
 }
 
 /** `rejectUnauthorized` is said in every case: left out, NODE_TLS_REJECT_UNAUTHORIZED decides. */
@@ -52,25 +59,28 @@ export class TlsSides {
   }
 }
 
-/** How a client dials that has no certificate and checks none: whoever uses it must check what it was shown. */
-export const strangerSide: Pick<TlsSide, "client" | "ownCertificate"> = {
-  client: STRANGER,
-  ownCertificate: new Uint8Array(0),
-};
+/** How a client dials that has no certificate and checks none. */
+export const strangerSide: DialingSide = { client: STRANGER, ownCertificate: new Uint8Array(0), trustsAny: true };
 
-/** What TLS showed on both ends of `socket`, once its handshake has ended. */
-export function certificatesOf(socket: Bun.Socket<unknown>, side: Pick<TlsSide, "ownCertificate">): LinkCertificates {
-  const isKnown = socket.authorized || side.ownCertificate.length === 0;
-  const peerCertificate = isKnown ? socket.getPeerX509Certificate()?.raw : undefined;
+/** What TLS showed on both ends of `socket`, once its handshake has ended. A peer that is not trusted showed nothing. */
+export function certificatesOf(socket: Bun.Socket<unknown>, side: DialingSide): LinkCertificates {
+  const isTrusted = socket.authorized || side.trustsAny;
+  const peerCertificate = isTrusted ? socket.getPeerX509Certificate()?.raw : undefined;
   return { ownCertificate: side.ownCertificate, peerCertificate };
 }
 
 function sideOf({ caPem, certificatePem, keyPem }: Credentials, admitsStrangers: boolean): TlsSide {
-  const shown = { ...COMMON, ca: certificatesIn(caPem), cert: certificatePem, key: keyPem };
+  const [leaf] = certificatesIn(certificatePem);
+  const cas = certificatesIn(caPem);
+  if (leaf === undefined || cas.length === 0) {
+    throw new MeshError("AUTHENTICATION", "this side's own certificate or CA is not in PEM: join again");
+  }
+  const shown = { ...COMMON, ca: cas, cert: certificatePem, key: keyPem };
   return {
     server: { ...shown, requestCert: true, rejectUnauthorized: !admitsStrangers },
     client: { ...shown, serverName: DNS_NAME, rejectUnauthorized: true },
-    ownCertificate: derOf(certificatesIn(certificatePem)[0] ?? ""),
+    ownCertificate: derOf(leaf),
+    trustsAny: false,
   };
 }
 
