@@ -63,23 +63,28 @@ export function encodeSend(codec: Codec, pipe: number, sender: number, value: un
 
 /** Puts the message's number in its place. */
 export function numberSend(bytes: Uint8Array, number: number): void {
-  const { at } = readSend(bytes);
-  new DataView(bytes.buffer, bytes.byteOffset).setUint32(at - 4, number >>> 0);
+  const { at } = readSend(bytes, 0, bytes.length);
+  for (let i = 1; i <= 4; i++) bytes[at - i] = number >>> (8 * (i - 1));
 }
 
-/** Reads what stands before the value. Throws PROTOCOL when it is something else. */
-export function readSend(bytes: Uint8Array): SendHead {
-  let at = 1;
-  const next = () => {
-    const head = bytes[at++] ?? 0xff;
-    const width = head < 24 ? 0 : head <= UINT32 ? 1 << (head - 24) : -1;
-    if (width < 0 || at + width > bytes.length) throw new MeshError("PROTOCOL", "a message to a pipe has a wrong head");
-    let value = width === 0 ? head : 0;
-    for (let i = 0; i < width; i++) value = value * 256 + bytes[at++]!;
-    return value;
-  };
-  if (bytes[0] !== LIST_OF_FOUR) throw new MeshError("PROTOCOL", "a message to a pipe is no list of four");
-  return { pipe: next(), sender: next(), number: next(), at };
+/** Reads what stands before the value in bytes from `start` to before `end`. Throws PROTOCOL when it is something else. */
+export function readSend(bytes: Uint8Array, start: number, end: number): SendHead {
+  if (bytes[start] !== LIST_OF_FOUR) throw new MeshError("PROTOCOL", "a message to a pipe is no list of four");
+  const head = { pipe: 0, sender: 0, number: 0, at: start + 1 };
+  head.pipe = readNext(bytes, head, end);
+  head.sender = readNext(bytes, head, end);
+  head.number = readNext(bytes, head, end);
+  return head;
+}
+
+/** The whole number that stands `at`, which goes on behind it. */
+function readNext(bytes: Uint8Array, place: { at: number }, end: number): number {
+  const head = bytes[place.at++]!;
+  const width = head < 24 ? 0 : 1 << (head - 24);
+  if (head > UINT32 || place.at + width > end) throw new MeshError("PROTOCOL", "a message to a pipe has a wrong head");
+  let value = width === 0 ? head : 0;
+  for (let i = 0; i < width; i++) value = value * 256 + bytes[place.at++]!;
+  return value;
 }
 
 const CLOSED_BY: readonly (ClosedBy | undefined)[] = [undefined, "senders", "receivers"];
@@ -102,8 +107,8 @@ export function decodePull(codec: Codec, payload: Uint8Array): { receiver: Recei
   return { receiver: { pipe, mailbox }, pull: { epoch, granted, taken } };
 }
 
-/** The payload from `from` on, to be kept. One put together of pieces is in memory of its own already. */
-export function keptPayload(message: Message, from = 0): Uint8Array {
-  const part = message.payload.subarray(from);
-  return message.flags & FLAG_LAST ? part : part.slice();
+/** The bytes of a message from `at` on, to be kept. One put together of pieces is in memory of its own already. */
+export function keptFrom(message: Message, at: number): Uint8Array {
+  const { bytes, end } = message;
+  return message.flags & FLAG_LAST ? bytes.subarray(at, end) : bytes.slice(at, end);
 }

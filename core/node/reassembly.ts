@@ -52,7 +52,8 @@ export class Reassembly {
     const { frame, endBytes } = partial;
     frame.set(message.frame.subarray(0, HEADER_BYTES));
     message.frame = frame.subarray(0, endBytes);
-    if (frame.length <= SPARE_BYTES && this.#spares.push(frame) > SPARES) this.#spares.shift();
+    message.mayKeep = frame.length > SPARE_BYTES;
+    if (!message.mayKeep && this.#spares.push(frame) > SPARES) this.#spares.shift();
     return true;
   }
 

@@ -57,6 +57,9 @@ export class Message {
   start = 0;
   end = NOTHING.length;
 
+  /** Whether its bytes are nobody else's, so that a handler may keep them instead of a copy. */
+  mayKeep = false;
+
   /** Header and payload: valid during the handler's call only, as is the payload. */
   get frame(): Uint8Array {
     return this.bytes.subarray(this.start, this.end);
@@ -113,6 +116,7 @@ export function readMessage(bytes: Uint8Array, message: Message, start = 0, end 
   message.transfer = u16(bytes, start + 14);
   message.mailbox = u32(bytes, start + 16);
   message.correlation = u32(bytes, start + 20);
+  message.mayKeep = false;
   message.bytes = bytes;
   message.start = start;
   message.end = end;
