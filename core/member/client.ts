@@ -21,6 +21,9 @@ export interface ClientOptions extends Access {
 }
 
 const CONNECT_LIMIT_MS = 10_000;
+/** A coordinator that is flooded with connections may hang up on an honest one. It makes room every 500 ms. */
+const TRIES = 3;
+const RETRY_MS = 700;
 
 export class Client implements MeshClient {
   readonly node: Node;
@@ -45,17 +48,34 @@ export class Client implements MeshClient {
 
   /** Connects. Throws UNREACHABLE, AUTHENTICATION or TIMEOUT. */
   async start(): Promise<void> {
-    const { coordinators } = this.#options;
-    const limit = { timeoutMs: CONNECT_LIMIT_MS, once: true };
-    this.#session = await this.#peers.connect([...coordinators], { role: "coordinator" }, limit);
+    for (let tries = 1; !this.#session; tries++) {
+      try {
+        this.#session = await this.#connect();
+      } catch (error) {
+        if (tries === TRIES || !wasHungUpOn(error)) throw error;
+        await new Promise<void>((next) => this.#options.clock.after(RETRY_MS, next));
+      }
+    }
   }
 
   async ask<Answer>(type: number, body: unknown, options?: RequestOptions): Promise<Answer> {
     return (await this.node.request(this.coordinator, type, body, options)) as Answer;
   }
 
+  #connect(): Promise<PeerSession> {
+    const { coordinators } = this.#options;
+    const limit = { timeoutMs: CONNECT_LIMIT_MS, once: true };
+    return this.#peers.connect([...coordinators], { role: "coordinator" }, limit);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#peers.close();
     this.node.release();
   }
+}
+
+/** Somebody listens there, and broke the connection before it had said anything. */
+function wasHungUpOn(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return (error as { code?: unknown }).code === "ECONNRESET" || wasHungUpOn(error.cause);
 }

@@ -1,4 +1,6 @@
-// Counts the links that are in their handshake, so that strangers cannot fill this process with links that say nothing.
+// Counts the links that are in their handshake, so that others cannot fill this process with links that say nothing, nor
+// keep it from those who have something to say. Pure bookkeeping under a Clock.
+import type { Clock } from "../clock.ts";
 
 export interface AdmissionLimits {
   /** Links in their handshake at once, from one remote address. Default 100. */
@@ -9,30 +11,62 @@ export interface AdmissionLimits {
 
 export const DEFAULT_ADMISSION: AdmissionLimits = { perAddress: 100, inAll: 1_000 };
 
+/**
+ * A handshake older than this gives up its place when a new link needs it: so whoever says nothing cannot keep others
+ * out for long, and a burst of honest links does not push itself out. Handshakes of honest peers take milliseconds.
+ */
+const YIELDS_AFTER_MS = 500;
+
+interface Place {
+  address: string;
+  since: number;
+  yield(): void;
+}
+
 export class Admission {
   readonly #limits: AdmissionLimits;
-  readonly #byAddress = new Map<string, number>();
-  #inAll = 0;
+  readonly #clock: Clock;
+  /** In the order they came. */
+  readonly #places = new Set<Place>();
+  readonly #byAddress = new Map<string, Set<Place>>();
 
-  constructor(limits: AdmissionLimits) {
+  constructor(limits: AdmissionLimits, clock: Clock) {
     this.#limits = limits;
+    this.#clock = clock;
   }
 
-  /** Counts a link of that label in, until the function it returns is called; undefined when there are too many. */
-  enter(label: string): (() => void) | undefined {
+  /**
+   * Counts a link of that label in, until the function it returns is called; undefined when there are too many. `yields` is
+   * called when another one is to have its place: it must lead to that call.
+   */
+  enter(label: string, yields: () => void): (() => void) | undefined {
     const address = remoteOf(label);
-    const count = this.#byAddress.get(address) ?? 0;
-    if (count >= this.#limits.perAddress || this.#inAll >= this.#limits.inAll) return undefined;
-    this.#byAddress.set(address, count + 1);
-    this.#inAll++;
-    return () => this.#leave(address);
+    const { perAddress, inAll } = this.#limits;
+    const hasRoom = () =>
+      this.#makeRoom(this.#byAddress.get(address), perAddress) && this.#makeRoom(this.#places, inAll);
+    if (!hasRoom()) return undefined;
+    const place: Place = { address, since: this.#clock.now(), yield: yields };
+    this.#places.add(place);
+    const siblings = this.#byAddress.get(address);
+    if (siblings) siblings.add(place);
+    else this.#byAddress.set(address, new Set([place]));
+    return () => this.#leave(place);
   }
 
-  #leave(address: string): void {
-    this.#inAll--;
-    const left = this.#byAddress.get(address)! - 1;
-    if (left === 0) this.#byAddress.delete(address);
-    else this.#byAddress.set(address, left);
+  #makeRoom(among: Set<Place> | undefined, limit: number): boolean {
+    if (!among || among.size < limit) return true;
+    const [oldest] = among;
+    if (!oldest || this.#clock.now() - oldest.since < YIELDS_AFTER_MS) return false;
+    this.#leave(oldest);
+    oldest.yield();
+    return true;
+  }
+
+  #leave(place: Place): void {
+    if (!this.#places.delete(place)) return;
+    const siblings = this.#byAddress.get(place.address)!;
+    siblings.delete(place);
+    if (siblings.size === 0) this.#byAddress.delete(place.address);
   }
 }
 

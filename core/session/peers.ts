@@ -71,7 +71,8 @@ export interface ConnectOptions {
 export class Peers {
   readonly #options: PeersOptions;
   readonly #context: HandshakeContext;
-  readonly #admission: Admission;
+  /** Of links that showed a certificate of the mesh, and of the others: strangers do not stand in the way of nodes. */
+  readonly #admission: { nodes: Admission; strangers: Admission };
   readonly #home: SessionHome;
   readonly #sessions = new Map<number, PeerSession>();
   /** Begun by address, and not yet found out which node answers there. */
@@ -96,7 +97,8 @@ export class Peers {
       verifySignature: (certificate, bytes, signature) => options.verifySignature(certificate, bytes, signature),
       isRevoked: (identity) => this.#isRevoked(identity),
     };
-    this.#admission = new Admission({ ...DEFAULT_ADMISSION, ...options.admission });
+    const admission = { ...DEFAULT_ADMISSION, ...options.admission };
+    this.#admission = { nodes: new Admission(admission, clock), strangers: new Admission(admission, clock) };
     this.#home = {
       self,
       seeking: { context: this.#context, dial: (address, how) => dial(address, how), random: () => random() },
@@ -119,14 +121,18 @@ export class Peers {
 
   /** Takes a link that somebody dialed. */
   accept(link: Link): void {
-    const leave = this.#admission.enter(link.label);
+    const isStranger = link.tls !== undefined && link.tls.peerCertificate === undefined;
+    let handshake: AcceptorHandshake | undefined;
+    const leave = this.#admission[isStranger ? "strangers" : "nodes"].enter(link.label, () =>
+      handshake?.refuse(new Refusal("LIMIT", `${link.label} said nothing yet, and others need its place`)),
+    );
     if (!leave) {
       this.#turnAway(link);
       return;
     }
     this.#isFull = false;
     const { strangers } = this.#options;
-    const handshake = new AcceptorHandshake(
+    handshake = new AcceptorHandshake(
       this.#context,
       link,
       {
