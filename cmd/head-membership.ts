@@ -6,6 +6,7 @@ import { checkCertified } from "../core/identity/join.ts";
 import { createKeyPair } from "../core/identity/keys.ts";
 import type { Head, HeadMesh } from "../core/job/head.ts";
 import { MeshJob } from "../core/job/mesh-job.ts";
+import { watchStandstill } from "../core/job/standstill.ts";
 import type { Log } from "../core/log.ts";
 import { type Access, joinedAccess, localAccess } from "../core/member/access.ts";
 import { jobViewOf } from "../core/member/job-view.ts";
@@ -13,7 +14,7 @@ import { Member } from "../core/member/member.ts";
 import type { Node } from "../core/node/node.ts";
 import { MessageType } from "../core/wire/message-types.ts";
 import { UnixTransport } from "../transports/unix/unix-transport.ts";
-import { meshSettings } from "./mesh-settings.ts";
+import { type MeshSettings, meshSettings } from "./mesh-settings.ts";
 import { buildName, machineReport, nodeFacts } from "./node-process.ts";
 import { meshTransport } from "./transport.ts";
 
@@ -44,7 +45,9 @@ export class HeadMembership {
   async join(name: string, detached?: number): Promise<HeadMesh | undefined> {
     try {
       const access = await this.#access(name);
-      const member = await this.#start(access);
+      const { timing } = await meshSettings(this.#mesh);
+      const member = await this.#start(access, timing);
+      if (detached === undefined) watchStandstill(timing.downAfterMs, (ms) => this.#stoodStill(ms, timing.downAfterMs));
       const job = new MeshJob({
         node: this.#node,
         host: access.identity.name,
@@ -83,8 +86,15 @@ export class HeadMembership {
     throw notUp({ name: this.#mesh, file: undefined });
   }
 
-  async #start(access: Access): Promise<Member> {
-    const { timing } = await meshSettings(this.#mesh);
+  /** The workers have ended the job's slots meanwhile: whoever sits at the terminal is told so, and it is over. */
+  #stoodStill(stoodMs: number, downAfterMs: number): void {
+    const [stood, limit] = [stoodMs, downAfterMs].map((ms) => Math.round(ms / 1_000));
+    const because = `this machine or the job's head stood still for ${stood} s; after ${limit} s the mesh has given the job up`;
+    this.#notice(because);
+    void this.#head?.stop({ signal: "SIGTERM", now: true }, because);
+  }
+
+  async #start(access: Access, timing: MeshSettings["timing"]): Promise<Member> {
     const member: Member = new Member({
       ...access,
       node: this.#node,

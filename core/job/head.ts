@@ -300,7 +300,7 @@ export class Head {
     const because = this.#killedBecause;
     const end = { ...ended, ...(because !== undefined && { cause: because, killed: true }) };
     await this.#mesh?.job.end(end, { isHurried: this.#isEnding });
-    this.#options.ended(ended);
+    this.#options.ended({ ...ended, ...(because !== undefined && { cause: `was ended: ${because}` }) });
   }
 }
 
