@@ -55,7 +55,7 @@ test("X3 F16 kill -9 in the middle of thousands of tasks: the job goes on; nodes
   open(mesh.folder, "enough");
   const { stdout, stderr, status } = await run.ended();
   expect(status, stderr).toBe(0);
-  expect(stderr).not.toMatch(/lost|elsewhere/);
+  expect(stderr).not.toMatch(/lost|without it/);
   const { wrong, count, job } = JSON.parse(stdout.trim().split("\n").at(-1)!);
   expect([wrong, job]).toEqual([0, 2]);
   expect(count).toBeGreaterThan(2_000);

@@ -84,9 +84,14 @@ export class TestMesh implements AsyncDisposable {
     return this.workers.get(name)!;
   }
 
+  /** Starts any command. */
+  command(args: string[], options: MeshOptions = {}): MeshProcess {
+    return this.#process(args, options);
+  }
+
   /** Runs a command to its end. */
   async mesh(args: string[], options: MeshOptions = {}): Promise<MeshResult> {
-    await using command = this.#process(args, options);
+    await using command = this.command(args, options);
     return await command.ended();
   }
 
