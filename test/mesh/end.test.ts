@@ -227,7 +227,10 @@ describe("X41 the machine of the head stands still for longer than the lease", (
     expect((await jobBecomes(mesh, "lost")).cause).toMatch(/its head, run-\w+, went away: .*did not answer for 1 s/);
     for (const pid of stopped) kill(pid, "SIGCONT");
     const { stderr, status } = await run.ended();
-    expect([status, stderr]).toEqual([137, expect.stringMatching(/stood still for \d+ s; after 1 s the mesh has given the job up/)]);
+    expect([status, stderr]).toEqual([
+      137,
+      expect.stringMatching(/stood still for \d+ s; after 1 s the mesh has given the job up/),
+    ]);
     expect(ofJob(mesh)).toEqual([]);
     expect(["lost", "killed"]).toContain((await lastJob(mesh)).state);
     await serves(mesh);
