@@ -2,7 +2,7 @@
 import type { Clock } from "../clock.ts";
 import { MeshError } from "../errors.ts";
 import type { Node } from "../node/node.ts";
-import type { Address, Message } from "../wire/message.ts";
+import { type Address, HEADER_BYTES, type Message } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
 import {
   type Credit,
@@ -22,7 +22,7 @@ import {
   decodePull,
   encodeCredit,
   type FlushBody,
-  keptPayload,
+  keptFrom,
   type ReceiverBody,
   type ReturnBody,
   type RoomBody,
@@ -35,6 +35,8 @@ import {
 interface Made {
   home: PipeHome;
   senders: Map<string, HomeSender>;
+  /** The sender looked up last: nearly always the next one too. */
+  latest: { sender: HomeSender; number: number; node: number; slot: number } | undefined;
   receivers: Map<string, HomeReceiver>;
 }
 
@@ -72,7 +74,7 @@ export class PipeService {
   make(limits: PipeLimits): PipePlace {
     const pipe = this.#nextPipe++;
     const home = new PipeHome(limits, () => this.#made.delete(pipe));
-    this.#made.set(pipe, { home, senders: new Map(), receivers: new Map() });
+    this.#made.set(pipe, { home, senders: new Map(), latest: undefined, receivers: new Map() });
     return { home: this.#node.address, pipe, homeName: this.#name };
   }
 
@@ -136,7 +138,9 @@ export class PipeService {
   }
 
   #remoteReceiver(place: PipePlace, key: string): PipeReceiver {
-    const mailbox = this.#node.openMailbox((message) => receiver.arrived(message.correlation, keptPayload(message)));
+    const mailbox = this.#node.openMailbox((message) =>
+      receiver.arrived(message.correlation, keptFrom(message, message.start + HEADER_BYTES)),
+    );
     const left = () => {
       this.#receivers.delete(key);
       this.#node.closeMailbox(mailbox);
@@ -164,15 +168,16 @@ export class PipeService {
   // What other processes say to a pipe that was made here.
 
   #pushed(message: Message): void {
-    const { pipe, sender: number, number: count, at } = readSend(message.payload);
-    const from = { node: message.fromNode, slot: message.fromSlot };
+    const { fromNode: node, fromSlot: slot } = message;
+    const start = message.start + HEADER_BYTES;
+    const { pipe, sender: number, number: count, at } = readSend(message.bytes, start, message.end);
     const made = this.#made.get(pipe);
     if (!made) {
-      this.#tell(from, number, { takenBytes: 0, came: 0, closedBy: "senders" });
+      this.#tell({ node, slot }, number, { takenBytes: 0, came: 0, closedBy: "senders" });
       return;
     }
-    const cost = message.payload.length + MESSAGE_COST_BYTES;
-    made.home.push(this.#senderOf(made, number, from), count, keptPayload(message, at), cost);
+    const cost = message.end - start + MESSAGE_COST_BYTES;
+    made.home.push(this.#senderOf(made, number, node, slot), count, keptFrom(message, at), cost);
   }
 
   #pulled({ payload, fromNode, fromSlot }: Message): void {
@@ -184,13 +189,13 @@ export class PipeService {
   #room({ pipe, sender, knownBytes }: RoomBody, from: Address): Promise<number> {
     const made = this.#made.get(pipe);
     if (!made) throw closed();
-    return made.home.room(this.#senderOf(made, sender, from), knownBytes);
+    return made.home.room(this.#senderOf(made, sender, from.node, from.slot), knownBytes);
   }
 
   async #flush({ pipe, sender, count, closes }: FlushBody, from: Address): Promise<null> {
     const made = this.#made.get(pipe);
     if (!made) throw closed();
-    await made.home.flush(this.#senderOf(made, sender, from), count, closes);
+    await made.home.flush(this.#senderOf(made, sender, from.node, from.slot), count, closes);
     return null;
   }
 
@@ -211,12 +216,14 @@ export class PipeService {
     return null;
   }
 
-  #senderOf({ home, senders }: Made, number: number, from: Address): HomeSender {
+  #senderOf(made: Made, number: number, node: number, slot: number): HomeSender {
+    const { latest } = made;
+    if (latest && latest.number === number && latest.slot === slot && latest.node === node) return latest.sender;
+    const from = { node, slot };
     const key = keyOf(from, number);
-    const known = senders.get(key);
-    if (known) return known;
-    const sender = home.addSender((credit) => this.#tell(from, number, credit));
-    senders.set(key, sender);
+    const sender = made.senders.get(key) ?? made.home.addSender((credit) => this.#tell(from, number, credit));
+    made.senders.set(key, sender);
+    made.latest = { sender, number, node, slot };
     return sender;
   }
 

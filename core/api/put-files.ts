@@ -13,6 +13,8 @@ const LOOK_AGAIN_MS = 10;
 /** Whoever fetches for all and gets nothing for so long is not waited for any longer. */
 const STALLED_MS = 5_000;
 
+const NO_ROOM = new Error("what came could not be written");
+
 export class PutFile {
   readonly #path: string;
   readonly #clock: Clock;
@@ -79,23 +81,21 @@ export class PutFile {
   /** False when the file cannot be written. */
   async #write(fetch: FetchParts): Promise<boolean> {
     const part = this.#partPath(process.pid);
-    let broken = false;
+    const file = await open(part, "wx", 0o600).catch(() => undefined);
+    if (!file) return false;
     try {
-      const file = await open(part, "wx", 0o600).catch(() => undefined);
-      if (!file) return false;
-      try {
-        await fetch(async (offset, bytes) => {
-          const { bytesWritten } = await file.write(bytes, 0, bytes.length, offset).catch(() => ({ bytesWritten: -1 }));
-          broken ||= bytesWritten !== bytes.length;
-        });
-      } finally {
-        await file.close();
-      }
-      if (broken) return false;
+      await fetch(async (offset, bytes) => {
+        const { bytesWritten } = await file.write(bytes, 0, bytes.length, offset).catch(() => ({ bytesWritten: 0 }));
+        if (bytesWritten !== bytes.length) throw NO_ROOM;
+      });
+      await file.close();
       renameSync(part, this.#path);
       return true;
-    } finally {
+    } catch (error) {
+      await file.close().catch(() => {});
       rmSync(part, { force: true });
+      if (error === NO_ROOM || isOfFiles(error)) return false;
+      throw error;
     }
   }
 
@@ -129,6 +129,11 @@ export class PutFile {
       return undefined;
     }
   }
+}
+
+/** Whether the system refused something with a file. */
+function isOfFiles(error: unknown): boolean {
+  return typeof (error as NodeJS.ErrnoException | undefined)?.syscall === "string";
 }
 
 function sizeOf(path: string): number {

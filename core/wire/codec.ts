@@ -148,6 +148,38 @@ addExtension({
   },
 } as never);
 
+type Bytes = { buffer: ArrayBufferLike; byteOffset: number; byteLength: number };
+type TypedArrayKind = { BYTES_PER_ELEMENT: number } & (new (
+  buffer: ArrayBufferLike,
+  byteOffset: number,
+  length: number,
+) => unknown);
+
+/** Little-endian, as every machine here is and as cbor-x writes them. */
+const TYPED_ARRAYS: readonly (readonly [tag: number, kind: TypedArrayKind])[] = [
+  [64, Uint8Array],
+  [68, Uint8ClampedArray],
+  [69, Uint16Array],
+  [70, Uint32Array],
+  [71, BigUint64Array],
+  [72, Int8Array],
+  [77, Int16Array],
+  [78, Int32Array],
+  [79, BigInt64Array],
+  [85, Float32Array],
+  [86, Float64Array],
+];
+
+// cbor-x copies byte strings out of the frame (copyBuffers), and would copy those of typed arrays once more.
+for (const [tag, Kind] of TYPED_ARRAYS) {
+  const width = Kind.BYTES_PER_ELEMENT;
+  const decode = ({ buffer, byteOffset, byteLength }: Bytes) =>
+    byteOffset === 0 && buffer.byteLength === byteLength
+      ? new Kind(buffer, 0, byteLength / width)
+      : new Kind(buffer.slice(byteOffset, byteOffset + byteLength), 0, byteLength / width);
+  addExtension({ tag, decode } as never);
+}
+
 class FunctionBox {
   readonly fn: AnyFunction;
   constructor(fn: AnyFunction) {

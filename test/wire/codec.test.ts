@@ -4,7 +4,15 @@ import { describe, expect, it } from "vitest";
 import { isMeshError, MESH_ERROR_CODES, MeshError } from "../../core/errors.ts";
 import { checkCbor } from "../../core/wire/cbor-check.ts";
 import { Codec } from "../../core/wire/codec.ts";
-import type { AnyFunction, FunctionDescription, InstanceDescription, TravelRegistry } from "../../core/wire/travel.ts";
+import {
+  type AnyFunction,
+  type FunctionDescription,
+  HANDLE,
+  type Handle,
+  type HandleWire,
+  type InstanceDescription,
+  type TravelRegistry,
+} from "../../core/wire/travel.ts";
 
 const codec = new Codec();
 
@@ -609,6 +617,81 @@ describe("Codec: functions and instances of the job", () => {
       [new URL("http://a/"), new DataView(new ArrayBuffer(1))],
     ]) {
       checkCbor(job.encode(value));
+    }
+  });
+});
+
+describe("Codec: handles", () => {
+  class Door implements Handle {
+    readonly place: { node: number; name: string };
+    constructor(place: { node: number; name: string }) {
+      this.place = place;
+    }
+    [HANDLE](): HandleWire {
+      if (this.place.node < 0) throw new MeshError("CANNOT_TRAVEL", "a door that was taken out cannot travel");
+      return ["door", [this.place.node, this.place.name]];
+    }
+  }
+  const doors = new Codec();
+  doors.handles.set("door", ([node, name]: [number, string]) => new Door({ node, name: `${name}, elsewhere` }));
+  const elsewhere = <T>(value: T): T => doors.decode(doors.encode(value)) as T;
+  const door = new Door({ node: 7, name: "front" });
+
+  it("arrive as what their kind makes of them, nested anywhere", () => {
+    const value = {
+      list: [door],
+      map: new Map([["d", new Set([door])]]),
+      error: Object.assign(new Error("x"), { door }),
+    };
+    const back = elsewhere(value);
+    for (const each of [back.list[0], [...back.map.get("d")!][0], back.error.door]) {
+      expect(each).toBeInstanceOf(Door);
+      expect((each as Door).place).toEqual({ node: 7, name: "front, elsewhere" });
+    }
+  });
+
+  it("stay one where they are met twice", () => {
+    const back = elsewhere([door, { door }] as const);
+    expect(back[0]).toBe(back[1].door);
+  });
+
+  it("travel beside functions, and as what a function captured", () => {
+    const registry = new FakeRegistry();
+    const job = new Codec(registry);
+    job.handles.set("door", ([node]: [number]) => new Door({ node, name: "again" }));
+    const fn = registry.made("job.ts#open", () => 0, [door], ((d: Door) => () => d) as never);
+    const back = job.decode(job.encode({ fn, door })) as { fn: () => Door; door: Door };
+    expect([back.fn(), back.door].map((each) => each instanceof Door)).toEqual([true, true]);
+  });
+
+  it("that refuse are named by their path", () => {
+    const gone = new Door({ node: -1, name: "gone" });
+    expect(refusal(() => doors.encode({ a: [gone] }, "args[0]")).message).toBe(
+      "args[0].a[0]: a door that was taken out cannot travel",
+    );
+  });
+
+  it("of a kind that this process does not know are refused in words", () => {
+    const error = refusal(() => codec.decode(doors.encode([door])));
+    expect([error.code, error.message]).toEqual([
+      "CANNOT_TRAVEL",
+      expect.stringContaining("a door cannot travel here"),
+    ]);
+  });
+
+  it("pass the check of control messages", () => {
+    checkCbor(doors.encode({ door }));
+  });
+});
+
+describe("Codec: typed arrays", () => {
+  it("have memory of their own, exactly as much as they need", () => {
+    for (const sent of typedArrays.slice(0, -1)) {
+      const bytes = codec.encode([sent, sent.constructor === Uint8Array]);
+      const [back] = codec.decode(bytes) as [typeof sent];
+      bytes.fill(0);
+      expect(back).toEqual(sent);
+      expect(back.buffer.byteLength).toBe(sent.byteLength);
     }
   });
 });
