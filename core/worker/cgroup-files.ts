@@ -1,12 +1,15 @@
 // The files of cgroup v2 and /proc as the kernel gives them, behind an interface so that tests can be the kernel.
 import { dlopen } from "bun:ffi";
 import { accessSync, constants, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 
 export interface CgroupFiles {
   /** Undefined when it is not there or not to be read. */
   read(path: string): string | undefined;
   /** Throws what the kernel says, with its `code`. */
   write(path: string, text: string): void;
+  /** As write, without holding up this process: moving one takes the kernel some 10 ms or more. */
+  writeLater(path: string, text: string): Promise<void>;
   isWritable(path: string): boolean;
   /** Names in a folder; none when it is not there. */
   list(path: string): string[];
@@ -24,7 +27,8 @@ export interface CgroupFiles {
 export const systemFiles: CgroupFiles = {
   read: (path) => quietly(() => readFileSync(path, "latin1")),
   write: (path, text) => writeFileSync(path, text, { flag: "r+" }),
-  isWritable: (path) => quietly(() => accessSync(path, constants.W_OK) === undefined) ?? false,
+  writeLater: (path, text) => writeFile(path, text, { flag: "r+" }),
+  isWritable: (path) => quietly(() => [accessSync(path, constants.W_OK)]) !== undefined,
   list: (path) => quietly(() => readdirSync(path)) ?? [],
   make: (path) => mkdirSync(path),
   remove: (path) => rmdirSync(path),

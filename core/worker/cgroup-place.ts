@@ -20,8 +20,8 @@ const MOVE_ROUNDS = 10;
 export interface PlaceOptions {
   files: CgroupFiles;
   pid: number;
-  /** Ids of all processes below `pid`, which may be moved with it. */
-  descendants: () => readonly number[];
+  /** Ids of all processes below one, which may be moved with it. */
+  descendants: (pid: number) => readonly number[];
 }
 
 /** Why there is no place. */
@@ -98,7 +98,7 @@ function isRoot(place: string, files: CgroupFiles): boolean {
 
 /** Moves us, and what is below us, into a group below `place`, so that others can be made beside it. */
 function leave(place: string, { files, pid, descendants }: PlaceOptions): void {
-  const ours = new Set([pid, ...descendants()]);
+  const ours = new Set([pid, ...descendants(pid)]);
   const stranger = processesIn(place, files).find((each) => !ours.has(each));
   if (stranger !== undefined) {
     const advice = "start it in a unit of its own (systemd-run --user --scope -p Delegate=yes …)";
@@ -107,7 +107,7 @@ function leave(place: string, { files, pid, descendants }: PlaceOptions): void {
   const leaf = join(place, `mesh-${pid}-node`);
   try {
     makeGroup(leaf, files);
-    moveAll(place, leaf, files, () => new Set([pid, ...descendants()]));
+    moveAll(place, leaf, files, () => new Set([pid, ...descendants(pid)]));
     enable(place, files);
   } catch (error) {
     goBack(place, leaf, files);

@@ -4,7 +4,7 @@
 import { join } from "node:path";
 import { type Clock, systemClock } from "../clock.ts";
 import { type CgroupFiles, systemFiles } from "./cgroup-files.ts";
-import { makeGroup, takePlace } from "./cgroup-place.ts";
+import { makeGroup, type PlaceOptions, takePlace } from "./cgroup-place.ts";
 import type { Death } from "./death.ts";
 import { descendantsOf } from "./process-tree.ts";
 
@@ -12,8 +12,13 @@ import { descendantsOf } from "./process-tree.ts";
 const REMOVE_TRIES = 40;
 const REMOVE_RETRY_MS = 50;
 
+/** Looks for children that were started before their parent was in its group. */
+const PLACE_ROUNDS = 10;
+
 /** One slot's group. */
 export interface SlotGroup {
+  /** Resolves when the slot is in it, with false when the kernel refused that; then there is only the watch. */
+  readonly placed: Promise<boolean>;
   /** The cause, when the kernel has killed processes in it for memory. Ask before `remove`. */
   death(): Death | undefined;
   /** Kills what is left in it and removes it. Resolves with false when it could not: the next process of mesh tries again. */
@@ -25,14 +30,14 @@ export interface MemoryLimiter {
   kind: "cgroup" | "watch";
   /** For people: where the groups are, or why there are none. */
   description: string;
-  /** Puts a process, and what it will start, under a limit. Undefined when that does not work for this one. */
+  /** Puts a process and what it starts under a limit. Undefined where groups cannot be made. Never throws. */
   limit(pid: number, slot: number, limitBytes: number): SlotGroup | undefined;
 }
 
 export interface LimiterOptions {
   files?: CgroupFiles;
   pid?: number;
-  descendants?: () => readonly number[];
+  descendants?: PlaceOptions["descendants"];
 }
 
 let own: MemoryLimiter | undefined;
@@ -45,13 +50,16 @@ export function memoryLimiter(): MemoryLimiter {
 
 /** As memoryLimiter, made anew; for tests. */
 export function makeLimiter(options: LimiterOptions = {}): MemoryLimiter {
-  const { files = systemFiles, pid = process.pid, descendants = () => descendantsOf(process.pid) } = options;
+  const { files = systemFiles, pid = process.pid, descendants = descendantsOf } = options;
   try {
     const place = takePlace({ files, pid, descendants });
     return {
       kind: "cgroup",
       description: `the kernel holds the memory limits of slots (cgroup v2, groups in ${place})`,
-      limit: (child, slot, limitBytes) => limit(files, join(place, `mesh-${pid}-slot-${slot}`), child, limitBytes),
+      limit(child, slot, limitBytes) {
+        const group = join(place, `mesh-${pid}-slot-${slot}`);
+        return prepare(files, group, limitBytes) ? groupOf(files, group, child, limitBytes, descendants) : undefined;
+      },
     };
   } catch (error) {
     const why = (error as Error).message;
@@ -60,18 +68,61 @@ export function makeLimiter(options: LimiterOptions = {}): MemoryLimiter {
   }
 }
 
-function limit(files: CgroupFiles, group: string, pid: number, limitBytes: number): SlotGroup | undefined {
+/** Makes the group, with its limit and without processes. */
+function prepare(files: CgroupFiles, group: string, limitBytes: number): boolean {
   try {
     makeGroup(group, files);
     files.write(join(group, "memory.max"), String(limitBytes));
-    attempt(files, join(group, "memory.swap.max"), "0"); // absent where the kernel does not count swap
-    attempt(files, join(group, "memory.oom.group"), "1"); // since Linux 4.19
-    files.write(join(group, "cgroup.procs"), String(pid));
   } catch {
     void remove(files, group, systemClock);
-    return undefined;
+    return false;
   }
-  return { death: () => deathIn(files, group, limitBytes), remove: (clock) => remove(files, group, clock) };
+  attempt(files, join(group, "memory.swap.max"), "0"); // absent where the kernel does not count swap
+  attempt(files, join(group, "memory.oom.group"), "1"); // since Linux 4.19
+  return true;
+}
+
+function groupOf(
+  files: CgroupFiles,
+  group: string,
+  pid: number,
+  limitBytes: number,
+  descendants: PlaceOptions["descendants"],
+): SlotGroup {
+  const placed = fill(files, group, pid, descendants);
+  return {
+    placed,
+    death: () => deathIn(files, group, limitBytes),
+    async remove(clock) {
+      await placed;
+      return remove(files, group, clock);
+    },
+  };
+}
+
+/** Moves `pid` and all below it; what they start from then on is in the group by itself. */
+async function fill(
+  files: CgroupFiles,
+  group: string,
+  pid: number,
+  descendants: PlaceOptions["descendants"],
+): Promise<boolean> {
+  const move = (each: number) => files.writeLater(join(group, "cgroup.procs"), String(each));
+  const moved = new Set([pid]);
+  try {
+    await move(pid);
+    for (let round = 0; round < PLACE_ROUNDS; round++) {
+      const fresh = descendants(pid).filter((each) => !moved.has(each));
+      if (fresh.length === 0) break;
+      for (const each of fresh) {
+        moved.add(each);
+        await move(each).catch(() => {}); // it has ended
+      }
+    }
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function deathIn(files: CgroupFiles, group: string, limitBytes: number): Death | undefined {

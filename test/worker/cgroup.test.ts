@@ -1,7 +1,10 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { ManualClock } from "../../core/clock.ts";
 import { makeLimiter, memoryLimiter } from "../../core/worker/cgroup.ts";
+import { systemFiles } from "../../core/worker/cgroup-files.ts";
 import { describeDeath } from "../../core/worker/death.ts";
 import { FakeCgroups } from "./fake-cgroups.ts";
 import { whyNoMemoryGroups } from "./memory-groups.ts";
@@ -17,17 +20,20 @@ function service(): FakeCgroups {
   return new FakeCgroups(OWN, [NODE, SLOT]);
 }
 
-function limiterOf(files: FakeCgroups, descendants: () => number[] = () => [SLOT]) {
+/** Lets everything run that waits for no timer. */
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+function limiterOf(files: FakeCgroups, descendants = (pid: number) => (pid === NODE ? [SLOT] : [])) {
   return makeLimiter({ files, pid: NODE, descendants });
 }
 
-it("memoryLimiter (F84, X14): in a unit of its own it makes room for groups, and moves itself and its slots out of the way", () => {
+it("memoryLimiter (F84, X14): in a unit of its own it makes room for groups, and moves itself and its slots out of the way", async () => {
   const files = service();
   const limiter = limiterOf(files);
   expect(limiter.kind).toBe("cgroup");
   expect(limiter.description).toBe(`the kernel holds the memory limits of slots (cgroup v2, groups in ${PLACE})`);
   expect([NODE, SLOT].map((pid) => files.placeOf(pid))).toEqual([`${PLACE}/mesh-500-node`, `${PLACE}/mesh-500-node`]);
-  expect(limiter.limit(SLOT, 3, 512 * MIB)).toBeDefined();
+  expect(await limiter.limit(SLOT, 3, 512 * MIB)?.placed).toBe(true);
   expect(files.placeOf(SLOT)).toBe(`${PLACE}/mesh-500-slot-3`);
   expect(Object.fromEntries(files.group(`${PLACE}/mesh-500-slot-3`).memory)).toEqual({
     "memory.max": "536870912",
@@ -39,7 +45,7 @@ it("memoryLimiter (F84, X14): in a unit of its own it makes room for groups, and
 it("memoryLimiter (F84): processes that ours start while they are moved are moved as well", () => {
   const files = service();
   let next = 600;
-  const descendants = () => [SLOT, ...Array.from({ length: next - 600 }, (_, n) => 600 + n)];
+  const descendants = (_pid: number) => [SLOT, ...Array.from({ length: next - 600 }, (_, n) => 600 + n)];
   files.beforeWrite = (path) => {
     if (path.endsWith("mesh-500-node/cgroup.procs") && next < 603) files.start(next++, PLACE);
   };
@@ -87,13 +93,13 @@ it("memoryLimiter (F84): as root in what systemd manages, only where that was gi
   expect(limiterOf(files).kind).toBe("cgroup");
 });
 
-it("memoryLimiter (F84): in the root of all groups it uses what is switched on, and switches nothing on", () => {
+it("memoryLimiter (F84): in the root of all groups it uses what is switched on, and switches nothing on", async () => {
   const files = new FakeCgroups("/", [1, 2, NODE]);
   files.uid = 0;
   expect(limiterOf(files).description).toContain("not switched on below /sys/fs/cgroup");
   files.group("/sys/fs/cgroup").isMemoryOnBelow = true;
   const limiter = limiterOf(files);
-  expect(limiter.limit(NODE, 1, MIB)).toBeDefined();
+  expect(await limiter.limit(NODE, 1, MIB)?.placed).toBe(true);
   expect(files.placeOf(NODE)).toBe("/sys/fs/cgroup/mesh-500-slot-1");
   expect(files.placeOf(1)).toBe("/sys/fs/cgroup");
 });
@@ -188,19 +194,38 @@ it("memoryLimiter (F84): leftovers of dead processes of mesh are removed, and no
   expect(files.list(PLACE).sort()).toEqual(left);
 });
 
-it("memoryLimiter (F84): a group left by a dead process of our own id is taken", () => {
+it("memoryLimiter (F84): a group left by a dead process of our own id is taken", async () => {
   const files = service();
   for (const name of ["mesh-500-node", "mesh-500-slot-1"]) files.make(`${PLACE}/${name}`);
-  expect(limiterOf(files).limit(SLOT, 1, MIB)).toBeDefined();
+  expect(await limiterOf(files).limit(SLOT, 1, MIB)?.placed).toBe(true);
   expect(files.placeOf(SLOT)).toBe(`${PLACE}/mesh-500-slot-1`);
 });
 
-it("SlotGroup (F84): a slot that has ended before it was put there is left to the watch, and its group removed", () => {
+it("SlotGroup (F84): a slot that has ended before it was put there is left to the watch, and its group removed", async () => {
   const files = service();
   const limiter = limiterOf(files);
   files.end(SLOT);
-  expect(limiter.limit(SLOT, 1, MIB)).toBeUndefined();
+  const group = limiter.limit(SLOT, 1, MIB);
+  expect(await group?.placed).toBe(false);
+  expect(await group?.remove(new ManualClock())).toBe(true);
   expect(files.list(PLACE)).toEqual(["mesh-500-node"]);
+});
+
+it("SlotGroup (F84): what a slot started before it was put there is put there, too", async () => {
+  const files = service();
+  const below = [510, 511];
+  for (const pid of below) files.start(pid, PLACE);
+  const limiter = limiterOf(files, (pid) => (pid === NODE ? [SLOT, ...below] : pid === SLOT ? below : []));
+  files.beforeWrite = (path, pid) => {
+    // Meanwhile one of them starts another one, and one ends.
+    if (!path.includes("slot-1/cgroup.procs") || pid !== "510") return;
+    below.push(512);
+    files.start(512, `${PLACE}/mesh-500-node`);
+    files.end(511);
+  };
+  expect(await limiter.limit(SLOT, 1, MIB)?.placed).toBe(true);
+  const group = `${PLACE}/mesh-500-slot-1`;
+  expect([SLOT, 510, 511, 512].map((pid) => files.placeOf(pid))).toEqual([group, group, undefined, group]);
 });
 
 it.each([
@@ -231,11 +256,13 @@ it("SlotGroup (F84): is removed once its last process has vanished, and with it 
   files.start(700, `${PLACE}/mesh-500-slot-1`); // a daemon of the slot
   files.missing.add("cgroup.kill"); // an old kernel: somebody else ends it
   const removed = group?.remove(clock);
+  await group?.placed;
   const ticks = async (count: number) => {
     for (let n = 0; n < count; n++) {
+      await turn();
       clock.advance(50);
-      await Promise.resolve();
     }
+    await turn();
   };
   await ticks(5);
   expect(files.list(PLACE)).toContain("mesh-500-slot-1");
@@ -260,9 +287,10 @@ it("SlotGroup (F84): kills what is left where the kernel can, and gives up on wh
     result = done;
   });
   for (let n = 0; n < 100; n++) {
+    await turn();
     clock.advance(50);
-    await Promise.resolve();
   }
+  await turn();
   expect(result).toBe(false);
 });
 
@@ -272,6 +300,29 @@ it("memoryLimiter (F84): on this machine it says what it does, and is one for th
     limiter.kind === "cgroup" ? /^the kernel holds/ : /^memory limits .* are watched .*: ./,
   );
   expect(memoryLimiter()).toBe(limiter);
+});
+
+it("systemFiles (F84): read, write, make and remove what is there, and say what is not", () => {
+  const folder = mkdtempSync(join(tmpdir(), "mesh-cgroup-"));
+  try {
+    const file = join(folder, "memory.max");
+    writeFileSync(file, "max\n");
+    expect(systemFiles.read(file)).toBe("max\n");
+    systemFiles.write(file, "7");
+    expect(systemFiles.read(file)).toMatch(/^7/);
+    expect([file, folder, join(folder, "none")].map(systemFiles.isWritable)).toEqual([true, true, false]);
+    expect(systemFiles.read(join(folder, "none"))).toBeUndefined();
+    // A control file that a kernel lacks is not made.
+    expect(() => systemFiles.write(join(folder, "none"), "1")).toThrow(/ENOENT/);
+    systemFiles.make(join(folder, "group"));
+    expect(() => systemFiles.make(join(folder, "group"))).toThrow(/EEXIST/);
+    expect(systemFiles.list(folder).sort()).toEqual(["group", "memory.max"]);
+    systemFiles.remove(join(folder, "group"));
+    expect(systemFiles.list(join(folder, "group"))).toEqual([]);
+    expect(systemFiles.isMarked(folder, "user.delegate")).toBe(false);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 const why = whyNoMemoryGroups();
@@ -286,7 +337,7 @@ it.skipIf(why)(
     expect(said).toEqual({
       kind: "cgroup",
       signal: "SIGKILL",
-      death: { kind: "out-of-memory", by: "mesh", limitBytes: 100 * MIB },
+      death: { kind: "out-of-memory", by: "mesh", limitBytes: 150 * MIB },
       childIsGone: true,
       neighbour: "alive",
       removed: [true, true],

@@ -101,6 +101,10 @@ export class FakeCgroups implements CgroupFiles {
     } else throw refusal("ENOENT");
   }
 
+  async writeLater(path: string, text: string): Promise<void> {
+    this.write(path, text);
+  }
+
   isWritable(path: string): boolean {
     return !this.locked.has(path);
   }
