@@ -10,6 +10,8 @@ import { Refusal } from "./refusal.ts";
 
 /** RFC 8305, "Connection Attempt Delay". */
 const STAGGER_MS = 250;
+/** How long a greeting may go unanswered when another address has answered meanwhile. */
+const PATIENCE_MS = 1_000;
 
 export type Dial = (address: string, options: DialOptions) => Promise<Link>;
 export type GreetingWords = Omit<GreetingFields, "nonce" | "build" | "protocol" | "node">;
@@ -53,6 +55,7 @@ export class DialRound {
   readonly #failures: DialFailure[] = [];
   readonly #limit: Timer;
   #next: Timer | undefined;
+  #patience: Timer | undefined;
   #greeted: Attempt | undefined;
   #isOver = false;
 
@@ -105,8 +108,11 @@ export class DialRound {
     const { context, expect } = this.#options;
     attempt.handshake = new DialerHandshake(context, link, expect, {
       challenged: () => {
-        if (this.#greeted) this.#ready.push(attempt);
-        else this.#greet(attempt);
+        if (!this.#greeted) this.#greet(attempt);
+        else {
+          this.#ready.push(attempt);
+          this.#limitGreeted();
+        }
       },
       welcomed: (welcomed, end) => {
         this.#attempts.delete(attempt); // its link is somebody else's now
@@ -129,12 +135,28 @@ export class DialRound {
     if (!words || this.#isOver) return;
     this.#greeted = attempt;
     handshake.greet(words);
+    if (this.#ready.length > 0) this.#limitGreeted();
+  }
+
+  /** Others wait: who was greeted must answer soon. */
+  #limitGreeted(): void {
+    const attempt = this.#greeted;
+    this.#patience ??= this.#options.context.clock.after(PATIENCE_MS, () => {
+      this.#patience = undefined;
+      if (!attempt || this.#greeted !== attempt) return;
+      attempt.handshake!.abandon();
+      this.#failed(attempt, new MeshError("TIMEOUT", `${attempt.address} did not answer the greeting`));
+    });
   }
 
   #failed(attempt: Attempt, error: MeshError): void {
     if (!this.#attempts.delete(attempt)) return;
     this.#failures.push({ address: attempt.address, error });
-    if (this.#greeted === attempt) this.#greeted = undefined;
+    if (this.#greeted === attempt) {
+      this.#greeted = undefined;
+      this.#patience?.cancel();
+      this.#patience = undefined;
+    }
     if (isVerdict(error)) {
       this.#fail();
       return;
@@ -181,6 +203,7 @@ export class DialRound {
     this.#isOver = true;
     this.#limit.cancel();
     this.#next?.cancel();
+    this.#patience?.cancel();
     const attempts = [...this.#attempts];
     this.#attempts.clear();
     this.#greeted = undefined;

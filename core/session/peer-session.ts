@@ -265,6 +265,7 @@ export class PeerSession {
     this.meet(identity, fields);
     this.#failures = [];
     this.#reached.add(address);
+    this.#reported.clear();
     const { generation, taken, allowedBytes } = fields;
     session.adopt({ end, isOwn: true, address, generation, ack: { taken, allowedBytes } });
   }

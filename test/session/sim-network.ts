@@ -39,6 +39,8 @@ export class Wire {
   readonly #network: SimNetwork;
   readonly #ways: [Way, Way];
   isBroken = false;
+  /** Frames that were sent over it. */
+  frames = 0;
   /** Breaks by itself after so many more frames. */
   framesLeft = Number.POSITIVE_INFINITY;
   #openSides = 2;
@@ -79,6 +81,7 @@ export class Wire {
   #carry(source: Link, way: Way): void {
     source.attach({
       frame: (frame) => {
+        this.frames++;
         if (--this.framesLeft < 0 && !this.isBroken) this.cut();
         const copy = frame.slice();
         if (copy[0] === MessageType.refused) this.#network.noteRefusal(copy);
