@@ -223,11 +223,6 @@ export class Node {
     this.#requests.fail(isGone, cause);
   }
 
-  /** Ends the links to one peer. */
-  drop(address: Address): void {
-    for (const { lane } of this.#routes.all(address)) lane.link.close();
-  }
-
   /** Ends all links after sending what was taken. */
   close(): void {
     for (const link of this.#links) link.close();

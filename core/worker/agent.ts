@@ -98,7 +98,7 @@ export class Agent {
   }
 
   #job(key: number): JobSlots {
-    const job = this.#jobs.get(key) ?? (key === undefined ? [...this.#jobs.values()][0] : undefined); // TODO scheduler
+    const job = this.#jobs.get(key);
     if (job) return job;
     throw new MeshError(
       "CANCELLED",
