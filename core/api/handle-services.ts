@@ -9,7 +9,7 @@ import { PutService } from "./put-service.ts";
 
 export interface HandleOptions {
   node: Node;
-  /** How people know this process: "the script", "gpu1/2". */
+  /** How people know this process: "here/0", "gpu1/2". */
   name: string;
   /** The run folder, which the job's processes on this host share. */
   folder?: string;

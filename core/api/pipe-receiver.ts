@@ -11,7 +11,7 @@ import { InOrder } from "./queue-order.ts";
 
 /** The way from the pipe's home to a receiving process. */
 export interface ReceiverLink {
-  /** Who the home is, for messages: "the script". */
+  /** Who the home is, for messages: "gpu1/2". */
   readonly home: string;
   decode(bytes: Uint8Array): unknown;
   /** As PipeHome.pull. */

@@ -21,7 +21,7 @@ import {
 export interface PipePlace {
   home: Address;
   pipe: number;
-  /** Who the home is, for messages: "the script", "gpu1/2". */
+  /** Who the home is, for messages: "here/0", "gpu1/2". */
   homeName: string;
 }
 
@@ -89,7 +89,7 @@ export class RemoteReceiverLink implements ReceiverLink {
   }
 
   async watch(): Promise<number> {
-    return (await askQuietly(this.#node, this.#to, MessageType.pipeWatch, this.#body)) as number;
+    return (await this.#node.request(this.#to, MessageType.pipeWatch, this.#body, { keepsProcess: false })) as number;
   }
 
   async withdraw(epoch: number): Promise<Withdrawn> {
@@ -112,16 +112,5 @@ export class RemoteReceiverLink implements ReceiverLink {
 
   release(): void {
     this.#node.release();
-  }
-}
-
-/** Asks without keeping the process from ending: the answer may never come, or not matter any more then. */
-export async function askQuietly(node: Node, to: Address, type: number, body: unknown): Promise<unknown> {
-  const answer = node.request(to, type, body);
-  node.release(); // the request holds as long as it is open: this takes that back, and below gives it back
-  try {
-    return await answer;
-  } finally {
-    node.hold();
   }
 }

@@ -12,7 +12,7 @@ export type WhenFull = "wait" | "drop" | "fail";
 
 /** The way from a sending process to the pipe's home. */
 export interface SenderLink {
-  /** Who the home is, for messages: "the script". */
+  /** Who the home is, for messages: "gpu1/2". */
   readonly home: string;
   /** Bytes of a message, new ones. Throws CANNOT_TRAVEL naming the path from `what`. */
   encode(value: unknown, what: string): Uint8Array;

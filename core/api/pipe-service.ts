@@ -15,7 +15,7 @@ import {
 } from "./pipe-home.ts";
 import { LocalReceiverLink, LocalSenderLink } from "./pipe-local.ts";
 import { PipeReceiver } from "./pipe-receiver.ts";
-import { askQuietly, type PipePlace, RemoteReceiverLink, RemoteSenderLink, UNKNOWN_PIPE } from "./pipe-remote.ts";
+import { type PipePlace, RemoteReceiverLink, RemoteSenderLink, UNKNOWN_PIPE } from "./pipe-remote.ts";
 import { PipeSender } from "./pipe-sender.ts";
 import {
   decodeCredit,
@@ -54,7 +54,7 @@ export class PipeService {
   #nextPipe = 1;
   #nextSender = 1;
 
-  /** `name` is how people know this process: "the script", "gpu1/2". */
+  /** `name` is how people know this process: "here/0", "gpu1/2". */
   constructor(node: Node, name: string, clock: Clock) {
     this.#node = node;
     this.#name = name;
@@ -240,7 +240,7 @@ export class PipeService {
       home.leave(receiver);
     };
     const body: StayBody = { mailbox };
-    void askQuietly(this.#node, from, MessageType.pipeStay, body).then(left, left);
+    void this.#node.request(from, MessageType.pipeStay, body, { keepsProcess: false }).then(left, left);
     return receiver;
   }
 

@@ -1,7 +1,7 @@
 // The bytes of pipes' messages; drawn in PROTOCOL.md, "Pipes".
 import { MeshError } from "../errors.ts";
 import type { Codec } from "../wire/codec.ts";
-import { FLAG_LAST, type Message } from "../wire/message.ts";
+import type { Message } from "../wire/message.ts";
 import type { ClosedBy, Credit, Pull } from "./pipe-home.ts";
 
 /** Bodies of the requests. */
@@ -107,8 +107,7 @@ export function decodePull(codec: Codec, payload: Uint8Array): { receiver: Recei
   return { receiver: { pipe, mailbox }, pull: { epoch, granted, taken } };
 }
 
-/** The bytes of a message from `at` on, to be kept. One put together of pieces is in memory of its own already. */
-export function keptFrom(message: Message, at: number): Uint8Array {
-  const { bytes, end } = message;
-  return message.flags & FLAG_LAST ? bytes.subarray(at, end) : bytes.slice(at, end);
+/** The bytes of a message from `at` on, to be kept. */
+export function keptFrom({ bytes, end, mayKeep }: Message, at: number): Uint8Array {
+  return mayKeep ? bytes.subarray(at, end) : bytes.slice(at, end);
 }

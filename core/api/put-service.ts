@@ -14,7 +14,7 @@ export interface RefPlace {
   id: number;
   /** Bytes of it as it travels. */
   sizeBytes: number;
-  /** Who put it, for messages: "the script", "gpu1/2". */
+  /** Who put it, for messages: "here/0", "gpu1/2". */
   ownerName: string;
 }
 

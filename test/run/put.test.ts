@@ -57,7 +57,7 @@ const released = await p.submit(async () => ref.get().then(() => "there", say));
 out({ refused, released });`;
     expect(await resultOf(script)).toEqual({
       refused: ["CANNOT_TRAVEL", expect.stringContaining("put: the value.deep[0]: a WeakMap cannot travel")],
-      released: ["CLOSED", expect.stringContaining("released by the script")],
+      released: ["CLOSED", expect.stringContaining("released by here/0")],
     });
   });
 
