@@ -45,6 +45,11 @@ export class TestCa {
     return new TestCa(ca, readFileSync(join(folder, "ca.key"), "utf8"));
   }
 
+  /** The one in a folder, as the coordinator of a mesh keeps it. */
+  static open(folder: string): TestCa {
+    return new TestCa(MeshCa.open(folder)!, readFileSync(join(folder, "ca.key"), "utf8"));
+  }
+
   async issue(name: string, options: IssueOptions = {}): Promise<Credentials> {
     const { role = "worker", issuedInMs = 0, validityMs } = options;
     const { publicKey, keyPem } = createKeyPair();
