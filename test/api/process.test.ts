@@ -20,6 +20,7 @@ async function poolOf(options: FakePoolOptions): Promise<FakePool> {
     describeFunction: () => ({ id: "f", locals: [], env: {} }),
     localNames: () => [],
     callDepth: () => 0,
+    head: { node: HERE, slot: 0 },
     self: { node: "here", slot: 0, isDriver: true, job: 1 },
     view: new NodeView([]),
     args: [],
