@@ -40,6 +40,7 @@ describe("loadConfig", () => {
       heartbeatMs: 1000,
       suspectAfterMs: 3000,
       downAfterMs: 10_000,
+      leaseMs: 10_000,
       coordinator: { host: "local", listen: ["tcp://[::]:7450", "udp://[::]:7450"] },
       hosts: [],
       transport: {},
