@@ -4,10 +4,8 @@
 // In a segment, each frame is its length (u32, big-endian) and its bytes, one after the other.
 import { FRAME_COST_BYTES } from "./machine/window.ts";
 
-const SMALL_BYTES = 64 * 1024;
-/** For frames that would fill too much of a small segment; one holds a piece of a large message with its header. */
-const LARGE_BYTES = 1024 * 1024 + 4 * 1024;
-const SMALL_FRAME_BYTES = 16 * 1024;
+/** Sizes of segments: the smallest that holds the frame is taken. The largest holds a piece of a large message. */
+const SIZES = [64 * 1024, 256 * 1024, 1024 * 1024 + 4 * 1024] as const;
 /** A body from here on is not copied. */
 const KEPT_BODY_BYTES = 64 * 1024;
 
@@ -20,20 +18,19 @@ interface Segment {
   next: Segment | undefined;
 }
 
-/** Memory that is used again, so that a stream of frames makes no garbage; shared by all sessions of the process. */
-const spare = { small: [] as Uint8Array[], large: [] as Uint8Array[] };
-const SPARE_SMALL = 64;
-const SPARE_LARGE = 8;
+/** Memory of each size that is used again, so that a stream of frames makes no garbage; shared by all sessions. */
+const spare: Uint8Array[][] = SIZES.map(() => []);
+/** So much memory of each size is kept when nobody needs it. */
+const SPARE_BYTES = 4 * 1024 * 1024;
 
-function takeMemory(frameBytes: number): Uint8Array {
-  if (frameBytes <= SMALL_FRAME_BYTES) return spare.small.pop() ?? new Uint8Array(SMALL_BYTES);
-  if (frameBytes <= LARGE_BYTES) return spare.large.pop() ?? new Uint8Array(LARGE_BYTES);
-  return new Uint8Array(frameBytes);
+function takeMemory(bytes: number): Uint8Array {
+  const kind = SIZES.findIndex((size) => bytes <= size);
+  return spare[kind]?.pop() ?? new Uint8Array(SIZES[kind] ?? bytes);
 }
 
-function giveMemory(bytes: Uint8Array): void {
-  if (bytes.length === SMALL_BYTES && spare.small.length < SPARE_SMALL) spare.small.push(bytes);
-  else if (bytes.length === LARGE_BYTES && spare.large.length < SPARE_LARGE) spare.large.push(bytes);
+function giveMemory(memory: Uint8Array): void {
+  const list = spare[(SIZES as readonly number[]).indexOf(memory.length)];
+  if (list && list.length * memory.length < SPARE_BYTES) list.push(memory);
 }
 
 export class FrameStore {
