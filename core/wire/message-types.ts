@@ -1,7 +1,7 @@
 // Every type of message there is, and the version of the protocol. Append only: a number is never given twice.
 
-/** Version 1: one machine (agent, slots, head over Unix sockets). */
-export const PROTOCOL_VERSION = 1;
+/** 1: one machine. 2: a mesh of several: sessions, identity, membership, large messages paced end to end. */
+export const PROTOCOL_VERSION = 2;
 
 /** "payload" below is CBOR of the shape given, unless the line says bytes. */
 export const MessageType = {
@@ -103,7 +103,7 @@ export const MessageType = {
   fork: 101,
   shutdownNode: 102,
 
-  /** Pipes (core/api/pipe-link.ts): values from who sends to the pipe's home, and from there to who receives. Payloads in bytes. */
+  /** Pipes (core/api/pipe-wire.ts): values from who sends to the pipe's home, and from there to who receives. Payloads in bytes. */
   pipeSend: 112,
   pipeValue: 113,
   /** home -> sender: what left the pipe, and whether it is closed. */
@@ -121,7 +121,7 @@ export const MessageType = {
   /** home -> receiver, request: answered when it leaves; fails when it dies. */
   pipeStay: 121,
 
-  /** References (core/api/put-store.ts). reader -> owner: it uses a value; a part of it, a request. owner -> readers: forget it. */
+  /** References (core/api/put-service.ts). reader -> owner: it uses a value; a part of it, a request. owner -> readers: forget it. */
   refUse: 122,
   refRead: 123,
   refReleased: 124,
