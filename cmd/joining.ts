@@ -1,5 +1,6 @@
 // Joining a mesh with a token, for the commands that do.
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { systemClock } from "../core/clock.ts";
 import { findMesh } from "../core/discovery/find.ts";
 import type { KnownBy } from "../core/discovery/gate.ts";
@@ -7,6 +8,7 @@ import { MeshError } from "../core/errors.ts";
 import { saveCredentials } from "../core/identity/credentials.ts";
 import type { Credentials } from "../core/identity/identity.ts";
 import type { Role } from "../core/identity/names.ts";
+import { readPrivateFile, writePrivateFile } from "../core/identity/private-files.ts";
 import { joinedFolder } from "../core/identity/state-folder.ts";
 import { parseToken } from "../core/identity/token.ts";
 import { type Access, accessOf } from "../core/member/access.ts";
@@ -45,8 +47,22 @@ export async function joinAs(role: Role, name: string, given: readonly string[],
     transport: meshTransport({ credentials: () => undefined }),
   });
   const saved = { ...node, coordinators: [...new Set([...addresses, ...node.coordinators])] };
-  saveCredentials(joinedFolder(saved.meshName, name), saved);
+  const folder = joinedFolder(saved.meshName, name);
+  saveCredentials(folder, saved);
+  writePrivateFile(join(folder, TOKEN_ID), hexOf(token.id));
   return accessOf(saved);
+}
+
+/** Names the token a node joined with, beside its credentials. The secret is kept nowhere. */
+const TOKEN_ID = "token-id";
+
+/** Whether this is the token by which that node joined from here: then it is used up, and of no more use. */
+export function isTokenOf(text: string, { meshName, identity }: Access): boolean {
+  return readPrivateFile(join(joinedFolder(meshName, identity.name), TOKEN_ID)) === hexOf(parseToken(text).id);
+}
+
+function hexOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("hex");
 }
 
 /** Keeps a renewed certificate beside what was saved when the node joined; who never joined by token has nothing there. */
@@ -56,14 +72,18 @@ export function saveRenewed({ identity, meshName, coordinators, isSaved }: Acces
   saveCredentials(joinedFolder(meshName, name), { meshId, role, name, meshName, coordinators, credentials });
 }
 
-/** The token of the environment or a file; removed from the environment, so that no slot sees it. */
-export function tokenFrom(file: string | undefined): string | undefined {
+/**
+ * The token of the environment or a file; removed from the environment, so that no slot sees it. A file that is not there is
+ * an error, unless the node can do without (`isOptional`): who has joined may delete it.
+ */
+export function tokenFrom(file: string | undefined, isOptional = false): string | undefined {
   const given = process.env.MESH_TOKEN;
   delete process.env.MESH_TOKEN;
   if (file === undefined) return given;
   try {
     return readFileSync(file, "utf8").trim();
   } catch (cause) {
+    if (isOptional && (cause as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw new MeshError("USAGE", `the token's file ${file} cannot be read: ${(cause as Error).message}`, { cause });
   }
 }

@@ -14,7 +14,7 @@ import { becomeSubreaper } from "../core/worker/libc.ts";
 import { makeRunFolder, removeRunFolder } from "../core/worker/run-folder.ts";
 import { Worker } from "../core/worker/worker.ts";
 import { UnixTransport } from "../transports/unix/unix-transport.ts";
-import { coordinatorAddresses, joinAs, nameOf, saveRenewed, tokenFrom } from "./joining.ts";
+import { coordinatorAddresses, isTokenOf, joinAs, nameOf, saveRenewed, tokenFrom } from "./joining.ts";
 import { type MeshSettings, meshSettings } from "./mesh-settings.ts";
 import {
   buildName,
@@ -135,12 +135,16 @@ async function run(options: WorkerOptions): Promise<number> {
   return 0;
 }
 
-/** Joins with a token when one is given, else comes back as who joined before, else by the coordinator on this machine. */
+/**
+ * Joins with a token when one is given and was not used here before, else comes back as who joined before, else by the
+ * coordinator on this machine.
+ */
 async function accessFor(options: WorkerOptions, settings: MeshSettings, unix: UnixTransport): Promise<Access> {
   const name = options.name ?? nameOf(hostname());
-  const token = tokenFrom(options.tokenFile);
-  if (options.join && token) return await joinAs("worker", name, options.join, token);
   const known = joinedAccess(settings.name, "worker", name);
+  const token = tokenFrom(options.tokenFile, known !== undefined);
+  const isNew = token && !(known && isTokenOf(token, known));
+  if (options.join && isNew) return await joinAs("worker", name, options.join, token);
   if (known) return { ...known, coordinators: await knownAddresses(known, options.join) };
   const local = options.join ? undefined : await localAccess(unix, settings.name, "worker", name);
   if (local) return local;
