@@ -25,6 +25,8 @@ export interface RawPeerOptions {
 export class RawPeer {
   readonly link: Link;
   readonly frames: Uint8Array[] = [];
+  /** The first frame it sent. */
+  greeting: Uint8Array | undefined;
   welcomed: Welcomed | undefined;
   failure: Error | undefined;
   ended: { error: Error | undefined } | undefined;
@@ -47,6 +49,11 @@ export class RawPeer {
     };
     const [near, far] = memoryPair("by hand");
     const raw = new RawPeer(near);
+    const send = near.send.bind(near);
+    near.send = (head, body) => {
+      raw.greeting ??= head.slice();
+      return send(head, body);
+    };
     const handshake = new DialerHandshake(
       context,
       near,
