@@ -227,9 +227,10 @@ export class CoordinatorServer {
     });
   }
 
-  #sessionEnded({ node, name, role, error }: PeerSession): void {
-    this.#coordinator.peerDown({ node, role }, error);
-    this.#options.log.info("node gone", { name, role, node, error: error?.message });
+  #sessionEnded({ node, name, role, main, error }: PeerSession): void {
+    const lost = main.peerLeft ? undefined : error;
+    this.#coordinator.peerDown({ node, role }, lost);
+    this.#options.log.info(lost ? "node lost" : "node left", { name, role, node, error: lost?.message });
   }
 
   #watchSessions(clock: Clock): void {

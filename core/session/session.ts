@@ -103,6 +103,8 @@ export class Session implements Link {
   generation = 0;
   /** Where the link in use, or the last one, leads. */
   address = "";
+  /** The peer ended the session on purpose, and got through with all it had to say. */
+  peerLeft = false;
   readonly #options: SessionOptions;
   readonly #out: Outgoing;
   readonly #in: Incoming;
@@ -431,6 +433,7 @@ export class Session implements Link {
       this.#finish(new MeshError(code === "REVOKED" ? "AUTHENTICATION" : "LINK_CLOSED", `${why}: ${reason}`));
     } else {
       this.#sayGoodbye({ code, reason: "", taken: this.received, answer: true });
+      this.peerLeft = true;
       // Who says goodbye as well still waits for its answer, which says that all arrived.
       if (!this.#saidGoodbye) this.#finish(new MeshError("LINK_CLOSED", `${peer} ended`));
     }
