@@ -7,6 +7,7 @@ import type { Node } from "../node/node.ts";
 import { type Address, FLAG_REQUEST, type Message } from "../wire/message.ts";
 import { MessageType, messageTypeName } from "../wire/message-types.ts";
 import { maySend } from "../wire/permissions.ts";
+import { sizeLimitOf } from "../wire/size-limits.ts";
 import { checkBody } from "./checks.ts";
 
 /** What the coordinator needs of a node. */
@@ -23,17 +24,6 @@ export interface Peer {
 export interface Asker extends Peer {
   from: Address;
 }
-
-const KIB = 1024;
-const DEFAULT_LIMIT_BYTES = 16 * KIB;
-const LIMIT_BYTES: Partial<Record<number, number>> = {
-  [MessageType.register]: 64 * KIB,
-  [MessageType.report]: 256 * KIB,
-  [MessageType.jobProgress]: 1024 * KIB,
-  [MessageType.endJob]: 1024 * KIB,
-  [MessageType.jobLog]: 2 * 1024 * KIB,
-  [MessageType.submitJob]: 136 * 1024 * KIB,
-};
 
 /** Users type these: what is wrong in them is the user's, not the protocol's. */
 const isCommand = (type: number) =>
@@ -80,7 +70,7 @@ export class Door {
 
   #read<Schema extends z.ZodType>({ type, payload }: Message, schema: Schema): z.infer<Schema> {
     const code = isCommand(type) ? "USAGE" : "PROTOCOL";
-    const limit = LIMIT_BYTES[type] ?? DEFAULT_LIMIT_BYTES;
+    const limit = sizeLimitOf("coordinator", type);
     const what = messageTypeName(type);
     if (payload.length > limit) {
       throw new MeshError("FRAME_TOO_LARGE", `${what} has ${payload.length} bytes, and may have ${limit}`);

@@ -10,6 +10,7 @@ import type { PeerInfo, PeerSession } from "../session/peer-session.ts";
 import { Peers } from "../session/peers.ts";
 import type { Link, Transport } from "../transport.ts";
 import { maySend } from "../wire/permissions.ts";
+import { sizeLimitsOf } from "../wire/size-limits.ts";
 
 export interface SessionsOptions {
   node: Node;
@@ -39,6 +40,7 @@ export function sessionsOf(options: SessionsOptions): Peers {
   const { node, identity, trust, transport, build, timing, clock, addresses, strangers } = options;
   const { name, role, meshId } = identity();
   node.permits = (from, type) => maySend(from, type, role);
+  node.sizeLimits = (type) => sizeLimitsOf(role, type);
   return new Peers({
     self: { node: node.address.node, name, role, meshId, build },
     addresses,
@@ -51,9 +53,9 @@ export function sessionsOf(options: SessionsOptions): Peers {
     random: Math.random,
     timing,
     onSession: (session) => {
-      const { node: number, role: ofPeer, main: link, bulk } = session;
+      const { node: number, role: ofPeer, name: nameOfPeer, main: link, bulk } = session;
       options.begun?.(session);
-      node.addNode({ node: number, role: ofPeer, link, bulk });
+      node.addNode({ node: number, role: ofPeer, name: nameOfPeer, link, bulk });
     },
     onEnded: (session) => options.ended?.(session),
     onRefused: (error) => options.refused?.(error),

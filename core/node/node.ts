@@ -7,6 +7,7 @@ import type { Codec } from "../wire/codec.ts";
 import {
   type Address,
   emptyMessage,
+  FLAG_FIRST,
   FLAG_MORE,
   FLAG_REQUEST,
   HEADER_BYTES,
@@ -15,6 +16,7 @@ import {
   writeHeader,
 } from "../wire/message.ts";
 import { MessageType, messageTypeName } from "../wire/message-types.ts";
+import { NO_LIMITS, type SizeLimits } from "../wire/size-limits.ts";
 import { type Draft, Drafts } from "./drafts.ts";
 import { awaitHello, type FrameTaker, type HelloContext, refusalOf, sayHello } from "./hello.ts";
 import type { Lane } from "./lane.ts";
@@ -35,6 +37,8 @@ export type RequestHandler = (body: never, from: Address) => unknown;
 export interface NodeRoute {
   node: number;
   role: PeerRole;
+  /** What people call it. */
+  name?: string;
   /** Carries messages; lives as long as the session. */
   link: Link;
   /** A second one, for the pieces of large messages; gone with the first. */
@@ -58,6 +62,8 @@ export class Node {
   onNoRoute: (node: number) => void = () => {};
   /** Whether a node of that role may send this type of message to or through this one. */
   permits: (role: PeerRole, type: number) => boolean = () => true;
+  /** How large a message of this type may be that another node sends to this process. */
+  sizeLimits: (type: number) => SizeLimits = () => NO_LIMITS;
 
   readonly #clock: Clock;
   readonly #routes: Routes;
@@ -105,10 +111,15 @@ export class Node {
    * Takes a session to another node: what is for its processes goes there. Its role decides what it may send
    * (`permits`), and it speaks for its own processes alone.
    */
-  addNode({ node, role, link, bulk }: NodeRoute): void {
-    const peer = new Peer({ address: { node, slot: 0 }, link, role, speaksFor: "its node", ...(bulk && { bulk }) });
+  addNode({ node, ...route }: NodeRoute): void {
+    const peer = new Peer({ ...route, address: { node, slot: 0 }, speaksFor: "its node" });
     this.#listen(this.#addPeer(peer));
-    if (bulk) this.#listenBulk(peer);
+    if (route.bulk) this.#listenBulk(peer);
+  }
+
+  /** The role of another node, from its certificate; undefined of those this process has no session with. */
+  roleOf(node: number): PeerRole | undefined {
+    return this.#routes.first({ node, slot: 0 })?.role;
   }
 
   /** Calls `handler` for messages of `type` to this process itself. */
@@ -327,23 +338,28 @@ export class Node {
       return;
     }
     if (from.role !== undefined && !this.permits(from.role, message.type)) {
-      this.#fail(message, from, "AUTHENTICATION", `a ${from.role} may not send ${messageTypeName(message.type)} here`);
+      const what = messageTypeName(message.type);
+      this.#fail(message, from, "AUTHENTICATION", `a ${from.role} may not send ${what} here (${from.name})`);
     } else if (message.toNode !== this.address.node || message.toSlot !== this.address.slot) {
       this.#forward(message, from, lane);
     } else {
-      this.#take(message, lane);
+      this.#take(message, from, lane);
     }
   }
 
-  #take(message: Message, lane: Lane): void {
+  #take(message: Message, from: Peer, lane: Lane): void {
     try {
       if (message.type === MessageType.refused) lane.link.destroy(refusalOf(message, lane.link, this.codec));
       else if (message.type === MessageType.grant) this.#outbox.granted(sourceOf(message), message.correlation);
-      else if (this.#reassembly.add(message)) this.#dispatch(message);
+      else if (this.#reassembly.add(message, this.#limitsFor(message, from))) this.#dispatch(message);
       else this.#grantTaken(message);
     } catch (error) {
       this.#handlerFailed(message, error);
     }
+  }
+
+  #limitsFor({ flags, type }: Message, from: Peer): SizeLimits {
+    return flags & FLAG_FIRST && from.role !== undefined ? this.sizeLimits(type) : NO_LIMITS;
   }
 
   #grantTaken(message: Message): void {
@@ -395,7 +411,9 @@ export class Node {
   #forward(message: Message, from: Peer, source: Lane): void {
     const to = { node: message.toNode, slot: message.toSlot };
     const peer = this.#routes.to(to);
-    if (peer && peer !== from) {
+    // Between other nodes this one does not stand: what came of one in another's name would end that one's session.
+    const isBetweenOthers = from.role !== undefined && peer?.role !== undefined;
+    if (peer && peer !== from && !isBetweenOthers) {
       const lane = message.flags & FLAG_MORE ? peer.bulk : peer.lane;
       if (!lane.forward(message.bytes, message.start, message.end)) peer.hold(lane, source.link);
       return;
@@ -406,10 +424,8 @@ export class Node {
 
   /** Answers a request that goes no further; what is no request is dropped. */
   #fail(message: Message, from: Peer, code: "UNREACHABLE" | "AUTHENTICATION", words: string): void {
-    if (!(message.flags & FLAG_REQUEST)) {
-      if (code === "AUTHENTICATION") this.onProblem(new MeshError(code, words));
-      return;
-    }
+    if (code === "AUTHENTICATION") this.onProblem(new MeshError(code, words));
+    if (!(message.flags & FLAG_REQUEST)) return;
     const header = this.#drafts.get(0);
     const payload = this.codec.encode(new MeshError(code, words));
     writeHeader(header.view, MessageType.failure, 0, sourceOf(message), this.address, 0, message.correlation);

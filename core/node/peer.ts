@@ -11,6 +11,8 @@ export interface PeerOptions {
   link: Link;
   /** Of another node, from its certificate; missing for processes of the own node. */
   role?: PeerRole;
+  /** What people call that node. */
+  name?: string;
   /** In whose name it may send: its own, that of all processes of its node, or anybody's, because it forwards. */
   speaksFor: "itself" | "its node" | "all";
   /** A second link, for the pieces of large messages; missing where one does for all. */
@@ -23,6 +25,7 @@ const FORWARDED_LIMIT_BYTES = 8 * 1024 * 1024;
 export class Peer {
   readonly address: Address;
   readonly role: PeerRole | undefined;
+  readonly name: string;
   readonly lane: Lane;
   /** The lane for pieces of large messages. */
   readonly bulk: Lane;
@@ -32,9 +35,10 @@ export class Peer {
   /** Links that are not read from until this peer has room. */
   readonly #held = new Set<Link>();
 
-  constructor({ address, link, role, speaksFor, bulk }: PeerOptions) {
+  constructor({ address, link, role, name = `node ${address.node}`, speaksFor, bulk }: PeerOptions) {
     this.address = address;
     this.role = role;
+    this.name = name;
     this.lane = new Lane(link);
     this.bulk = bulk ? new Lane(bulk) : this.lane;
     this.#speaksFor = speaksFor;

@@ -28,10 +28,14 @@ export class Agent {
   constructor(options: AgentOptions) {
     this.#options = options;
     const { node } = options;
-    node.handleRequest(MessageType.acquireSlots, (body: Seats, from) => this.#job(body.job).acquire(body, from));
-    node.handleRequest(MessageType.releaseSlots, ({ job, seats }: Seats, from) => this.#job(job).release(seats, from));
-    node.handleRequest(MessageType.killSlot, (order: KillSlot, from) => this.#job(order.job).kill(order, from));
-    node.handleRequest(MessageType.watchTimeouts, ({ job }: { job: number }) => this.#job(job).watchTimeouts());
+    node.handleRequest(MessageType.acquireSlots, (body: Seats, from) => this.#job(body.job, from).acquire(body, from));
+    node.handleRequest(MessageType.releaseSlots, ({ job, seats }: Seats, from) =>
+      this.#job(job, from).release(seats, from),
+    );
+    node.handleRequest(MessageType.killSlot, (order: KillSlot, from) => this.#job(order.job, from).kill(order, from));
+    node.handleRequest(MessageType.watchTimeouts, ({ job }: { job: number }, from) =>
+      this.#job(job, from).watchTimeouts(),
+    );
   }
 
   /** How many slots work for jobs now. */
@@ -97,7 +101,9 @@ export class Agent {
     }
   }
 
-  #job(key: number): JobSlots {
+  /** A job that `from` may give orders for: a head for its own alone. */
+  #job(key: number, from: Address): JobSlots {
+    if (this.#options.node.roleOf(from.node) === "head" && from.node !== key) throw notItsJob(key);
     const job = this.#jobs.get(key);
     if (job) return job;
     throw new MeshError(
@@ -105,4 +111,9 @@ export class Agent {
       `job ${key} has no slots on ${this.#options.hostName()}: it is over, or was never opened there`,
     );
   }
+}
+
+/** For who gives orders in a job that is not its own. */
+export function notItsJob(job: number): MeshError {
+  return new MeshError("AUTHENTICATION", `job ${job} is another head's: only its own head, and its slots, may do this`);
 }

@@ -8,7 +8,7 @@ import type { Node } from "../node/node.ts";
 import type { Address } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
 import type { JobOptions } from "./agent.ts";
-import { Agent } from "./agent.ts";
+import { Agent, notItsJob } from "./agent.ts";
 import {
   type CloseJob,
   type JobCode,
@@ -46,8 +46,15 @@ export class Worker {
     this.#agent = new Agent({ node, folder, slotCommand, hostName: () => name });
     if (guard) this.#agent.nursery.keep(guard.pid);
     node.handleRequest(MessageType.openJob, (job: OpenJob, from) => this.#open(job, from));
-    node.handleRequest(MessageType.closeJob, ({ job }: CloseJob) => this.#close(job, "the job is over"));
-    node.handle(MessageType.userGone, ({ payload }) => this.#agent.userGone(node.codec.decode(payload) as UserGone));
+    node.handleRequest(MessageType.closeJob, ({ job }: CloseJob, from) => {
+      if (from.node !== job) throw notItsJob(job);
+      return this.#close(job, "the job is over");
+    });
+    node.handle(MessageType.userGone, ({ payload, fromNode }) => {
+      const gone = node.codec.decode(payload) as UserGone;
+      if (node.roleOf(fromNode) === "head" && gone.job !== fromNode) throw notItsJob(gone.job);
+      this.#agent.userGone(gone);
+    });
   }
 
   /** How many slots work for jobs now. */
@@ -82,7 +89,7 @@ export class Worker {
   #open(open: OpenJob, from: Address): void {
     const { node, log, slotMemoryBytes } = this.#options;
     const { job, number } = open;
-    if (from.node !== job || from.slot !== 0) throw new MeshError("PROTOCOL", "a job is opened by its own head alone");
+    if (from.node !== job || from.slot !== 0) throw notItsJob(job);
     if (this.#agent.has(job)) return;
     const head = nodeAddress(job);
     const slots = this.#agent.open(job, {

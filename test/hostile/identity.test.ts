@@ -88,7 +88,10 @@ describe("X22 somebody else's name", () => {
 
   test("another node's certificate appended to the chain: who it is stays who holds the key", async () => {
     const w1 = await identityOf("w1");
-    const credentials = { ...evil.credentials, certificatePem: evil.credentials.certificatePem + w1.credentials.certificatePem };
+    const credentials = {
+      ...evil.credentials,
+      certificatePem: evil.credentials.certificatePem + w1.credentials.certificatePem,
+    };
     for (const { address } of victims.all) {
       expect(await outcome(address, credentials, { certificate: w1.certificate })).toBe("CERTIFICATE");
       const client = await ByHand.session(new TcpTransport({ credentials: () => credentials }), address, evil);
@@ -103,12 +106,16 @@ describe("X22 somebody else's name", () => {
       code: "AUTHENTICATION",
       message: expect.stringMatching(/w2 was dialed.* w1 answered/),
     });
-    await expect(client.connect(victims.worker.address, { role: "coordinator" })).rejects.toMatchObject({ code: "AUTHENTICATION" });
+    await expect(client.connect(victims.worker.address, { role: "coordinator" })).rejects.toMatchObject({
+      code: "AUTHENTICATION",
+    });
     await using stranger = new Attacker({ identity: identityFrom(await (await TestCa.make()).issue("w9")) });
     await expect(stranger.connect(victims.worker.address)).rejects.toMatchObject({
       message: expect.stringMatching(/belongs to another mesh/),
     });
-    expect(await identityIn(mesh, "worker", "w1").catch((error) => error.message)).toMatch(/named w1 is in the mesh already/);
+    expect(await identityIn(mesh, "worker", "w1").catch((error) => error.message)).toMatch(
+      /named w1 is in the mesh already/,
+    );
   });
 });
 
@@ -130,9 +137,13 @@ test("X25 another version of the protocol: the refusal names both builds and wha
     protocol: [77, 78],
   });
   for (const { address } of victims.all) {
-    const error = await peers.connect([address], {}, { once: true }).catch((caught: Error & { code: string }) => caught);
+    const error = await peers
+      .connect([address], {}, { once: true })
+      .catch((caught: Error & { code: string }) => caught);
     expect(error).toMatchObject({ code: "PROTOCOL" });
-    expect((error as Error).message).toMatch(/9\.9\.9 \(abcdef\) with protocol 77 to 78.*with protocol \d+.*same build/);
+    expect((error as Error).message).toMatch(
+      /9\.9\.9 \(abcdef\) with protocol 77 to 78.*with protocol \d+.*same build/,
+    );
   }
   expect(await outcome(victims.worker.address, evil.credentials, { protocol: [77, 78] })).toBe("VERSION");
   await peers.close();

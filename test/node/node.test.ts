@@ -535,8 +535,10 @@ describe("Reassembly", () => {
   });
 
   it("over the limit, longer or shorter than announced, without a beginning: refused or dropped", () => {
-    const reassembly = new Reassembly(10);
-    expect(() => reassembly.add(part([1], { flags: FIRST, size: 11 }))).toThrow(/over the limit of 10 bytes/);
+    const reassembly = new Reassembly();
+    const limits = { message: 10, total: 30_000 };
+    expect(reassembly.add(part([1], { flags: FIRST, size: 11 }), limits)).toBe(false);
+    expect(() => reassembly.add(part([2], { flags: FLAG_LAST }))).toThrow(/of 11 bytes is larger than this node takes/);
     expect(reassembly.add(part([1, 2], { flags: FIRST, size: 3 }))).toBe(false);
     expect(() => reassembly.add(part([3, 4], { flags: FLAG_LAST }))).toThrow(/more than its first one said/);
     expect(reassembly.add(part([1], { flags: FIRST, size: 3, slot: 1 }))).toBe(false);
@@ -547,6 +549,18 @@ describe("Reassembly", () => {
     expect(reassembly.add(part([2], { flags: FLAG_LAST, slot: 3 }))).toBe(false);
     const small = part([9], { flags: 0 });
     expect([reassembly.add(small), [...small.payload]]).toEqual([true, [9]]);
+  });
+
+  it("X18 so many bytes of one node's messages in all, each counted as 4 KiB at least; others are not held up by it", () => {
+    const reassembly = new Reassembly();
+    const limits = { message: 10, total: 10_000 };
+    const begin = (slot: number) => reassembly.add(part([1], { flags: FIRST, size: 2, slot }), limits);
+    const end = (slot: number) => reassembly.add(part([2], { flags: FLAG_LAST, slot }));
+    expect([begin(1), begin(2), begin(3)]).toEqual([false, false, false]);
+    expect([end(1), end(2), end(3)]).toEqual([true, true, false]);
+    expect([begin(4), begin(5)]).toEqual([false, false]);
+    reassembly.forgetNode(1);
+    expect([begin(6), begin(7), end(6), end(7)]).toEqual([false, false, true, true]);
   });
 
   it("tells of pieces four at a time, and of the rest when only the last one is missing", () => {

@@ -115,9 +115,9 @@ describe("Node: who may send what", () => {
     expect([answer?.type, answer?.correlation]).toEqual([MessageType.failure, 5]);
     expect(codec.decode(answer!.payload)).toMatchObject({
       code: "AUTHENTICATION",
-      message: "a client may not send openJob here",
+      message: `a client may not send openJob here (node ${HEAD.node})`,
     });
-    expect([handled, problems.length, end.ended]).toEqual([0, 1, undefined]);
+    expect([handled, problems.length, end.ended]).toEqual([0, 2, undefined]); // both are told to who runs the node
   });
 
   it("what is only passed on is checked too", async () => {
@@ -129,6 +129,22 @@ describe("Node: who may send what", () => {
     end.link.send(frameOf({ type: MessageType.define, from: HEAD, to: SLOT }));
     await settled();
     expect(handled).toBe(0);
+  });
+
+  it("stands between no two other nodes: else one could end the session of another, by a message in its own name", async () => {
+    const { worker, end } = byHand("head");
+    const third = nodeAt({ node: 23, slot: 0 });
+    meet(worker, "worker", third, "worker");
+    const lost: unknown[] = [];
+    third.onPeerLost = (peer) => void lost.push(peer);
+    end.link.send(frameOf({ type: MessageType.define, from: HEAD, to: { node: 23, slot: 0 } }));
+    const asks = { type: MessageType.openJob, flags: FLAG_REQUEST, correlation: 6 };
+    end.link.send(frameOf({ ...asks, from: HEAD, to: { node: 23, slot: 1 } }));
+    await settled();
+    expect([lost, end.messages.map(({ type, correlation }) => [type, correlation])]).toEqual([
+      [],
+      [[MessageType.failure, 6]],
+    ]);
   });
 
   it("a session that speaks in the name of another node is ended", async () => {
