@@ -356,8 +356,12 @@ export class PeerSession {
       if (this.bulk.phase === "connecting") this.#seekers.bulk.seek(false);
     },
     peerWantsBulk: () => this.bulk.want("the other side needs it"),
-    mayEnd: () => this.bulk.isSettled || this.bulk.isOver,
-    settled: (session) => {
+    mayEnd: () => {
+      if (this.bulk.isSettled || this.bulk.isOver) return true;
+      this.bulk.askForAck();
+      return false;
+    },
+    progressed: (session) => {
       if (session === this.bulk) this.main.mayEnd();
     },
     expired: (session) => this.#expired(session),

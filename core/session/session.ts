@@ -44,8 +44,8 @@ export interface SessionOwner {
   peerWantsBulk(session: Session): void;
   /** Whether the other lane is done, so that this session may say goodbye; `mayEnd` again when that changes. */
   mayEnd(session: Session): boolean;
-  /** Everything that was sent is confirmed. */
-  settled(session: Session): void;
+  /** The peer confirmed something, or the link got what it had not. */
+  progressed(session: Session): void;
   /** Nobody answered in time: the error to end with; undefined: wait as long again. */
   expired(session: Session): MeshError | undefined;
   /** It is over; the handler is told next. */
@@ -119,6 +119,8 @@ export class Session implements Link {
   #ref = true;
   #why = "no link was made yet";
   #wantsPeerToDial = false;
+  /** Up to which frame this link's peer was asked for an ack. */
+  #askedFrames = -1;
   /** Takes no more frames. */
   #isClosed = false;
   #closing: Timer | undefined;
@@ -282,6 +284,7 @@ export class Session implements Link {
     this.generation = generation;
     this.#saidGoodbye = false;
     this.#wantsPeerToDial = false;
+    this.#askedFrames = -1;
     this.#roundTrip.reset();
     this.#why = `linked over ${end.link.label}`;
     this.#markBusy();
@@ -303,6 +306,13 @@ export class Session implements Link {
   askForBulk(): void {
     this.#wantsPeerToDial = true;
     this.#beat();
+  }
+
+  /** Asks the peer to confirm now what it took, once all was sent: the end of the other lane waits for that. */
+  askForAck(): void {
+    if (!this.#out.isSent || this.#askedFrames === this.#out.frames) return;
+    this.#askedFrames = this.#out.frames;
+    this.#beat(true);
   }
 
   /** To be called when SessionOwner.mayEnd may have changed. */
@@ -332,6 +342,7 @@ export class Session implements Link {
     },
     drained: () => {
       this.#out.linkDrained();
+      this.#options.owner.progressed(this);
       this.mayEnd();
     },
     closed: (error) => this.#linkClosed(error),
@@ -393,7 +404,7 @@ export class Session implements Link {
   #acked(ack: Ack): void {
     const problem = this.#out.acknowledge(ack);
     if (problem) throw new MeshError("PROTOCOL", problem);
-    if (this.#out.isSettled) this.#options.owner.settled(this);
+    this.#options.owner.progressed(this);
     this.mayEnd();
   }
 
@@ -407,16 +418,17 @@ export class Session implements Link {
       this.#violated(problem);
       return;
     }
-    if (this.#out.isSettled) this.#options.owner.settled(this);
+    this.#options.owner.progressed(this);
     this.mayEnd();
   }
 
   #heartbeat(bytes: Uint8Array, start: number, end: number): void {
-    const { stamp, echo, wantsBulk, ...ack } = readHeartbeat(bytes, start, end);
+    const { stamp, echo, wantsBulk, wantsAck, ...ack } = readHeartbeat(bytes, start, end);
     const now = this.#options.clock.now();
     this.#roundTrip.heard(stamp, now);
     if (echo) this.#roundTrip.measure(echo.stamp, echo.heldUs, now);
     this.#step("heard");
+    if (wantsAck) this.#sendAck();
     this.#acked(ack);
     if (wantsBulk && !this.#isOver) this.#options.owner.peerWantsBulk(this);
   }
@@ -469,7 +481,7 @@ export class Session implements Link {
     if (intake.deliveredBytes >= intake.tellAtDelivered) this.#sendAck();
   }
 
-  #beat(): void {
+  #beat(wantsAck = false): void {
     const { intake } = this.#in;
     const now = this.#options.clock.now();
     const beat = {
@@ -478,6 +490,7 @@ export class Session implements Link {
       stamp: microsOf(now),
       echo: this.#roundTrip.echo(now),
       wantsBulk: this.#wantsPeerToDial,
+      wantsAck,
     };
     this.#wantsPeerToDial = false;
     this.#end?.link.send(writeHeartbeat(beat));

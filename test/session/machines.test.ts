@@ -298,7 +298,14 @@ describe("control frames", () => {
 
   it("come back as they were written, wherever they lie", () => {
     const echo = fc.option(fc.record({ stamp: u32, heldUs: u32 }), { nil: undefined });
-    const beat = fc.record({ taken: u48, allowedBytes: u48, stamp: u32, echo, wantsBulk: fc.boolean() });
+    const beat = fc.record({
+      taken: u48,
+      allowedBytes: u48,
+      stamp: u32,
+      echo,
+      wantsBulk: fc.boolean(),
+      wantsAck: fc.boolean(),
+    });
     fc.assert(
       fc.property(beat, fc.integer({ min: 0, max: 9 }), (heartbeat, at) => {
         const { taken, allowedBytes } = heartbeat;
@@ -318,8 +325,8 @@ describe("control frames", () => {
     const frame = writeHeartbeat({ taken: 1, allowedBytes: 2, stamp: 3, echo: undefined, wantsBulk: false });
     expect(() => readHeartbeat(frame, 0, 25)).toThrow(/a heartbeat of 25 bytes, not 26/);
     expect(() => readAck(frame, 0, 14)).toThrow(/an ack of 14 bytes, not 13/);
-    frame[1] = 4;
-    expect(() => readHeartbeat(frame, 0, 26)).toThrow(/unknown flags 4/);
+    frame[1] = 8;
+    expect(() => readHeartbeat(frame, 0, 26)).toThrow(/unknown flags 8/);
   });
 
   it("have the types 4 to 10", () => {

@@ -480,6 +480,17 @@ describe("the end", () => {
     }
   });
 
+  it("close does not wait for a heartbeat to confirm the bulk lane", async () => {
+    const world = new World();
+    const { a, ab, ba } = await world.linked();
+    ab.bulk.send(5_000);
+    ab.main.send(5);
+    const closing = a.peers.close();
+    await world.run(300); // two links to make and two round trips, of 40 ms each at most
+    await closing;
+    expect([ba.main.got, ba.bulk.got, ab.main.ends]).toEqual([1, 1, [undefined]]);
+  });
+
   it("close on both sides at once ends without an error on either", async () => {
     const world = new World();
     const { a, b, ab, ba } = await world.linked();

@@ -19,7 +19,9 @@ export const HEARTBEAT_BYTES = 26;
 const FLAG_ECHO = 1;
 /** The sender needs the bulk lane and cannot dial it: the receiver shall. */
 const FLAG_WANTS_BULK = 2;
-const KNOWN_FLAGS = FLAG_ECHO | FLAG_WANTS_BULK;
+/** The receiver shall send an ack at once. */
+const FLAG_WANTS_ACK = 4;
+const KNOWN_FLAGS = FLAG_ECHO | FLAG_WANTS_BULK | FLAG_WANTS_ACK;
 
 /** How far a side has come with what the other sends. */
 export interface Ack {
@@ -35,6 +37,8 @@ export interface Heartbeat extends Ack {
   /** The last stamp it heard, and how long ago. */
   echo: { stamp: number; heldUs: number } | undefined;
   wantsBulk: boolean;
+  /** Default false. */
+  wantsAck?: boolean;
 }
 
 /** Message types that are a session's own; every other frame is data of who uses it. */
@@ -57,11 +61,11 @@ export function readAck(bytes: Uint8Array, start: number, end: number): Ack {
   return { taken: readU48(view, 1), allowedBytes: readU48(view, 7) };
 }
 
-export function writeHeartbeat({ taken, allowedBytes, stamp, echo, wantsBulk }: Heartbeat): Uint8Array {
+export function writeHeartbeat({ taken, allowedBytes, stamp, echo, wantsBulk, wantsAck }: Heartbeat): Uint8Array {
   const bytes = new Uint8Array(HEARTBEAT_BYTES);
   const view = new DataView(bytes.buffer);
   bytes[0] = MessageType.heartbeat;
-  bytes[1] = (echo ? FLAG_ECHO : 0) | (wantsBulk ? FLAG_WANTS_BULK : 0);
+  bytes[1] = (echo ? FLAG_ECHO : 0) | (wantsBulk ? FLAG_WANTS_BULK : 0) | (wantsAck ? FLAG_WANTS_ACK : 0);
   writeU48(view, 2, taken);
   writeU48(view, 8, allowedBytes);
   view.setUint32(14, stamp);
@@ -71,7 +75,7 @@ export function writeHeartbeat({ taken, allowedBytes, stamp, echo, wantsBulk }: 
 }
 
 /** Throws PROTOCOL when the frame in `bytes` is no heartbeat. */
-export function readHeartbeat(bytes: Uint8Array, start: number, end: number): Heartbeat {
+export function readHeartbeat(bytes: Uint8Array, start: number, end: number): Required<Heartbeat> {
   const view = viewOf(bytes, start, end, HEARTBEAT_BYTES, "a heartbeat");
   const flags = view.getUint8(1);
   if (flags & ~KNOWN_FLAGS) throw new MeshError("PROTOCOL", `it sent a heartbeat with unknown flags ${flags}`);
@@ -81,6 +85,7 @@ export function readHeartbeat(bytes: Uint8Array, start: number, end: number): He
     stamp: view.getUint32(14),
     echo: flags & FLAG_ECHO ? { stamp: view.getUint32(18), heldUs: view.getUint32(22) } : undefined,
     wantsBulk: (flags & FLAG_WANTS_BULK) !== 0,
+    wantsAck: (flags & FLAG_WANTS_ACK) !== 0,
   };
 }
 
