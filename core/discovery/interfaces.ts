@@ -12,11 +12,20 @@ export interface LanInterface {
 /** The kernel lets a socket join some 20 groups (igmp_max_memberships); more interfaces than this are left out. */
 export const INTERFACE_LIMIT = 16;
 
-/** The interfaces to use, loopback first: it is how nodes of one machine find each other. */
+/** Environment variable: names of the only interfaces that discovery may use, such as "lo,eth1". */
+export const ONLY_INTERFACES = "MESH_DISCOVERY_INTERFACES";
+
+/**
+ * The interfaces to use, loopback first: it is how nodes of one machine find each other. `only` names those that may be
+ * used, with commas between; by default what ONLY_INTERFACES says, else all.
+ */
 export function lanInterfaces(
   all: Record<string, readonly NetworkInterfaceInfo[] | undefined> = networkInterfaces(),
+  only: string | undefined = process.env[ONLY_INTERFACES],
 ): LanInterface[] {
+  const allowed = only?.split(",").map((name) => name.trim());
   const found = Object.entries(all).flatMap(([name, addresses]) => {
+    if (allowed && !allowed.includes(name)) return [];
     const first = addresses?.find(({ family }) => family === "IPv4");
     return first ? [{ name, address: first.address, netmask: first.netmask, internal: first.internal }] : [];
   });

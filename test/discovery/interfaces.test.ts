@@ -21,6 +21,16 @@ it("lanInterfaces (F10): the first IPv4 address of each interface, loopback firs
   ]);
 });
 
+it("lanInterfaces (F10): only those that are named are used, when any are", () => {
+  const [lo, eth0, eth1] = ["127.0.0.1", "10.0.0.5", "198.51.100.7"].map((address) => [info(address, "255.0.0.0")]);
+  const all = { lo, eth0, eth1 };
+  const names = (only: string | undefined) => lanInterfaces(all, only).map(({ name }) => name);
+  expect(names(undefined)).toEqual(["lo", "eth0", "eth1"]);
+  expect(names("lo, eth1")).toEqual(["lo", "eth1"]);
+  expect(names("wlan0")).toEqual([]);
+  expect(names("")).toEqual([]);
+});
+
 it("lanInterfaces (F10): a machine with a hundred bridges uses only so many as a socket may join", () => {
   const bridges = Array.from({ length: 100 }, (_, n) => [`br${n}`, [info(`10.${n}.0.1`, "255.255.0.0")]] as const);
   const lo = ["lo", [info("127.0.0.1", "255.0.0.0", true)]] as const;
