@@ -9,6 +9,7 @@ import { type Access, joinedAccess, localAccess } from "../core/member/access.ts
 import { jobViewOf, nodesChanged } from "../core/member/job-view.ts";
 import { Member } from "../core/member/member.ts";
 import { MessageType } from "../core/wire/message-types.ts";
+import { memoryLimiter } from "../core/worker/cgroup.ts";
 import { Guard } from "../core/worker/guard.ts";
 import { becomeSubreaper } from "../core/worker/libc.ts";
 import { makeRunFolder, removeRunFolder } from "../core/worker/run-folder.ts";
@@ -125,6 +126,7 @@ async function run(options: WorkerOptions): Promise<number> {
     const joined = member.start({ isPatient: true });
     joined.catch(() => {}); // told by the race, unless the end came first
     await Promise.race([joined, over.promise]);
+    log.info("memory", { limits: memoryLimiter().description });
     log.info("ready", { name: identity.name, mesh: meshName, slots, listen: member.addresses.join(",") });
     log.info("ending", { by: await over.promise });
   } finally {

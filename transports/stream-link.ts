@@ -138,12 +138,24 @@ export class StreamLink implements Link {
   #flush(): void {
     const end = this.#gatheredBytes;
     if (end === 0) return;
+    if (this.#appendToUnsent(end)) return;
     const bytes = this.#gathered;
     this.#gathered = NOTHING_GATHERED;
     this.#gatheredBytes = 0;
     const taken = this.#write(bytes, end);
     if (taken === end) giveBuffer(bytes);
     else this.#keep(bytes, taken, end);
+  }
+
+  /** While the kernel takes nothing, what is gathered goes behind what waits, if there is room: small frames fill buffers. */
+  #appendToUnsent(end: number): boolean {
+    const last = this.#unsent.at(-1);
+    if (!last || last.end + end > last.bytes.length) return false;
+    last.bytes.set(this.#gathered.subarray(0, end), last.end);
+    last.end += end;
+    this.#unsentBytes += end;
+    this.#gatheredBytes = 0;
+    return true;
   }
 
   /** Writes bytes that stay the caller's: what the kernel does not take is copied. */

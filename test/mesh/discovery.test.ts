@@ -3,7 +3,8 @@ import { expect, test } from "vitest";
 import { TestMesh } from "../support/test-mesh.ts";
 
 test("F10 a worker joins by a token and the beacons of the mesh alone; a coordinator that was not asked to sends none", async () => {
-  await using mesh = await TestMesh.start({ workers: {} });
+  // Beacons and probes stay on this machine.
+  await using mesh = await TestMesh.start({ workers: {}, env: { MESH_DISCOVERY_INTERFACES: "lo" } });
   const token = async () => (await mesh.mesh(["token", "--role", "worker"])).stdout.trim().split("\n").at(-1)!;
   const state = { XDG_STATE_HOME: mesh.folder.at("elsewhere") };
   const join = ["worker", "--name", "found", "--slots", "1", "--join", "discover"];
