@@ -65,7 +65,7 @@ export class LogReader {
       this.#held = undefined;
       if (!record) break;
       const isGap = this.#dropped > 0 && batch.records.length > 0;
-      if (isGap || bytes + record.bytes.length > BATCH_BYTES) {
+      if (isGap || (bytes > 0 && bytes + record.bytes.length > BATCH_BYTES)) {
         this.#held = record;
         return batch;
       }

@@ -137,7 +137,6 @@ it(
         const isBefore = random() < 0.3;
         const among = isBefore && random() < 0.8 ? before : after;
         const frames = Array.from({ length: FRAMES_EACH }, () => mutated(among[below(among.length)]!, known));
-        // An unchanged greeting would be welcome once, and only to its own challenge.
         try {
           await (isBefore ? beforeHandshake(frames) : afterHandshake(frames));
           if (unexpected.length > 0) throw unexpected[0];
@@ -153,7 +152,7 @@ it(
     Bun.gc(true);
     expect(process.memoryUsage.rss() - memory).toBeLessThan(MEMORY_LIMIT_BYTES);
     // Each way out was taken: otherwise the mutations reach less than they should.
-    for (const [name, count] of Object.entries(counts)) expect([name, count > 100]).toEqual([name, true]);
+    for (const [name, count] of Object.entries(counts)) expect([name, count > COUNT / 400]).toEqual([name, true]);
     expect("polluted" in {}).toBe(false);
   },
   30_000 + COUNT,

@@ -382,6 +382,15 @@ describe("a greeting about a session", () => {
     expect(session!.state.phase).toBe("up");
   });
 
+  it("that nobody confirmed gives way to another: nothing went over it yet", async () => {
+    const first = await RawPeer.dial(peers, clock);
+    first.link.destroy(new Error("cut before the ack"));
+    const second = await RawPeer.dial(peers, clock, { epoch: "ffffffffffffffff" });
+    second.ack();
+    await settle();
+    expect([session!.epoch, session!.state.phase, peers.all().length]).toEqual(["ffffffffffffffff", "up", 1]);
+  });
+
   it("after the peer gave the one there is up: that one ends, and a new one begins", async () => {
     await linked();
     const first = session!;

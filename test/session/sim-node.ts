@@ -151,7 +151,7 @@ export async function run(clock: SimClock, forMs: number): Promise<void> {
 }
 
 /** A message's frame, for handlers of real nodes. */
-export function messageFrame(payload: Uint8Array): Uint8Array {
+function messageFrame(payload: Uint8Array): Uint8Array {
   const frame = new Uint8Array(HEADER_BYTES + payload.length);
   writeHeader(new DataView(frame.buffer), TYPE, 0, { node: 1, slot: 0 }, { node: 2, slot: 0 }, 0, 0);
   frame.set(payload, HEADER_BYTES);

@@ -3,7 +3,7 @@
 import { expect, it } from "vitest";
 import { eachSeed, Simulation } from "../session/simulation.ts";
 
-const SEEDS = Number(process.env.MESH_SIM ?? 1_500);
+const SEEDS = Number(process.env.MESH_SIM ?? 1_000);
 const ONLY = process.env.MESH_SIM_SEED;
 const seeds = ONLY ? [Number(ONLY)] : Array.from({ length: SEEDS }, (_, i) => i + 1);
 const LIMIT_MS = 60_000 + 100 * SEEDS;
