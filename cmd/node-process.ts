@@ -2,8 +2,9 @@
 import { readFileSync } from "node:fs";
 import { freemem, hostname, loadavg, totalmem } from "node:os";
 import { join } from "node:path";
+import { systemClock } from "../core/clock.ts";
 import type { Register, Report } from "../core/coordinator/bodies.ts";
-import { type Log, lineLog } from "../core/log.ts";
+import { type Log, lineLog, sparingLog } from "../core/log.ts";
 import { Node } from "../core/node/node.ts";
 import { newNodeNumber } from "../core/node/number.ts";
 import { Codec } from "../core/wire/codec.ts";
@@ -34,10 +35,11 @@ export function foregroundLog(): Log {
   // A role goes on when nobody reads its log any more (`mesh worker 2>&1 | head`); commands end then.
   process.stderr.removeAllListeners("error");
   process.stderr.on("error", () => {});
-  return lineLog(
+  const lines = lineLog(
     (line) => process.stderr.write(line),
     () => new Date(),
   );
+  return sparingLog(lines, systemClock);
 }
 
 /** Of roles whose user sees what happens elsewhere. */

@@ -1,4 +1,5 @@
 // What roles that run for long tell their owner: one line for each thing that happened, for people and for programs.
+import type { Clock } from "./clock.ts";
 
 export type LogLevel = "info" | "warn" | "error";
 /** What a line is about; values become text. */
@@ -26,4 +27,26 @@ export function lineLog(write: (line: string) => void, now: () => Date): Log {
 function quoted(value: string | number | boolean): string {
   const text = String(value);
   return /^[^\s"=\p{Cc}]+$/u.test(text) ? text : JSON.stringify(text);
+}
+
+const WINDOW_MS = 60_000;
+
+/**
+ * A log that takes at most `most` warnings of each event in a minute: what others cause from outside must not fill a disk.
+ * The next one after that says in `leftOut` how many there were.
+ */
+export function sparingLog(log: Log, clock: Clock, most = 60): Log {
+  const counts = new Map<string, { from: number; count: number }>();
+  const warn = (event: string, fields?: LogFields) => {
+    const now = clock.now();
+    const last = counts.get(event);
+    if (last && now - last.from < WINDOW_MS) {
+      if (++last.count <= most) log.warn(event, fields);
+      return;
+    }
+    counts.set(event, { from: now, count: 1 });
+    const leftOut = Math.max(0, (last?.count ?? 0) - most);
+    log.warn(event, leftOut > 0 ? { ...fields, leftOut } : fields);
+  };
+  return { info: log.info, warn, error: log.error };
 }
