@@ -1,6 +1,6 @@
 // A mesh's CA for a test, and credentials it issues.
 import { createPrivateKey } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { MeshCa } from "../../core/identity/ca.ts";
@@ -32,22 +32,32 @@ export interface IssueOptions {
 export class TestCa {
   readonly ca: MeshCa;
   readonly #keyPem: string;
+  readonly #folder: string;
 
-  private constructor(ca: MeshCa, keyPem: string) {
+  private constructor(ca: MeshCa, keyPem: string, folder: string) {
     this.ca = ca;
     this.#keyPem = keyPem;
+    this.#folder = folder;
   }
 
   static async make(): Promise<TestCa> {
     const folder = mkdtempSync(join(tmpdir(), "mesh-ca-"));
-    process.once("exit", () => rmSync(folder, { recursive: true }));
-    const ca = await MeshCa.create(folder, { nowMs: Date.now() });
-    return new TestCa(ca, readFileSync(join(folder, "ca.key"), "utf8"));
+    try {
+      const ca = await MeshCa.create(folder, { nowMs: Date.now() });
+      return new TestCa(ca, readFileSync(join(folder, "ca.key"), "utf8"), folder);
+    } finally {
+      rmSync(folder, { recursive: true }); // it keeps in memory what it needs to issue
+    }
   }
 
-  /** The one in a folder, as the coordinator of a mesh keeps it. */
-  static open(folder: string): TestCa {
-    return new TestCa(MeshCa.open(folder)!, readFileSync(join(folder, "ca.key"), "utf8"));
+  /** Replaces the CA; both are trusted from now on. */
+  async rotate(): Promise<void> {
+    mkdirSync(this.#folder, { mode: 0o700 });
+    try {
+      await this.ca.rotate({ nowMs: Date.now() });
+    } finally {
+      rmSync(this.#folder, { recursive: true });
+    }
   }
 
   async issue(name: string, options: IssueOptions = {}): Promise<Credentials> {

@@ -140,7 +140,7 @@ it("TcpTransport: renewed credentials count from the next connection on; the por
 it("TcpTransport: while a CA is replaced, certificates of both are good; afterwards only those of the new one", async () => {
   const rotating = await TestCa.make();
   const old = await rotating.issue("old");
-  await rotating.ca.rotate({ nowMs: Date.now() });
+  await rotating.rotate();
   const fresh = await rotating.issue("fresh");
   const overlap = { ...old, caPem: fresh.caPem };
   let current: Credentials = fresh;
