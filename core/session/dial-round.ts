@@ -3,8 +3,9 @@
 import type { Timer } from "../clock.ts";
 import { isMeshError, MeshError } from "../errors.ts";
 import type { DialOptions, Link } from "../transport.ts";
+import { DialerHandshake, type Expectation, type Welcomed } from "./dialer.ts";
 import type { Challenge, GreetingFields } from "./greeting.ts";
-import { DialerHandshake, type Expectation, type HandshakeContext, type Welcomed } from "./handshake.ts";
+import type { HandshakeContext } from "./handshake.ts";
 import type { LinkEnd } from "./link-end.ts";
 import { Refusal } from "./refusal.ts";
 

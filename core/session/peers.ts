@@ -4,19 +4,12 @@ import type { Clock } from "../clock.ts";
 import { MeshError } from "../errors.ts";
 import type { DialOptions, Link } from "../transport.ts";
 import { Codec } from "../wire/codec.ts";
+import { type Acceptance, AcceptorHandshake, type Greeted } from "./acceptor.ts";
 import { Admission, type AdmissionLimits, DEFAULT_ADMISSION } from "./admission.ts";
+import type { Expectation } from "./dialer.ts";
 import { EndedSessions } from "./ended-sessions.ts";
 import { LANE_BULK, LANE_MAIN } from "./greeting.ts";
-import {
-  type Acceptance,
-  AcceptorHandshake,
-  type Expectation,
-  type Greeted,
-  type HandshakeContext,
-  type OwnIdentity,
-  type Self,
-  type VerifiedIdentity,
-} from "./handshake.ts";
+import type { HandshakeContext, OwnIdentity, Self, VerifiedIdentity } from "./handshake.ts";
 import { DEFAULT_TIMING, type Timing } from "./machine/liveness.ts";
 import { isDuplicate, nextGeneration } from "./machine/which-link.ts";
 import { type PeerInfo, PeerSession, type SessionHome } from "./peer-session.ts";

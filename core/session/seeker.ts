@@ -1,7 +1,8 @@
 // Keeps looking for a link until there is one: round after round, with growing and jittered waits between them.
 import type { Timer } from "../clock.ts";
 import { type Dial, type DialFailure, DialRound, type DialRoundEvents, isVerdict } from "./dial-round.ts";
-import type { Expectation, HandshakeContext } from "./handshake.ts";
+import type { Expectation } from "./dialer.ts";
+import type { HandshakeContext } from "./handshake.ts";
 import { redialWaitMs, roundLimitMs } from "./machine/backoff.ts";
 
 /** The peer said that its own dial is on its way: how long it has for that before this side tries again. */

@@ -1,8 +1,8 @@
 // X22, X23, X25: who gets through a handshake, and what both sides hear when somebody does not.
 import { afterEach, describe, expect, it } from "vitest";
 import { isMeshError } from "../../core/errors.ts";
+import type { Expectation } from "../../core/session/dialer.ts";
 import { readChallenge } from "../../core/session/greeting.ts";
-import type { Expectation } from "../../core/session/handshake.ts";
 import { Peers, type PeersOptions } from "../../core/session/peers.ts";
 import { readRefused } from "../../core/session/refusal.ts";
 import type { Link } from "../../core/transport.ts";

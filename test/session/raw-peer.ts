@@ -1,7 +1,8 @@
 // A peer driven by hand: it gets through the handshake and then says what a test wants.
 
 import type { Clock } from "../../core/clock.ts";
-import { DialerHandshake, type HandshakeContext, type Welcomed } from "../../core/session/handshake.ts";
+import { DialerHandshake, type Welcomed } from "../../core/session/dialer.ts";
+import type { HandshakeContext } from "../../core/session/handshake.ts";
 import type { LinkEnd } from "../../core/session/link-end.ts";
 import { writeAck } from "../../core/session/machine/control-frames.ts";
 import type { Peers } from "../../core/session/peers.ts";

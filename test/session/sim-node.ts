@@ -3,7 +3,6 @@
 import type { PeerInfo, PeerSession } from "../../core/session/peer-session.ts";
 import { Peers, type PeersOptions } from "../../core/session/peers.ts";
 import type { Link } from "../../core/transport.ts";
-import { HEADER_BYTES, writeHeader } from "../../core/wire/message.ts";
 import { certificateOf, identityOf, MESH_ID, verify, verifySignature } from "./identities.ts";
 import { ProcessClock, type SimClock } from "./sim-clock.ts";
 import type { Host, SimNetwork } from "./sim-network.ts";
@@ -148,12 +147,4 @@ export async function run(clock: SimClock, forMs: number): Promise<void> {
   const end = clock.now() + forMs;
   await settle();
   while (clock.step(end)) await settle();
-}
-
-/** A message's frame, for handlers of real nodes. */
-function messageFrame(payload: Uint8Array): Uint8Array {
-  const frame = new Uint8Array(HEADER_BYTES + payload.length);
-  writeHeader(new DataView(frame.buffer), TYPE, 0, { node: 1, slot: 0 }, { node: 2, slot: 0 }, 0, 0);
-  frame.set(payload, HEADER_BYTES);
-  return frame;
 }
