@@ -1,5 +1,5 @@
 // The status of a mesh as lines for people.
-import type { JobRecord, NodeState, NodeStatus, Status } from "../core/coordinator/answers.ts";
+import type { JobRecord, NodeState, NodeStatus, PathInfo, Status } from "../core/coordinator/answers.ts";
 import { ROLES } from "../core/identity/names.ts";
 import { bytesWords, roundTripWords, spanWords } from "./amounts.ts";
 import { count, nodeNames, progressWords, timeOf } from "./job-words.ts";
@@ -12,26 +12,34 @@ interface ViewOptions extends TableOptions {
   now: number;
 }
 
+const NO_WORKER = "no worker is up: start `mesh worker` here; `mesh token --role worker` tells how other machines join";
+
 /** What `mesh status` prints: a line on the mesh, a table of its nodes, a table of its jobs. */
 export function statusLines(status: Status, options: ViewOptions): string[] {
   const { nodes, jobs } = status;
-  const [workers, lines] = [nodes.filter(({ role }) => role === "worker"), [summary(status, options.now)]];
+  const lines = [summary(status, options.now)];
   if (nodes.length > 0) lines.push("", ...table(sorted(nodes), nodeColumns(status, options.now), options));
-  if (workers.length === 0) lines.push("", "no worker has joined: `mesh token --role worker` tells how one does");
+  if (workersUp(status).length === 0) lines.push("", NO_WORKER);
   if (jobs.length > 0) lines.push("", ...table(jobs, jobColumns(options.now), options));
   return lines.map((line) => cutTo(line, options.width));
 }
 
-function summary({ mesh, nodes, jobs }: Status, now: number): string {
-  const workers = nodes.filter(({ role }) => role === "worker");
-  const sum = (of: (node: NodeStatus) => number) => workers.reduce((all, node) => all + of(node), 0);
-  const slots = `${sum(({ used }) => used)} of ${count(
-    sum(({ slots }) => slots),
-    "slot",
-  )} used`;
+function workersUp({ nodes }: Status): NodeStatus[] {
+  return nodes.filter(({ role, state }) => role === "worker" && state !== "down");
+}
+
+function summary(status: Status, now: number): string {
+  const { mesh, jobs } = status;
+  const workers = workersUp(status);
+  const used = workers.reduce((sum, node) => sum + node.used, 0);
+  const slots = workers.reduce((sum, node) => sum + node.slots, 0);
+  const parts = [
+    count(workers.length, "worker"),
+    `${used} of ${count(slots, "slot")} used`,
+    `${count(jobs.length, "job")} running`,
+  ];
   const { addresses, since } = mesh.coordinator;
   const where = addresses.length > 0 ? ` on ${printable(addresses.join(", "))}` : "";
-  const parts = [count(workers.length, "worker"), slots, `${count(jobs.length, "job")} running`];
   return `mesh ${printable(mesh.name)}: ${parts.join(", ")}; coordinator${where}, up ${age(since, now)}`;
 }
 
@@ -44,7 +52,7 @@ function nodeColumns({ mesh }: Status, now: number): Column<NodeStatus>[] {
     { title: "LOAD", rank: 5, align: "right", text: ({ load }) => (load === null ? "-" : load.toFixed(2)) },
     { title: "MEMORY", rank: 6, align: "right", text: memoryWords },
     { title: "PATH", rank: 2, text: ({ path }) => path?.kind ?? "-" },
-    { title: "RTT", rank: 3, align: "right", text: ({ path }) => (path ? roundTripWords(path.rttMs) : "-") },
+    { title: "RTT", rank: 3, align: "right", text: ({ path }) => roundTrip(path) },
     { title: "HOST", rank: 7, text: ({ host }) => host },
     {
       title: "VERSION",
@@ -69,6 +77,11 @@ function jobColumns(now: number): Column<JobRecord>[] {
     { title: "USER", rank: 6, text: ({ user, host }) => `${user}@${host}` },
     { title: "SCRIPT", rank: 7, text: ({ script }) => script },
   ];
+}
+
+/** 0 is the coordinator itself, or a path that was not measured yet. */
+function roundTrip(path: PathInfo | null): string {
+  return path && path.rttMs > 0 ? roundTripWords(path.rttMs) : "-";
 }
 
 function slotsWords({ slots, used }: NodeStatus): string {

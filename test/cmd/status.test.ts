@@ -1,3 +1,4 @@
+import { readdirSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { bytesWords, momentWords, parseOverlap, roundTripWords, spanWords } from "../../cmd/amounts.ts";
@@ -7,6 +8,7 @@ import { type Column, table } from "../../cmd/table.ts";
 import { MeshError } from "../../core/errors.ts";
 import { until } from "../support/until.ts";
 import { around, ESC, FakeMesh, jobOf, NOW, nodeOf, run, Screen, type Setting, statusOf } from "./fake-mesh.ts";
+import { mesh, temporaryFolder } from "./mesh.ts";
 
 const nodes = [
   nodeOf({ name: "gpu10", state: "suspect", path: null, load: null, memory: null, tags: ["gpu", "big"] }),
@@ -54,7 +56,7 @@ describe("mesh status", () => {
       "mesh lab: 2 workers, 6 of 16 slots used, 2 jobs running; coordinator on tcp://127.0.0.1:7450, tcp://10.0.0.2:7450, up 3h12m",
       "",
       "NODE         ROLE         STATE    SLOTS  LOAD      MEMORY  PATH     RTT  HOST         VERSION     UP  TAGS",
-      "coordinator  coordinator  up           -  2.41  5.1G/31.3G  self  0.00ms  coordinator  0.1.0    1h00m",
+      "coordinator  coordinator  up           -  2.41  5.1G/31.3G  self       -  coordinator  0.1.0    1h00m",
       "gpu2         worker       up         3/8  2.41  5.1G/31.3G  tcp   0.42ms  gpu2         0.0.9    1h00m",
       "gpu10        worker       suspect    3/8     -           -  -          -  gpu10        0.1.0    1h00m  gpu,big",
       "",
@@ -98,9 +100,16 @@ describe("mesh status", () => {
     expect(stdout).toContain("x [2J yz");
   });
 
+  it("a worker that is down is shown, and its slots are not counted", async () => {
+    const both = [nodeOf({ name: "gpu1" }), nodeOf({ name: "gpu2", state: "down", path: null })];
+    const { stdout } = await show([], {}, new FakeMesh({ status: () => statusOf({ nodes: both }) }));
+    expect(stdout).toContain("mesh lab: 1 worker, 3 of 8 slots used, 0 jobs running;");
+    expect(stdout).toMatch(/^gpu2 +worker +down /m);
+  });
+
   it("a mesh without workers says how one joins", async () => {
     const { stdout } = await show([], {}, new FakeMesh());
-    expect(stdout).toContain("no worker has joined: `mesh token --role worker` tells how one does");
+    expect(stdout).toContain("no worker is up: start `mesh worker` here; `mesh token --role worker` tells how");
   });
 
   it("no mesh is up, or not that one: UNREACHABLE, so exit status 5", async () => {
@@ -246,6 +255,32 @@ describe("mesh status --watch", () => {
     const { screen, ended } = watching(mesh, [], { tty: true });
     await expect(ended).rejects.toMatchObject({ code: "AUTHENTICATION" });
     expect(screen.stdout).toBe("");
+  });
+});
+
+describe("the commands of users, as the binary has them", () => {
+  it.each([
+    "status",
+    "status --watch",
+    "jobs",
+    "kill 7",
+    "kill --all --yes",
+    "logs 7",
+    "attach 7",
+    "token --role worker",
+    "revoke gpu1",
+    "rotate",
+  ])("mesh %s: without a mesh 5, and how to start one; nothing is made", (line) => {
+    using folder = temporaryFolder();
+    const env = { XDG_STATE_HOME: folder.path };
+    const answer = mesh(line.split(" "), { cwd: folder.path, env });
+    expect(answer).toMatchObject({ status: 5, stdout: "" });
+    expect(answer.stderr).toMatch(/^error: the mesh mesh is not up .*`mesh coordinator`/);
+    expect(readdirSync(folder.path)).toEqual([]);
+  });
+
+  it("mesh kill --all asks nobody where nobody is", () => {
+    expect(mesh(["kill", "--all"])).toMatchObject({ status: 2, stdout: "" });
   });
 });
 
