@@ -350,14 +350,15 @@ function asProcess({ call, activate }: RevivedTask): RevivedTask {
     try {
       await drained(await call(...args));
     } finally {
-      await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
+      await Promise.all([ended(process.stdout), ended(process.stderr)]);
     }
   };
   return { call: run, activate };
 }
 
-function flushed(stream: NodeJS.WriteStream): Promise<void> {
-  return new Promise((resolve) => void stream.write("", () => resolve()));
+/** Resolves when all that was written is out. Writing nothing and waiting for that does not (Bun 1.4.5). */
+function ended(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => void stream.end(() => resolve()));
 }
 
 function ownerKey(node: number, slot: number): number {
