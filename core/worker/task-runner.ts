@@ -347,18 +347,21 @@ export class TaskRunner {
 /** A call that is all its process does. */
 function asProcess({ call, activate }: RevivedTask): RevivedTask {
   const run = async (...args: unknown[]) => {
+    const outputs = [process.stdout, process.stderr].map(endOf);
     try {
       await drained(await call(...args));
     } finally {
-      await Promise.all([ended(process.stdout), ended(process.stderr)]);
+      await Promise.all(outputs.map((end) => end()));
     }
   };
   return { call: run, activate };
 }
 
-/** Resolves when all that was written is out. Writing nothing and waiting for that does not (Bun 1.4.5). */
-function ended(stream: NodeJS.WriteStream): Promise<void> {
-  return new Promise((resolve) => void stream.end(() => resolve()));
+/** What ends a stream and waits until all that was written is out. Writing nothing and waiting for that does not (Bun 1.4.5). */
+function endOf(stream: NodeJS.WriteStream): () => Promise<void> {
+  // One that was destroyed shows it by nothing else, and calls nobody back.
+  const closed = new Promise<void>((resolve) => void stream.once("close", resolve));
+  return () => Promise.race([closed, new Promise<void>((resolve) => void stream.end(() => resolve()))]);
 }
 
 function ownerKey(node: number, slot: number): number {

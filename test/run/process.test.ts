@@ -38,6 +38,7 @@ out([before, during, exit, p.isAlive, p.exitCode, alive(p.pid!), noted("ran")[0]
     ["is async", "async () => { await Bun.sleep(5); return 5; }", { exitCode: 0 }],
     ["is a generator", "function* () { note('ran', 'twice'); yield 1; note('ran', 'twice'); }", { exitCode: 0 }],
     ["leaves a timer behind", "() => { setInterval(() => {}, 1000); }", { exitCode: 0 }],
+    ["closes its output", "() => { process.stdout.destroy(); process.stderr.end(); }", { exitCode: 0 }],
     ["calls process.exit(3)", "() => process.exit(3)", { exitCode: 3, cause: "exited with code 3" }],
     [
       "kills itself",
