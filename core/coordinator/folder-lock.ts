@@ -1,6 +1,6 @@
 // One coordinator for each state folder, and where others find it.
 import { Database } from "bun:sqlite";
-import { rmSync } from "node:fs";
+import { closeSync, existsSync, openSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { MeshError } from "../errors.ts";
 import { readJsonFile, writeJsonFile } from "../identity/json-file.ts";
@@ -32,7 +32,10 @@ export class FolderLock {
   constructor(folder: string) {
     makePrivateFolder(folder);
     this.#folder = folder;
-    this.#lock = new Database(join(folder, LOCK), { create: true });
+    const path = join(folder, LOCK);
+    // SQLite would make it readable for others. Never opened besides when it is there: closing it gives up the lock.
+    if (!existsSync(path)) closeSync(openSync(path, "a", 0o600));
+    this.#lock = new Database(path, { create: true });
     try {
       this.#lock.run("PRAGMA journal_mode = OFF");
       this.#lock.run("PRAGMA locking_mode = EXCLUSIVE");
