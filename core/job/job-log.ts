@@ -48,12 +48,12 @@ export class JobLog {
       const { host, now } = this.#options;
       if (rest.length > 0) this.#enqueue({ timeMs: now(), host, seat: 0, stream, bytes: rest });
     }
-    clearTimeout(this.#timer);
+    await this.#sending; // it may have begun when the coordinator was away: what it says is out of date
     while (this.#queue.length > 0) {
-      await (this.#sending ?? this.#send());
-      if (this.#isAway) return;
+      await this.#send();
+      if (this.#isAway) break;
     }
-    await this.#sending;
+    clearTimeout(this.#timer);
   }
 
   #enqueue(record: Omit<LogRecord, "bytes"> & { bytes: Uint8Array }): void {

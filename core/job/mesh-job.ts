@@ -20,8 +20,10 @@ const ASK_LIMIT_MS = 10_000;
 const END_LIMIT_MS = 2_000;
 /** What a user waits for the last of the log to be taken. */
 const LOG_END_LIMIT_MS = 5_000;
-/** The end of a detached job, which nobody else would hear of, is kept so long for a coordinator that is away. */
-const END_KEPT_MS = 24 * 3_600_000;
+/** The end of a job is kept so long for a coordinator that is away: of a detached one, which nobody else would hear of, … */
+const END_KEPT_MS = 3_600_000;
+/** … and of one whose user waits for the prompt. */
+const ATTACHED_END_KEPT_MS = 3_000;
 /** The coordinator is told how a job goes on at this pace. */
 const PROGRESS_MS = 1_000;
 
@@ -97,16 +99,17 @@ export class MeshJob {
   }
 
   /**
-   * Sends what is left of the log, and how the job ended. A coordinator that is away is waited for by a detached job, at most
-   * a day, unless `isHurried`; else it gives up.
+   * Sends what is left of the log, and how the job ended. A coordinator that is away is waited for, by a detached job at most
+   * an hour, by others 3 s, with `isHurried` not at all.
    */
   async end(end: EndJob, { isHurried = false } = {}): Promise<void> {
     if (!this.#begun) return;
-    const keptMs = this.#begun.detached && !isHurried ? END_KEPT_MS : 0;
+    const { detached } = this.#begun;
     this.#begun = undefined;
-    const lastTry = performance.now() + keptMs;
+    const keptMs = detached ? END_KEPT_MS : ATTACHED_END_KEPT_MS;
+    const lastTry = performance.now() + (isHurried ? 0 : keptMs);
     for (;;) {
-      await Promise.race([this.#log.end(), ...(keptMs > 0 ? [] : [Bun.sleep(LOG_END_LIMIT_MS)])]);
+      await Promise.race([this.#log.end(), ...(detached && !isHurried ? [] : [Bun.sleep(LOG_END_LIMIT_MS)])]);
       if ((await this.#tellEnd(end)) || performance.now() >= lastTry) return;
       await this.#coordinatorBack(lastTry);
     }

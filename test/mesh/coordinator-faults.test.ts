@@ -46,7 +46,8 @@ test("X3 F16 kill -9 in the middle of thousands of tasks: the job goes on; nodes
     await until(
       async () => {
         const { nodes, jobs } = await mesh.status();
-        const isBack = ["w1", "w2"].every((name) => nodes.some((node) => node.name === name && node.state === "up"));
+        const roles = nodes.filter(({ state }) => state === "up").map(({ role }) => role);
+        const isBack = ["coordinator", "head", "worker", "worker"].join() === roles.toSorted().join();
         return isBack && jobs.some(({ job, state }) => job === 2 && state === "running");
       },
       { what: "all to be back" },
@@ -61,7 +62,15 @@ test("X3 F16 kill -9 in the middle of thousands of tasks: the job goes on; nodes
   expect(count).toBeGreaterThan(2_000);
   expect(new Set(noted(mesh.folder, "ran")).size).toBe(noted(mesh.folder, "ran").length);
 
-  // Not asked here: in one of five runs `mesh logs` of this job says nothing at all, a fault that is still to be found.
+  const logged = (await mesh.mesh(["logs", "2", "--slot", "0"])).stdout.trim().split("\n");
+  expect(logged.slice(0, -1)).toEqual(linesOf(count));
+  const tasks = (await mesh.mesh(["logs", "2"])).stdout.match(/task \d+/g) ?? [];
+  const expected = Array.from({ length: Math.ceil((count - 7) / 1_000) }, (_, i) => `task ${i * 1_000 + 7}`);
+  expect(tasks.toSorted()).toEqual(expected.toSorted());
+
+  await mesh.resultOf("console.log(1)");
+  const jobs = (await jobsOf(mesh)).map(({ job: number, state }) => [number, state]);
+  expect(jobs).toEqual([[3, "done"], [2, "done"], [1, "done"]]); // biome-ignore format: short
 });
 
 test("X3 F82 a detached job outlives the coordinator; logs and attach tell all of it afterwards", async () => {
@@ -97,6 +106,22 @@ console.log("begun"); note("begun", 1); await gate("end"); console.log("last wor
   expect((await jobsOf(mesh))[0]).toMatchObject({ exitCode: 3, cause: null });
   expect((await mesh.mesh(["logs", "1"])).stdout).toMatch(/begun\n(.*\n)?.*last words\n/);
   expect((await mesh.mesh(["attach", "1"])).status).toBe(3);
+});
+
+test("X3 F77 an attached job that ends before its head has met the coordinator again: history and log are complete", async () => {
+  await using mesh = await TestMesh.start({ workers: {} });
+  const script = `${prelude}
+for (let i = 0; i < 500; i++) console.log("line " + i);
+note("begun", 1); await gate("end"); console.log("last words");`;
+  await using run = mesh.start(script);
+  await whenNoted(mesh.folder, "begun");
+  await killCoordinator(mesh);
+  await mesh.startCoordinator();
+  open(mesh.folder, "end");
+  expect((await run.ended()).status).toBe(0);
+  const lines = [...Array.from({ length: 500 }, (_, i) => `line ${i}`), "last words"];
+  expect((await mesh.mesh(["logs", "1"])).stdout.trim().split("\n")).toEqual(lines);
+  expect((await jobsOf(mesh))[0]).toMatchObject({ job: 1, state: "done", exitCode: 0 });
 });
 
 test("a second coordinator of the same state folder does not start, and the first one goes on", async () => {
