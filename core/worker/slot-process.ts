@@ -50,7 +50,7 @@ export class SlotProcess {
     this.#page = StatusPage.create(join(folder, slotPage(slot)));
     const oomKillsBefore = kernelOomKills();
     const child = Bun.spawn([...command, folder, String(node), String(slot), String(process.pid)], {
-      env: { ...process.env, [RUN_FOLDER]: folder },
+      env: { ...process.env, [RUN_FOLDER]: folder, MESH_TOKEN: undefined }, // a token that was meant for us
       detached: true, // a session of its own: the terminal's signals go to the head alone
       stdio: [stdin, "pipe", "pipe"],
       lazy: true, // otherwise output that nobody takes fills our memory
