@@ -6,6 +6,7 @@ import { jobContext } from "./context.ts";
 import { describeTask, encodeDefinition } from "./define.ts";
 import type { HostChoice } from "./host-choice.ts";
 import type { WaitOptions } from "./node-view.ts";
+import { EXIT_THREW, EXIT_UNKNOWN, exitOf, type ProcessExit } from "./process-exit.ts";
 import { Run } from "./run.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { Claim, Seat } from "./seats.ts";
@@ -22,20 +23,7 @@ export interface ProcessOptions<A extends unknown[] = unknown[]> {
   name?: string;
 }
 
-/** How a process ended. */
-export interface ProcessExit {
-  /**
-   * 0 when the function returned, 1 when it threw, what it gave to process.exit(), 128 + the number of the signal that
-   * ended it, 255 when nobody can tell because its host is lost or it never began.
-   */
-  exitCode: number;
-  /** "SIGTERM", …, when one ended it. */
-  signal?: string;
-  /** In words, when its function neither returned nor threw: "exited with code 3", "was killed: it was terminated", … */
-  cause?: string;
-  /** What the function threw. */
-  error?: unknown;
-}
+export type { ProcessExit } from "./process-exit.ts";
 
 export interface TerminateOptions extends WaitOptions {
   /** Milliseconds between SIGTERM and SIGKILL. Default 1,000. */
@@ -50,24 +38,6 @@ type Options<A extends unknown[]> = [] extends A
 const GRACE_MS = 1_000;
 /** What the process gets to end when its function is over. */
 const LAST_GRACE_MS = 300;
-const EXIT_THREW = 1;
-const EXIT_UNKNOWN = 255;
-const SIGNAL_NUMBERS: Record<string, number> = {
-  SIGHUP: 1,
-  SIGINT: 2,
-  SIGQUIT: 3,
-  SIGILL: 4,
-  SIGTRAP: 5,
-  SIGABRT: 6,
-  SIGBUS: 7,
-  SIGFPE: 8,
-  SIGKILL: 9,
-  SIGSEGV: 11,
-  SIGPIPE: 13,
-  SIGALRM: 14,
-  SIGTERM: 15,
-};
-
 let made = 0;
 
 /**
@@ -291,11 +261,6 @@ export class Process<A extends unknown[] = unknown[]> implements AsyncDisposable
 
 function causeOf(signal: AbortSignal | undefined): ErrorOptions {
   return { cause: signal?.reason };
-}
-
-function exitOf({ exitCode, signal, cause }: SlotDown): ProcessExit {
-  if (signal !== undefined) return { exitCode: 128 + (SIGNAL_NUMBERS[signal] ?? 0), signal, cause };
-  return { exitCode: exitCode ?? EXIT_UNKNOWN, cause };
 }
 
 function check(fn: unknown, options: ProcessOptions<unknown[]>): void {

@@ -7,6 +7,7 @@ import type { Node } from "../node/node.ts";
 import type { Link } from "../transport.ts";
 import type { Address, Message } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
+import { hostError, lossError, unsendable } from "./chunk-errors.ts";
 import { describeChoice, type HostChoice } from "./host-choice.ts";
 import type { HostInfo } from "./hosts.ts";
 import type { Chunk, Estimate, Run } from "./run.ts";
@@ -415,7 +416,7 @@ export class Scheduler {
       slot.full = size < 0;
     } catch (error) {
       this.#sent.remove(sent);
-      const [place, precise] = unsendable(error, chunk, this.#node);
+      const [place, precise] = unsendable(error, chunk, this.#node.codec);
       run.refused(chunk, place, precise);
       return true;
     }
@@ -586,36 +587,4 @@ function keyOf(node: number, slot: number): number {
 /** Whether a host that could not be opened for this reason may come back by itself. */
 function isPassing(error: Error): boolean {
   return isMeshError(error, "LINK_CLOSED") || isMeshError(error, "UNREACHABLE") || isMeshError(error, "TIMEOUT");
-}
-
-function subjectOf(chunk: Chunk, place: number): string {
-  return `${chunk.run.label}: ${chunk.items ? `item ${chunk.first + place}` : "the call"}`;
-}
-
-function attemptOf(chunk: Chunk, slot: Slot): string {
-  return `(attempt ${chunk.attempt}, on ${slot.label})`;
-}
-
-function lossError(chunk: Chunk, place: number, down: SlotDown, slot: Slot): MeshError {
-  const [subject, attempt] = [subjectOf(chunk, place), attemptOf(chunk, slot)];
-  if (down.timedOutMs !== undefined) {
-    return new MeshError("TIMEOUT", `${subject} took longer than its limit of ${down.timedOutMs} ms ${attempt}`);
-  }
-  return new MeshError("SLOT_LOST", `${subject}: the slot that ran it ${down.cause} ${attempt}`);
-}
-
-function hostError(chunk: Chunk, place: number, loss: string, slot: Slot): MeshError {
-  return new MeshError("SLOT_LOST", `${subjectOf(chunk, place)}: host ${loss} ${attemptOf(chunk, slot)}`);
-}
-
-/** Finds the item that cannot be sent, in a chunk that was refused as a whole. */
-function unsendable(error: unknown, chunk: Chunk, node: Node): [place: number, error: unknown] {
-  for (const [i, item] of (chunk.items ?? []).entries()) {
-    try {
-      node.codec.encode(item, `${chunk.run.label}: item ${chunk.first + i}`);
-    } catch (precise) {
-      return [i, precise];
-    }
-  }
-  return [0, error];
 }
