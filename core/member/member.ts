@@ -263,7 +263,7 @@ export class Member {
   /** What the coordinator has lost is not gone as long as there is a session with it. */
   #judge(change: MembershipChange): MembershipChange[] {
     const { kind, node } = change;
-    if (kind === "offline" && this.#peers.get(node.node)) {
+    if (kind === "offline" && this.#peers.get(node.node)?.main.isConfirmed) {
       this.#kept.set(node.node, node);
       return [];
     }

@@ -15,13 +15,13 @@ describe.skipIf(missing)(`firewalls${missing ? ` (skipped: ${missing})` : ""}`, 
     ["w1", "REJECT"],
     [DESK, "DROP"],
     [DESK, "REJECT"],
-  ] as const)("F15 nobody can connect to %s (%s): the other side dials", async (host, how) => {
+  ] as const)("F35 nobody can connect to %s (%s): the other side dials", async (host, how) => {
     await using mesh = await LabMesh.start({ workers: { w1: 1 } });
     mesh.lan.closeTo(host, how);
     expect(await mesh.resultOf(where)).toEqual(["w1", "w1", "w1"]);
   });
 
-  test("F15 neither can connect to the other: said clearly, and the job goes on elsewhere", async () => {
+  test("F35 neither can connect to the other: said clearly, and the job goes on elsewhere", async () => {
     await using mesh = await LabMesh.start({ workers: { w1: 1, w2: 1 } });
     mesh.lan.closeTo(DESK, "DROP");
     mesh.lan.closeTo("w1", "DROP");
