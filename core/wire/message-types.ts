@@ -54,6 +54,8 @@ export const MessageType = {
   killSlot: 37,
   /** slot -> agent: {}; some call limits the time of its items: watch the status pages of all slots. */
   watchTimeouts: 38,
+  /** agent -> slot, request: it has nothing to do; is it still there? */
+  alive: 39,
 
   /** Task protocol, between slots; see core/api/task-wire.ts. Payloads in bytes. */
   define: 48,

@@ -51,6 +51,7 @@ const RULES: Record<keyof typeof MessageType, Rule> = {
   releaseSlots: ["head>worker", "worker>worker"],
   killSlot: ["head>worker", "worker>worker"],
   watchTimeouts: ["head>worker", "worker>worker"],
+  alive: NEVER,
 
   define: IN_A_JOB,
   run: IN_A_JOB,

@@ -15,6 +15,8 @@ export interface AgentOptions {
   slotCommand: readonly string[];
   /** The node's name, as people know it. */
   hostName(): string;
+  /** As in JobSlotsOptions. */
+  idleLimitMs?: number;
 }
 
 /** What differs between the jobs of an agent. */
@@ -50,8 +52,7 @@ export class Agent {
 
   /** Lets a job use slots here. */
   open(job: number, options: JobOptions): JobSlots {
-    const { node, folder, slotCommand, hostName } = this.#options;
-    const slots = new JobSlots({ ...options, node, nursery: this.nursery, folder, slotCommand, hostName });
+    const slots = new JobSlots({ ...this.#options, ...options, nursery: this.nursery });
     this.#jobs.set(job, slots);
     return slots;
   }

@@ -7,6 +7,7 @@ export type Death =
   | { kind: "out-of-memory"; usedBytes?: number; limitBytes?: number; by: "mesh" | "kernel" }
   | { kind: "timeout"; limitMs: number }
   | { kind: "killed"; reason: string }
+  | { kind: "silent"; limitMs: number }
   | { kind: "protocol"; reason: string }
   | { kind: "host-lost" };
 
@@ -47,6 +48,8 @@ export function describeDeath(death: Death): string {
       return `was ended because it ran longer than its limit of ${formatDuration(death.limitMs)}`;
     case "killed":
       return `was killed: ${death.reason}`;
+    case "silent":
+      return `was ended because it had nothing to do and did not answer for ${formatDuration(death.limitMs)}`;
     case "protocol":
       return `was ended because it broke the protocol: ${death.reason}`;
     case "host-lost":

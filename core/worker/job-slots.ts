@@ -4,12 +4,14 @@ import { join } from "node:path";
 import type { NodeInfo } from "../api/context.ts";
 import type { HostInfo } from "../api/hosts.ts";
 import type { SlotDown, SlotInfo } from "../api/scheduler.ts";
+import { systemClock } from "../clock.ts";
 import { isMeshError } from "../errors.ts";
 import type { Node } from "../node/node.ts";
 import type { Address } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
 import { type JobCode, type KillSlot, type LoadJob, type Seats, slotSocket } from "./control.ts";
 import { type Death, describeDeath } from "./death.ts";
+import { IdleWatch } from "./idle-watch.ts";
 import type { Nursery } from "./nursery.ts";
 import { type OutputStream, SlotProcess } from "./slot-process.ts";
 import { TimeLimits } from "./time-limits.ts";
@@ -23,6 +25,7 @@ const LAST_PRIVATE = 65_000;
 /** Output that nobody has taken yet, in messages of at most 64 KiB, for each stream. */
 const OUTPUT_AHEAD = 8;
 const DRAIN_LIMIT_MS = 5_000;
+const IDLE_LIMIT_MS = 10_000;
 
 interface Seat {
   /** What those who use it call it. */
@@ -56,6 +59,8 @@ export interface JobSlotsOptions {
   gone(user: Address, reason: string): void;
   /** What its slots should know of the mesh when they start. */
   view(): { hosts: HostInfo[]; nodes: NodeInfo[] };
+  /** A slot that does nothing and does not answer for so long is replaced. Default 10 s. */
+  idleLimitMs?: number;
 }
 
 export class JobSlots {
@@ -65,6 +70,7 @@ export class JobSlots {
   /** Deaths of slots that could not load the job: another slot would not either. */
   readonly #loadFailures = new WeakSet<Death>();
   readonly #limits: TimeLimits;
+  readonly #idle: IdleWatch;
   #code: JobCode | undefined;
   #nextPrivate = FIRST_PRIVATE;
   #ending = false;
@@ -74,6 +80,13 @@ export class JobSlots {
   constructor(options: JobSlotsOptions) {
     this.#options = options;
     this.#limits = new TimeLimits((slot, limitMs) => this.#end(slot, { kind: "timeout", limitMs }));
+    const limitMs = options.idleLimitMs ?? IDLE_LIMIT_MS;
+    this.#idle = new IdleWatch({
+      limitMs,
+      clock: systemClock,
+      ask: (slot) => options.node.request(this.#addressOf(slot), MessageType.alive, {}, { keepsProcess: false }),
+      silent: (slot) => this.#end(slot, { kind: "silent", limitMs }),
+    });
   }
 
   /** Addresses of the slots that live. */
@@ -174,6 +187,7 @@ export class JobSlots {
   forget(process: SlotProcess): void {
     this.#processes.delete(process.slot);
     this.#limits.forget(process.slot);
+    this.#idle.forget(process.slot);
     this.#options.nursery.forget(process);
   }
 
@@ -267,6 +281,7 @@ export class JobSlots {
     const address = join(folder, slotSocket(process.slot));
     seat.ready = { slot: process.slot, seat: seat.number, host: hostName(), address, pid: process.pid };
     for (const user of seat.users.values()) this.#tell(user, MessageType.slotUp, seat.ready);
+    this.#idle.watch(process);
   }
 
   async #slotDied(seat: Seat, process: SlotProcess, death: Death): Promise<void> {

@@ -39,6 +39,7 @@ export async function startSlot(options: SlotOptions): Promise<void> {
   const node = new Node({ node: own.node, slot }, new Codec(registry));
   node.hold(); // until the script is over, or for good
   await transport.listen(join(folder, slotSocket(slot)), (link) => node.accept(link));
+  node.handleRequest(MessageType.alive, () => undefined);
   node.handleRequest(MessageType.load, (job: LoadJob) => load(job, options, node, registry));
   node.onPeerLost = (peer) => {
     if (peer.slot === own.slot) process.exit(1);

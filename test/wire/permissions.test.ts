@@ -33,6 +33,7 @@ const WAYS: Record<TypeName, string> = {
   releaseSlots: "hw ww",
   killSlot: "hw ww",
   watchTimeouts: "hw ww",
+  alive: "",
   define: "hw wh ww",
   run: "hw wh ww",
   result: "hw wh ww",
