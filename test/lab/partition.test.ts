@@ -43,10 +43,11 @@ describe.skipIf(missing)(`partitions${missing ? ` (skipped: ${missing})` : ""}`,
       await mesh.nodeIs("w1", (node) => node?.state === "suspect");
       mesh.lan.heal();
       await mesh.nodeIs("w1", (node) => node?.state === "up");
+      await job.hears("w1");
       expect(mesh.inRole("w1", "slot")).toEqual(slots);
       job.open();
       expect(await jsonOf(job.process)).toEqual(job.expected);
-      expect(job.repeated).toEqual([]);
+      expect(job.repeated, `${JSON.stringify(job.runs)} ${job.process.stderr}`).toEqual([]);
       expect(job.process.stderr).toBe("");
     },
   );
@@ -74,4 +75,22 @@ describe.skipIf(missing)(`partitions${missing ? ` (skipped: ${missing})` : ""}`,
       expect(others).toEqual([view, view]);
     },
   );
+
+  // The scheduler gives away what waits in a slot that answers nothing, without asking whether it waits still: a slot that is
+  // only out of reach for a moment may have begun it. See Scheduler.#relieve.
+  test.fails("known gap: X4 an item that a worker began while its answers did not get through is not begun elsewhere", async () => {
+    await using mesh = await LabMesh.start({ ...ONE_SLOT, config: PATIENT });
+    await using job = new WatchedJob(mesh);
+    await job.waitsOn("w1", "w2");
+    mesh.lan.cutOneWay("w1", DESK);
+    job.open();
+    await until(() => job.runs.length > job.items, { what: "an item to begin again", timeoutMs: 3_000 }).catch(
+      () => {},
+    );
+    mesh.lan.heal();
+    const results = await jsonOf(job.process).catch(() => undefined);
+    if (JSON.stringify(results) !== JSON.stringify(job.expected)) return; // that would be another fault: let this fail
+
+    expect(job.repeated).toEqual([]);
+  });
 });

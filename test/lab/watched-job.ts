@@ -33,7 +33,10 @@ const [log, gate] = ${JSON.stringify([this.#log, this.#gate])};
 const squares = await pool().map(async (i: number) => {
   appendFileSync(log, self.node + " " + i + "\\n");
   await Bun.sleep(5);
-  while (i >= ${FREE_ITEMS} && !existsSync(gate)) await Bun.sleep(5);
+  for (let n = 0; i >= ${FREE_ITEMS} && !existsSync(gate); n++) {
+    if (n % 10 === 0) console.log("held by " + self.node);
+    await Bun.sleep(5);
+  }
   return i * i;
 }, Array.from({ length: ${items} }, (_, i) => i));
 console.log(JSON.stringify(squares));`);
@@ -51,6 +54,13 @@ console.log(JSON.stringify(squares));`);
   async waitsOn(...hosts: string[]): Promise<void> {
     const isThere = (host: string) => this.runs.some((run) => run.host === host && run.item >= FREE_ITEMS);
     await until(() => hosts.every(isThere), { what: `items waiting on ${hosts.join(", ")}` });
+  }
+
+  /** Waits until what items on that host print comes in: the way between it and the head is good, there and back. */
+  async hears(host: string): Promise<void> {
+    const count = () => this.process.stdout.split(`held by ${host}\n`).length;
+    const before = count();
+    await until(() => count() > before + 5, { what: `output of items on ${host}` });
   }
 
   open(): void {
