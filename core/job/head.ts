@@ -39,6 +39,8 @@ const SCRIPT_GRACE_MS = 1_500;
 const SLOT_GRACE_MS = 300;
 /** A worker whose session was lost is left alone for so long, unless the mesh says that it is back. */
 const LOST_HOST_PAUSE_MS = 10_000;
+/** Who is in the mesh is told by the coordinator within moments. */
+const VIEW_LIMIT_MS = 2_000;
 
 /** The mesh a job runs in. */
 export interface HeadMesh {
@@ -90,6 +92,7 @@ export class Head {
   readonly #lost = new Map<number, NodeJS.Timeout>();
   /** Somebody stopped the job, or nobody is there for it any more. */
   #killedBecause: string | undefined;
+  #nextChange = Promise.withResolvers<false>();
   /** This process itself is to end. */
   #isEnding = false;
 
@@ -175,6 +178,8 @@ export class Head {
 
   /** Slots hear who is in the mesh now: those here, and those of forked nodes, which hear of it from nobody else. */
   #tell(change: NodesChanged): void {
+    this.#nextChange.resolve(false);
+    this.#nextChange = Promise.withResolvers();
     this.#agent.nodesChanged(change);
     for (const node of this.#forks.numbers)
       this.#options.node.notify(nodeAddress(node), MessageType.nodesChanged, change);
@@ -237,9 +242,20 @@ export class Head {
 
   async #shutdown({ name, graceMs }: ShutdownNode): Promise<void> {
     if (this.#forks.has(name)) return await this.#forks.end(name, graceMs);
-    if (this.#mesh) return await this.#mesh.job.killNode(name, graceMs);
+    if (this.#mesh) return await this.#shutdownInMesh(this.#mesh, name, graceMs);
     const known = this.#view().nodes.map((node) => node.name);
     throw new MeshError("USAGE", `there is no node ${name} to shut down; there are ${known.join(", ")}`);
+  }
+
+  /** Returns when the job's own view says it too: whoever looks for that name finds the next one. */
+  async #shutdownInMesh(mesh: HeadMesh, name: string, graceMs: number): Promise<void> {
+    const upNamed = () => this.#view().nodes.find((node) => node.name === name && node.status === "up");
+    const before = upNamed();
+    await mesh.job.killNode(name, graceMs);
+    const late = Bun.sleep(VIEW_LIMIT_MS).then(() => true);
+    while (before && upNamed()?.node === before.node) {
+      if (await Promise.race([this.#nextChange.promise, late])) return;
+    }
   }
 
   #code({ worker, script, args, slotMemoryBytes, showsProgress }: StartJob): JobCode {
