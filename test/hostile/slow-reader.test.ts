@@ -9,8 +9,8 @@ import { until } from "../support/until.ts";
 
 const MIB = 1024 * 1024;
 const TOTAL_BYTES = Number(process.env.MESH_STREAM_MIB ?? 256) * MIB;
-/** 64 MiB (X15), and what a session keeps for its peer before it asks its user to wait. */
-const ALLOWED_BYTES = 64 * MIB + DEFAULT_LIMITS.markBytes;
+/** 64 MiB (X15), and what a session may keep for its peer. */
+const ALLOWED_BYTES = 64 * MIB + DEFAULT_LIMITS.limitBytes;
 
 /** A process of stream-end.ts. */
 class End implements AsyncDisposable {

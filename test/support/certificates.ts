@@ -50,6 +50,11 @@ export class TestCa {
     }
   }
 
+  /** The one in a folder, as the coordinator of a mesh keeps it: to issue, not to rotate. */
+  static open(folder: string): TestCa {
+    return new TestCa(MeshCa.open(folder)!, readFileSync(join(folder, "ca.key"), "utf8"), folder);
+  }
+
   /** Replaces the CA; both are trusted from now on. */
   async rotate(): Promise<void> {
     mkdirSync(this.#folder, { mode: 0o700 });
