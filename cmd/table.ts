@@ -68,10 +68,12 @@ export function printable(text: string): string {
 export function cutTo(text: string, width: number | undefined): string {
   if (width === undefined || Bun.stringWidth(text) <= width) return text;
   const dots = width > 3 ? "..." : "";
-  const room = width - dots.length;
-  const cut = Bun.sliceAnsi(text, 0, room);
-  // A letter that is two columns wide is taken whole.
-  return (Bun.stringWidth(cut) > room ? Bun.sliceAnsi(text, 0, room - 1) : cut) + dots;
+  // A letter that is two columns wide is taken whole, and some clusters count as less when cut than when measured.
+  for (let room = width - dots.length; room > 0; room--) {
+    const cut = Bun.sliceAnsi(text, 0, room) + dots;
+    if (Bun.stringWidth(cut) <= width) return cut;
+  }
+  return dots;
 }
 
 function lay<Row>(column: Column<Row>, rows: readonly Row[]): Laid<Row> {
