@@ -61,10 +61,14 @@ export async function victimsOf(mesh: TestMesh): Promise<{ coordinator: Victim; 
 }
 
 /** Both live, use no more memory than they may, and do their work. */
-export async function areWell(mesh: TestMesh, victims: readonly Victim[]): Promise<void> {
+export async function areWell(
+  mesh: TestMesh,
+  victims: readonly Victim[],
+  allowedBytes: number = ALLOWED_BYTES,
+): Promise<void> {
   for (const victim of victims) {
     expect(victim.isAlive, victim.process.stderr.slice(-2000)).toBe(true);
-    expect(victim.costBytes / MIB, `MiB that ${victim.name} needed`).toBeLessThan(ALLOWED_BYTES / MIB);
+    expect(victim.costBytes / MIB, `MiB that ${victim.name} needed`).toBeLessThan(allowedBytes / MIB);
   }
   const script =
     'import { pool } from "mesh"; console.log(JSON.stringify(await pool().map((i: number) => i + 1, [1, 2, 3])));';
