@@ -141,4 +141,6 @@ test("a port that is taken is said so, with what to do, and nothing is left of t
   expect([status, stderr]).toEqual([5, expect.stringContaining(mesh.address.slice("tcp://".length))]);
   expect(stderr).toMatch(/in use|taken/);
   expect((await mesh.mesh(["coordinator", "--listen", mesh.address], { env: other })).status).toBe(5);
+  const worker = await mesh.mesh(["worker", "--name", "w1", "--listen", mesh.address]);
+  expect([worker.status, worker.stderr]).toEqual([5, expect.stringMatching(/in use|taken/)]);
 });
