@@ -188,7 +188,6 @@ test("X18 X19 frames with changed bytes after the handshake: an error for each, 
   for (const victim of all) victim.watch();
   for (const victim of all) {
     const { sessions } = await fuzz(victim, identity, next);
-    console.log(victim.name, "sessions", sessions, "cost", victim.costBytes / 2 ** 20);
     expect(sessions).toBeGreaterThan(1);
   }
   await areWell(mesh, all);
