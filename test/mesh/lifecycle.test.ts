@@ -10,7 +10,7 @@ test("F9 F78 F84 status shows a mesh at work; kill ends one job, one node, and a
   await using mesh = await TestMesh.start();
   await using job = mesh.start(endless);
   await job.prints(/working\n(.*\n)*.*working/);
-  await mesh.nodeIs("w1", (node) => node?.used === 1);
+  for (const name of ["w1", "w2"]) await mesh.nodeIs(name, (node) => node?.used === 1);
   const { nodes, jobs } = await mesh.status();
   const workers = nodes.filter(({ role }) => role === "worker").map(({ name, used, state }) => [name, used, state]);
   expect(workers).toEqual([
