@@ -62,7 +62,7 @@ async function run(options: CoordinatorOptions): Promise<number> {
     leaseMs: settings.leaseMs,
     isDiscoverable: options.discoverable ?? false,
     log,
-    startDetached: (jobFolder, job) => startDetachedHead(jobFolder, job, settings.name),
+    startDetached: (jobFolder, job) => startDetachedHead(jobFolder, job, settings),
     stop: () => over.resolve("a command"),
   });
   try {

@@ -26,15 +26,18 @@ export class HeadMembership {
   readonly #node: Node;
   readonly #log: Log;
   readonly #notice: (text: string) => void;
+  readonly #timing: MeshSettings["timing"] | undefined;
   #member: Member | undefined;
   #job: MeshJob | undefined;
   #head: Head | undefined;
 
-  constructor(mesh: string, node: Node, log: Log, notice: (text: string) => void) {
+  /** `timing` by default as the nearest mesh.toml says. */
+  constructor(mesh: string, node: Node, log: Log, notice: (text: string) => void, timing?: MeshSettings["timing"]) {
     this.#mesh = mesh;
     this.#node = node;
     this.#log = log;
     this.#notice = notice;
+    this.#timing = timing;
   }
 
   serve(head: Head): void {
@@ -45,9 +48,12 @@ export class HeadMembership {
   async join(name: string, detached?: number): Promise<HeadMesh | undefined> {
     try {
       const access = await this.#access(name);
-      const { timing } = await meshSettings(this.#mesh);
+      const timing = this.#timing ?? (await meshSettings(this.#mesh)).timing;
       const member = await this.#start(access, timing);
-      if (detached === undefined) watchStandstill(timing.downAfterMs, (ms) => this.#stoodStill(ms, timing.downAfterMs));
+      const { downAfterMs } = timing;
+      watchStandstill(downAfterMs, (ms) =>
+        detached === undefined ? this.#stoodStill(ms, downAfterMs) : this.#head?.stoodStill(),
+      );
       const job = new MeshJob({
         node: this.#node,
         host: access.identity.name,

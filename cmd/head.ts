@@ -1,7 +1,7 @@
 // `mesh head`: the node a job's script belongs to. Started by `mesh run`, or by the coordinator for a detached job, and
 // told everything by its arguments. Not for people.
 import { randomBytes } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { copyFileSync, readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { type DetachedJob, DRIVER_FILE, JOB_FILE, WORKER_FILE } from "../core/coordinator/submissions.ts";
@@ -14,9 +14,12 @@ import { becomeSubreaper } from "../core/worker/libc.ts";
 import { makeRunFolder, removeRunFolder } from "../core/worker/run-folder.ts";
 import { UnixTransport } from "../transports/unix/unix-transport.ts";
 import type { HeadMembership } from "./head-membership.ts";
+import type { MeshSettings } from "./mesh-settings.ts";
 import { NO_MESH } from "./no-mesh.ts";
 import { endSignal, foregroundLog, listenForSlots, newNode, silentLog, userName } from "./node-process.ts";
 import { ownCommand } from "./own-command.ts";
+
+type Timing = MeshSettings["timing"];
 
 const unix = new UnixTransport();
 
@@ -24,7 +27,7 @@ const unix = new UnixTransport();
 export async function main([mesh, ...args]: string[]): Promise<number> {
   if (!mesh || args.length === 0) throw new MeshError("USAGE", "heads are started by mesh itself, by `mesh run`");
   becomeSubreaper();
-  if (args[0] === "--detached") await serveDetached(mesh, args[1]!, Number(args[2]));
+  if (args[0] === "--detached") await serveDetached(mesh, args[1]!, Number(args[2]), JSON.parse(args[3]!));
   else await serveTerminal(mesh, args[0]!, Number(args[1]));
   return 0;
 }
@@ -76,7 +79,7 @@ async function serveTerminal(mesh: string, folder: string, number: number): Prom
   }
 }
 
-async function serveDetached(mesh: string, jobFolder: string, number: number): Promise<void> {
+async function serveDetached(mesh: string, jobFolder: string, number: number, timing: Timing): Promise<void> {
   const job = JSON.parse(readFileSync(join(jobFolder, JOB_FILE), "utf8")) as DetachedJob;
   const folder = makeRunFolder();
   const guard = Guard.start(folder);
@@ -84,7 +87,7 @@ async function serveDetached(mesh: string, jobFolder: string, number: number): P
   const over = Promise.withResolvers<JobEnded | undefined>();
   void endSignal().then(() => over.resolve(undefined));
   const log = foregroundLog();
-  const membership = await membershipIn(mesh, node, log, (text) => log.info("notice", { text }));
+  const membership = await membershipIn(mesh, node, log, (text) => log.info("notice", { text }), timing);
   await listenForSlots(node, unix, folder, (process) => head.connected(process));
   const head = new Head({
     node,
@@ -106,7 +109,7 @@ async function serveDetached(mesh: string, jobFolder: string, number: number): P
     membership.peerLost(peer, error);
   };
   try {
-    await head.start(startOf(job, jobFolder));
+    await head.start(startOf(job, jobFolder, folder));
     if (!(await over.promise)) await head.endAll("its head was ended by a signal or a command");
   } finally {
     await membership.leave();
@@ -115,7 +118,9 @@ async function serveDetached(mesh: string, jobFolder: string, number: number): P
   }
 }
 
-function startOf({ script, args, options }: DetachedJob, folder: string): StartJob {
+/** Copies the job's code to the run folder: the coordinator removes its own when it takes the job for lost. */
+function startOf({ script, args, options }: DetachedJob, from: string, folder: string): StartJob {
+  for (const name of [DRIVER_FILE, WORKER_FILE]) copyFileSync(join(from, name), join(folder, name));
   return {
     driver: join(folder, DRIVER_FILE),
     worker: join(folder, WORKER_FILE),

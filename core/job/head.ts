@@ -90,6 +90,7 @@ export class Head {
   #usesOwnSlots = true;
   /** Workers that were lost a moment ago, with what ends that. */
   readonly #lost = new Map<number, NodeJS.Timeout>();
+  #forgivesUntil = Number.NEGATIVE_INFINITY;
   /** Somebody stopped the job, or nobody is there for it any more. */
   #killedBecause: string | undefined;
   #nextChange = Promise.withResolvers<false>();
@@ -138,9 +139,15 @@ export class Head {
     clearTimeout(this.#lost.get(peer.node));
     this.#lost.set(
       peer.node,
-      setTimeout(() => this.#mayReturn(peer.node), LOST_HOST_PAUSE_MS),
+      setTimeout(() => this.#mayReturn(peer.node), performance.now() < this.#forgivesUntil ? 0 : LOST_HOST_PAUSE_MS),
     );
     this.#changed([{ node: peer.node, reason }]);
+  }
+
+  /** This process stood still: workers that are lost over it are there, and may be used again at once. */
+  stoodStill(): void {
+    this.#forgivesUntil = performance.now() + LOST_HOST_PAUSE_MS;
+    for (const node of [...this.#lost.keys()]) this.#mayReturn(node);
   }
 
   /** Who is in the mesh has changed. A node with a session is not lost before that is. */

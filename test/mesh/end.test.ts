@@ -253,4 +253,20 @@ describe("X41 the machine of the head stands still for longer than the lease", (
     await watcher.ended();
     expect((await mesh.mesh(["attach", "1"])).stdout).toBe("over\n");
   });
+
+  test("X41 F82 a detached job whose own head stands still goes on afterwards: what ran on workers runs anew", async () => {
+    await using mesh = await TestMesh.start({ config: hasty });
+    mesh.folder.write({ "job.ts": `${busy}${waits}console.log("over");` });
+    await mesh.mesh(["run", "-d", "job.ts"]);
+    await whenNoted(mesh.folder, "script");
+    const stopped = [pidOf(mesh, "head"), Number(noted(mesh.folder, "script")[0])];
+    for (const pid of stopped) kill(pid, "SIGSTOP");
+    await jobBecomes(mesh, "lost");
+    await until(() => ofJob(mesh).length === 1 + 1 + 3, { what: "the slots on workers to be gone", timeoutMs: 5_000 });
+    for (const pid of stopped) kill(pid, "SIGCONT");
+    await jobBecomes(mesh, "running");
+    open(mesh.folder, "go on");
+    expect(await jobBecomes(mesh, "done")).toMatchObject({ job: 1, exitCode: 0 });
+    await gone(mesh);
+  });
 });
