@@ -171,8 +171,10 @@ export async function sweepStrays(keep: ReadonlySet<number>): Promise<number[]> 
   const killed = new Set<number>();
   const end = performance.now() + VANISH_LIMIT_MS;
   for (;;) {
-    const strays = childrenOf(process.pid).filter((pid) => !keep.has(pid) && isLeft(pid));
-    if (strays.length === 0 || performance.now() > end) return [...killed];
+    const children = childrenOf(process.pid).filter((pid) => !keep.has(pid));
+    if (children.length === 0 || performance.now() > end) return [...killed];
+    // One that is dead by now may have left children to us after we looked: only a look that finds nobody is the last.
+    const strays = children.filter(isLeft);
     for (const pid of killTrees(strays, keep).keys()) killed.add(pid);
     await Bun.sleep(1); // they die asynchronously; what loses its parent meanwhile is ours in the next round
   }

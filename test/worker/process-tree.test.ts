@@ -138,6 +138,10 @@ describe.skipIf(!isLinux)("on this machine", () => {
     expect(seen.killed.length).toBe(1);
   });
 
+  it("sweepStrays (X27): what a stray leaves that dies while we look is found too", async () => {
+    expect(await runCase("dying")).toEqual({ left: 0 });
+  });
+
   it("endTree (X26): a program that obeys SIGTERM ends in its own way, asked once", async () => {
     expect(await runCase("end-polite")).toMatchObject({ gone: true, left: 0, exitCode: 7, signal: null });
   });
