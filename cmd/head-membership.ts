@@ -49,7 +49,7 @@ export class HeadMembership {
     try {
       const access = await this.#access(name);
       const timing = this.#timing ?? (await meshSettings(this.#mesh)).timing;
-      const member = await this.#start(access, timing);
+      const member = await this.#start(access, timing, detached !== undefined);
       const { downAfterMs } = timing;
       watchStandstill(downAfterMs, (ms) =>
         detached === undefined ? this.#stoodStill(ms, downAfterMs) : this.#head?.stoodStill(),
@@ -100,7 +100,7 @@ export class HeadMembership {
     void this.#head?.stop({ signal: "SIGTERM", now: true }, because);
   }
 
-  async #start(access: Access, timing: MeshSettings["timing"]): Promise<Member> {
+  async #start(access: Access, timing: MeshSettings["timing"], isPatient: boolean): Promise<Member> {
     const member: Member = new Member({
       ...access,
       node: this.#node,
@@ -116,7 +116,7 @@ export class HeadMembership {
       registered: () => void this.#job?.again(),
     });
     this.#member = member;
-    await member.start();
+    await member.start({ isPatient });
     return member;
   }
 }

@@ -3,6 +3,7 @@
 import type { Clock, Timer } from "../clock.ts";
 import type { Certified, Introduced, MembershipUpdate, NodeInfo, Revoked } from "../coordinator/answers.ts";
 import type { Register, Report } from "../coordinator/bodies.ts";
+import { readCoordinatorPlace } from "../coordinator/folder-lock.ts";
 import { type MembershipChange, MembershipView } from "../coordinator/membership-view.ts";
 import { isMeshError, MeshError, type MeshErrorCode } from "../errors.ts";
 import { type Credentials, type Identity, identityFrom } from "../identity/identity.ts";
@@ -10,6 +11,7 @@ import { checkCertified } from "../identity/join.ts";
 import { createKeyPair } from "../identity/keys.ts";
 import { Renewal } from "../identity/renewal.ts";
 import { checkRevocations, Revocations } from "../identity/revocations.ts";
+import { stateFolderPath } from "../identity/state-folder.ts";
 import { Trust } from "../identity/trust.ts";
 import { isOutdated } from "../identity/verify.ts";
 import type { Log } from "../log.ts";
@@ -218,12 +220,18 @@ export class Member {
   }
 
   async #join(): Promise<void> {
-    const { coordinators, log } = this.#options;
+    const { log } = this.#options;
     const limit = { timeoutMs: CONNECT_LIMIT_MS, once: true };
-    const session = await this.#peers.connect([...coordinators], { role: "coordinator" }, limit);
+    const session = await this.#peers.connect(this.#coordinatorAddresses, { role: "coordinator" }, limit);
     this.#coordinator = session;
     await this.#register();
     log.info("joined", { mesh: this.#options.meshName, coordinator: session.path?.address });
+  }
+
+  /** Where the coordinator may be: also where one on this machine says that it is now. */
+  get #coordinatorAddresses(): string[] {
+    const { coordinators, meshName } = this.#options;
+    return [...new Set([...coordinators, ...addressesOnThisMachine(meshName)])];
   }
 
   async #register(): Promise<void> {
@@ -342,6 +350,15 @@ export class Member {
 
 /** After a change of the CA all nodes ask for new certificates, within this time. */
 const HURRY_MS = 10_000;
+
+/** Addresses of a coordinator of this user on this machine; who answers there must have the mesh's certificate anyway. */
+function addressesOnThisMachine(meshName: string): string[] {
+  try {
+    return readCoordinatorPlace(stateFolderPath(meshName))?.addresses ?? [];
+  } catch {
+    return []; // not this user's, or damaged: the coordinator itself says so when it starts
+  }
+}
 
 function wordsOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -39,3 +39,18 @@ test("F9 F78 F84 status shows a mesh at work; kill ends one job, one node, and a
   expect(await mesh.coordinator.ended()).toMatchObject({ status: 0 });
   expect((await mesh.mesh(["status"])).status).toBe(5);
 });
+
+test("F16 F95 a coordinator that comes back on another port is found by workers and detached heads of its machine", async () => {
+  await using mesh = await TestMesh.start();
+  mesh.folder.write({ "job.ts": endless });
+  expect((await mesh.mesh(["run", "-d", "job.ts"])).stdout).toBe("1\n");
+  await mesh.nodeIs("job-1", (node) => node?.state === "up");
+  const before = mesh.address;
+  mesh.coordinator.signal("SIGKILL");
+  await mesh.coordinator.ended();
+  await mesh.moveCoordinator();
+  expect(mesh.address).not.toBe(before);
+  for (const name of ["w1", "w2", "job-1"]) await mesh.nodeIs(name, (node) => node?.state === "up");
+  expect((await mesh.status()).jobs).toEqual([expect.objectContaining({ job: 1, state: "running" })]);
+  expect(await mesh.mesh(["kill", "1"])).toMatchObject({ status: 0 });
+}, 60_000);

@@ -72,6 +72,12 @@ export class TestMesh implements AsyncDisposable {
     this.#address = /listen=(\S+)/.exec(this.#coordinator.stderr)![1]!.split(",")[0]!;
   }
 
+  /** As startCoordinator, but on another port than before. */
+  async moveCoordinator(): Promise<void> {
+    this.#address = "tcp://127.0.0.1:0";
+    await this.startCoordinator();
+  }
+
   /** Starts a worker, and waits until it has joined. */
   async startWorker(name: string, args: string[] = [], env: MeshOptions["env"] = {}): Promise<MeshProcess> {
     const worker = this.#daemon(["worker", "--name", name, "--listen", "tcp://127.0.0.1:0", ...args], env);
