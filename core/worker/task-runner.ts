@@ -59,6 +59,7 @@ export class TaskRunner {
   readonly #node: Node;
   readonly #source: TaskSource;
   readonly #page: StatusPage;
+  readonly #outputs: NodeJS.WriteStream[];
   /** By the process that asked, then by its run. */
   readonly #known = new Map<number, Map<number, Known>>();
   /** By depth: what waits, and what runs. */
@@ -73,7 +74,14 @@ export class TaskRunner {
   #answered = false;
   #scheduled = false;
 
-  constructor(node: Node, source: TaskSource, page: StatusPage) {
+  /** `outputs` are ended by a call that is all its process does. */
+  constructor(
+    node: Node,
+    source: TaskSource,
+    page: StatusPage,
+    outputs: NodeJS.WriteStream[] = [process.stdout, process.stderr],
+  ) {
+    this.#outputs = outputs;
     this.#node = node;
     this.#source = source;
     this.#page = page;
@@ -101,7 +109,7 @@ export class TaskRunner {
     const known: Known = { ...definition, from, task: undefined, broken: undefined, cancelled: false, slowestMs: 0 };
     try {
       const task = this.#source.reviveTask(definition.fn);
-      known.task = definition.isProcess ? asProcess(task) : task;
+      known.task = definition.isProcess ? asProcess(task, this.#outputs) : task;
     } catch (error) {
       known.broken = error;
     }
@@ -345,13 +353,13 @@ export class TaskRunner {
 }
 
 /** A call that is all its process does. */
-function asProcess({ call, activate }: RevivedTask): RevivedTask {
+function asProcess({ call, activate }: RevivedTask, outputs: NodeJS.WriteStream[]): RevivedTask {
   const run = async (...args: unknown[]) => {
-    const outputs = [process.stdout, process.stderr].map(endOf);
+    const ends = outputs.map(endOf);
     try {
       await drained(await call(...args));
     } finally {
-      await Promise.all(outputs.map((end) => end()));
+      await Promise.all(ends.map((end) => end()));
     }
   };
   return { call: run, activate };
