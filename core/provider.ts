@@ -1,0 +1,119 @@
+// What core knows of starting and stopping workers on hosts. Implementations are in plugins/ and in users' own files; core
+// never names one. Two families: push holds a channel to the host, sends the binary and hands a certificate over it
+// (ssh, local); pull is told a token, and the host fetches the binary and joins by itself (a batch system, a cloud).
+import type { Joined } from "./identity/join.ts";
+
+/** A host as mesh.toml or the command line names it. */
+export interface ProvidedHost {
+  /** The name of its worker's node; unique in the mesh. */
+  name: string;
+  /** How the provider finds it: for ssh a destination, such as "alice@10.0.0.5" or an alias of ssh_config. */
+  target: string;
+  worker: WorkerSettings;
+}
+
+/** What its worker is to be; what is not given is up to the host. */
+export interface WorkerSettings {
+  /** Default: one for each core. */
+  slots?: number;
+  slotMemoryBytes?: number;
+  tags: string[];
+  heartbeatMs: number;
+  suspectAfterMs: number;
+  downAfterMs: number;
+}
+
+/** The system a binary is for. */
+export interface Platform {
+  os: "linux" | "darwin";
+  arch: "x64" | "arm64";
+  /** Of Linux only. */
+  libc?: "glibc" | "musl";
+  /** An x64 without AVX2, which needs a build of its own. */
+  isBaseline?: boolean;
+}
+
+/** A binary of this very build, on this machine. */
+export interface Binary {
+  path: string;
+  /** In hex, of the file at `path`. */
+  sha256: string;
+  sizeBytes: number;
+  /** The same in gzip. */
+  compressedPath: string;
+  compressedBytes: number;
+}
+
+/** What a provider may ask of who uses it. */
+export interface ProviderContext {
+  mesh: { name: string; id: string };
+  /** This build, for people and for comparison: "0.1.0 (1a2b3c4)". */
+  build: string;
+  /** Push: a certificate for a worker of that name, whose host keeps its key to itself. */
+  certify(request: { publicKey: Uint8Array; name: string }): Promise<Joined>;
+  /** Pull: lets one worker of that name join, once. */
+  token(name: string): Promise<{ token: string; coordinators: string[] }>;
+  /** The binary for a host; made for its platform when it is another one than this machine's. Throws UNREACHABLE. */
+  binary(platform: Platform): Promise<Binary>;
+  /** What is going on, for people: "sending 12 of 52 MB". */
+  progress(text: string): void;
+  /** Aborted when the user gives up: nothing half-started may stay. */
+  signal: AbortSignal;
+  /** Somebody who can answer questions, on a terminal; undefined elsewhere. */
+  person?: Person;
+}
+
+/** Somebody at a terminal. Questions of several hosts come one after the other; equal ones are asked once. */
+export interface Person {
+  confirm(question: string): Promise<boolean>;
+  /** Text that is not shown. Undefined when nothing was given. */
+  secret(question: string): Promise<string | undefined>;
+}
+
+/** What is on a host now, and what `start` would do about it. */
+export interface Plan {
+  action: "none" | "start" | "replace";
+  /** For people, such as "send 52 MB", "start a worker with 8 slots". */
+  steps: string[];
+}
+
+export interface Started {
+  /** "unchanged": a worker of this build with these settings ran already. */
+  outcome: "started" | "replaced" | "unchanged";
+  /** Bytes that had to be sent for it. */
+  sentBytes: number;
+}
+
+/** A worker found on a host. */
+export interface FoundWorker {
+  mesh: string;
+  name: string;
+  pid: number;
+  build: string;
+}
+
+export interface Stopped {
+  /** "absent": nothing ran. */
+  outcome: "stopped" | "absent";
+  /** Folders that were removed. */
+  removed: string[];
+}
+
+/**
+ * Starts and stops workers. Every call is about one host, ends within limits of its own, and throws a MeshError that names
+ * the host, what was tried, and what to do: UNREACHABLE, AUTHENTICATION, TIMEOUT, CANCELLED, STORAGE or CONFIG.
+ */
+export interface Provider {
+  /** Its name in mesh.toml: "ssh". */
+  readonly name: string;
+  /** Looks, and changes nothing. */
+  plan(host: ProvidedHost, context: ProviderContext): Promise<Plan>;
+  /** Resolves when the worker has joined the mesh. Doing it again changes nothing. */
+  start(host: ProvidedHost, context: ProviderContext): Promise<Started>;
+  /** Workers that run there, of this mesh. */
+  list(host: ProvidedHost, context: ProviderContext): Promise<FoundWorker[]>;
+  /** Ends the worker; `purge` removes all that mesh keeps on the host, too. */
+  stop(host: ProvidedHost, options: { purge: boolean; graceMs: number }, context: ProviderContext): Promise<Stopped>;
+  /** Lets go of connections it keeps between calls. */
+  close(): Promise<void>;
+}
