@@ -59,7 +59,7 @@ export class TaskRunner {
   readonly #node: Node;
   readonly #source: TaskSource;
   readonly #page: StatusPage;
-  readonly #outputs: NodeJS.WriteStream[];
+  readonly #outputs: () => NodeJS.WriteStream[];
   /** By the process that asked, then by its run. */
   readonly #known = new Map<number, Map<number, Known>>();
   /** By depth: what waits, and what runs. */
@@ -74,12 +74,12 @@ export class TaskRunner {
   #answered = false;
   #scheduled = false;
 
-  /** `outputs` are ended by a call that is all its process does. */
+  /** `outputs` are ended by a call that is all its process does; looked at then only, because a look makes Bun write without waiting. */
   constructor(
     node: Node,
     source: TaskSource,
     page: StatusPage,
-    outputs: NodeJS.WriteStream[] = [process.stdout, process.stderr],
+    outputs: () => NodeJS.WriteStream[] = () => [process.stdout, process.stderr],
   ) {
     this.#outputs = outputs;
     this.#node = node;
@@ -353,9 +353,9 @@ export class TaskRunner {
 }
 
 /** A call that is all its process does. */
-function asProcess({ call, activate }: RevivedTask, outputs: NodeJS.WriteStream[]): RevivedTask {
+function asProcess({ call, activate }: RevivedTask, outputs: () => NodeJS.WriteStream[]): RevivedTask {
   const run = async (...args: unknown[]) => {
-    const ends = outputs.map(endOf);
+    const ends = outputs().map(endOf);
     try {
       await drained(await call(...args));
     } finally {

@@ -81,7 +81,7 @@ export class FakeSlot {
       });
     };
     const source = { reviveTask: () => ({ call, activate: () => {} }) };
-    new TaskRunner(this.node, source, this.page as unknown as StatusPage, []);
+    new TaskRunner(this.node, source, this.page as unknown as StatusPage, () => []);
   }
 
   /** What it worked on. */
