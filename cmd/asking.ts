@@ -31,6 +31,7 @@ type Question = { timeoutMs?: number } & (
   | { type: "killJob"; body: bodies.KillJob }
   | { type: "killNode"; body: bodies.KillNode }
   | { type: "issueToken"; body: bodies.IssueToken }
+  | { type: "admit"; body: bodies.Admit }
   | { type: "revoke"; body: bodies.Revoke }
   | { type: "rotateCa"; body: bodies.RotateCa }
 );

@@ -207,6 +207,18 @@ export const issueToken = z.object({
 });
 export type IssueToken = z.infer<typeof issueToken>;
 
+/**
+ * client -> coordinator, request: a certificate for a node that the asker starts elsewhere, and whose key stays there;
+ * answered with Joined (core/identity/join.ts). One that is in the mesh under that name is to be replaced by it.
+ */
+export const admit = z.object({
+  /** SPKI, DER. */
+  publicKey: bytes(1_024),
+  role: z.enum(["worker", "head", "client"]),
+  name: name(),
+});
+export type Admit = z.infer<typeof admit>;
+
 /** client -> coordinator, request: the certificates of that name are worth nothing from now on; answered with {version}. */
 export const revoke = z.object({ name: name() });
 export type Revoke = z.infer<typeof revoke>;

@@ -5,6 +5,7 @@
 // register again. Jobs, their logs, tokens and revocations are in the state folder.
 import { join } from "node:path";
 import { type Clock, systemClock } from "../clock.ts";
+import type { LogFields } from "../log.ts";
 import { MessageType } from "../wire/message-types.ts";
 import { Announcer } from "./announcer.ts";
 import type { JobRecord, PathInfo, Registered, Revoked, Status } from "./answers.ts";
@@ -44,6 +45,8 @@ export interface CoordinatorOptions {
   pathTo?(node: number): PathInfo | undefined;
   /** Ends this process, when somebody kills the coordinator by name. */
   stop?(): void;
+  /** Gets a record of what somebody was given power for. */
+  audit?(event: string, fields: LogFields): void;
   /** Gets what went wrong while nobody waited for an answer. */
   onProblem?(error: unknown): void;
   clock?: Clock;
@@ -213,11 +216,14 @@ export class Coordinator {
   }
 
   #openTrust(): Trust {
-    const { identity, name } = this.#options;
+    const { identity, name, mesh } = this.#options;
     return new Trust({
       identity,
       ownName: name,
+      mesh,
+      addresses: () => this.#addresses,
       wallMs: this.#wallMs,
+      audit: (event, fields) => this.#options.audit?.(event, fields),
       push: (revoked) => this.#pushTrust(revoked),
       dropRevoked: () => this.#options.dropRevoked(),
     });
@@ -248,6 +254,7 @@ export class Coordinator {
     door.on(MessageType.killNode, bodies.killNode, (body, asker) => this.#kills.killNodes(body, asker));
     door.on(MessageType.issueToken, bodies.issueToken, (body) => this.#trust.issueToken(body));
     door.on(MessageType.revoke, bodies.revoke, (body) => this.#trust.revoke(body));
+    door.on(MessageType.admit, bodies.admit, (body, asker) => this.#trust.admit(body, asker));
     door.on(MessageType.rotateCa, bodies.rotateCa, (body) => this.#trust.rotate(body));
   }
 

@@ -1,10 +1,12 @@
 // Tokens, certificates and revocations, as nodes and users ask for them. What they are is core/identity's.
 import { MeshError } from "../errors.ts";
-import type { MeshCa } from "../identity/ca.ts";
+import type { IssueRequest, MeshCa } from "../identity/ca.ts";
+import { ADDRESS_LIMIT, type Joined } from "../identity/join.ts";
 import type { Revocations } from "../identity/revocations.ts";
 import { DEFAULT_TTL_MS, type TokenStore } from "../identity/token-store.ts";
+import type { LogFields } from "../log.ts";
 import type { Certified, Revoked, Token } from "./answers.ts";
-import type { Certify, IssueToken, Revoke, RotateCa } from "./bodies.ts";
+import type { Admit, Certify, IssueToken, Revoke, RotateCa } from "./bodies.ts";
 import type { Asker } from "./door.ts";
 
 /** The services of core/identity that the coordinator keeps. */
@@ -19,7 +21,12 @@ export interface IdentityServices {
 export interface TrustOptions {
   identity: IdentityServices;
   ownName: string;
+  mesh: { id: string; name: string };
+  /** Where the coordinator listens. */
+  addresses(): readonly string[];
   wallMs(): number;
+  /** Gets a record of each certificate that somebody got for another node. */
+  audit(event: string, fields: LogFields): void;
   /** Tells all nodes. */
   push(revoked: Revoked): void;
   /** Ends sessions with those who are trusted no more. */
@@ -61,10 +68,24 @@ export class Trust {
       const message = `${asker.role} ${asker.name} asked for a certificate of ${wanted.role} ${wanted.name}: a node renews its own only; others join by a token`;
       throw new MeshError("AUTHENTICATION", message);
     }
-    const { ca, revocations, expiryOf } = this.#options.identity;
-    const nowMs = revocations.issueTime(wanted.name, this.#now);
-    const certificatePem = await ca.issue({ ...wanted, publicKey }, { nowMs });
-    return { certificatePem, caPem: ca.trust(this.#now), expiresAt: expiryOf(certificatePem) };
+    const { certificatePem, caPem } = await this.#issue({ ...wanted, publicKey });
+    return { certificatePem, caPem, expiresAt: this.#options.identity.expiryOf(certificatePem) };
+  }
+
+  /**
+   * A certificate for a node that the asker starts elsewhere: no more than a token could give. Throws USAGE for the
+   * coordinator's own name, PROTOCOL for a bad key.
+   */
+  async admit(request: Admit, asker: Asker): Promise<Joined> {
+    const { mesh, ownName, addresses, audit } = this.#options;
+    const { role, name } = request;
+    if (name === ownName) {
+      throw new MeshError("USAGE", `no ${role} can be called ${name}: the coordinator is; choose another name`);
+    }
+    const certificate = await this.#issue(request);
+    audit("admitted", { role, name, by: `${asker.role} ${asker.name}` });
+    const coordinators = addresses().slice(0, ADDRESS_LIMIT);
+    return { ...certificate, meshId: mesh.id, meshName: mesh.name, coordinators };
   }
 
   /** On disk, and told to all, when it returns; live sessions of that name have ended. */
@@ -86,6 +107,13 @@ export class Trust {
     this.#push({ renew: true });
     if (overlapUntil === null) this.#options.dropRevoked();
     return { overlapUntil };
+  }
+
+  async #issue(request: IssueRequest): Promise<{ certificatePem: string; caPem: string }> {
+    const { ca, revocations } = this.#options.identity;
+    const nowMs = revocations.issueTime(request.name, this.#now);
+    const certificatePem = await ca.issue(request, { nowMs });
+    return { certificatePem, caPem: ca.trust(this.#now) };
   }
 
   #push(more: Pick<Revoked, "renew"> = {}): void {

@@ -16,7 +16,8 @@ import { Trust } from "./trust.ts";
 import { type VerifiedPeer, verifyCertificate } from "./verify.ts";
 
 const PEM_LIMIT_CHARS = 8 * 1024;
-const ADDRESS_LIMIT = 16;
+/** As many addresses of the coordinator fit into an answer. */
+export const ADDRESS_LIMIT = 16;
 const ADDRESS_LIMIT_CHARS = 300;
 
 /** stranger -> coordinator. */

@@ -10,7 +10,7 @@ import { type RunningBeacon, startBeacon } from "../discovery/announce.ts";
 import { MeshError } from "../errors.ts";
 import { MeshCa } from "../identity/ca.ts";
 import { type Identity, identityFrom } from "../identity/identity.ts";
-import type { CertifyRequest, Joined, JoinRequest } from "../identity/join.ts";
+import { ADDRESS_LIMIT, type CertifyRequest, type Joined, type JoinRequest } from "../identity/join.ts";
 import { createKeyPair } from "../identity/keys.ts";
 import { derOf } from "../identity/pem.ts";
 import { makePrivateFolder } from "../identity/private-files.ts";
@@ -210,6 +210,7 @@ export class CoordinatorServer {
         return path && { kind: path.kind, rttMs: path.rttMs ?? 0 };
       },
       stop,
+      audit: (event, fields) => log.info(event, fields),
       onProblem: (error) => log.warn("problem", { error: (error as Error).message }),
       ...(leaseMs !== undefined && { leaseMs }),
     });
@@ -304,9 +305,6 @@ export class CoordinatorServer {
 }
 
 const WATCH_MS = 500;
-
-/** As many addresses fit into the answer to a join. */
-const ADDRESS_LIMIT = 16;
 
 /** A certificate for the coordinator itself; its key is never on disk. */
 async function ownIdentity(ca: MeshCa): Promise<Identity> {

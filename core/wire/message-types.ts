@@ -88,6 +88,7 @@ export const MessageType = {
   rotateCa: 87,
   logLines: 88,
   stopLogs: 89,
+  admit: 92,
 
   /** coordinator -> node. */
   shutdown: 91,

@@ -81,6 +81,7 @@ const RULES: Record<keyof typeof MessageType, Rule> = {
   rotateCa: OF_USERS,
   logLines: TO_USERS,
   stopLogs: OF_USERS,
+  admit: OF_USERS,
 
   shutdown: TO_MEMBERS,
 

@@ -2,7 +2,8 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { Certified, Revoked, Token } from "../../core/coordinator/answers.ts";
 import { MeshCa } from "../../core/identity/ca.ts";
-import { createKeyPair } from "../../core/identity/keys.ts";
+import { checkJoined, type Joined } from "../../core/identity/join.ts";
+import { createKeyPair, publicKeyBytes } from "../../core/identity/keys.ts";
 import { derOf } from "../../core/identity/pem.ts";
 import { Revocations } from "../../core/identity/revocations.ts";
 import { TokenStore } from "../../core/identity/token-store.ts";
@@ -17,12 +18,14 @@ async function start(folder: string) {
   const tokens = new TokenStore({ path: join(folder, "tokens.json"), ca, audit: () => {} });
   const verify = (pem: string) => verifyCertificate(derOf(pem), new Trust(ca.trust(START), revocations), START + 5_000);
   const dropped: number[] = [];
+  const audits: [string, object][] = [];
   const mesh = new TestCoordinator({
     folder,
     identity: { ca, tokens, revocations, expiryOf: (pem) => verify(pem).notAfter },
     dropRevoked: () => void dropped.push(revocations.version),
+    audit: (event, fields) => void audits.push([event, fields]),
   });
-  return { mesh, ca, revocations, verify, dropped };
+  return { mesh, ca, revocations, verify, dropped, audits };
 }
 
 const { publicKey } = createKeyPair();
@@ -76,6 +79,66 @@ describe("Coordinator: trust", () => {
       const asked = laptop.ask(MessageType.certify, { publicKey, ...other });
       expect(await rejection(asked)).toMatchObject({ code: "AUTHENTICATION" });
     }
+    await mesh.coordinator.close();
+  });
+
+  it.each(["worker", "head", "client"])(
+    "F6: admits a %s that a user starts elsewhere, with one record",
+    async (role) => {
+      using folder = tempFolder();
+      const { mesh, ca, verify, audits } = await start(folder.path);
+      mesh.coordinator.listening(Array.from({ length: 20 }, (_, i) => `tcp://10.0.0.${i}:7450`));
+      const user = await mesh.join("ann", "client");
+      await mesh.join("gpu1"); // it is to be replaced
+      const joined = await user.ask<Joined>(MessageType.admit, { publicKey, role, name: "gpu1" });
+      expect(joined).toMatchObject({ meshId: "0123456789abcdef", meshName: "lab", caPem: ca.trust(START) });
+      expect(joined.coordinators).toEqual(Array.from({ length: 16 }, (_, i) => `tcp://10.0.0.${i}:7450`));
+      expect(verify(joined.certificatePem)).toMatchObject({ role, name: "gpu1" });
+      expect(publicKeyBytes(verify(joined.certificatePem).publicKey)).toEqual(Buffer.from(publicKey));
+      expect(audits).toEqual([["admitted", { role, name: "gpu1", by: "client ann" }]]);
+      await mesh.coordinator.close();
+    },
+  );
+
+  it("F6: what admit gives is accepted as the answer to a join, also after the name was revoked", async () => {
+    using folder = tempFolder();
+    const { mesh, ca, verify } = await start(folder.path);
+    mesh.coordinator.listening(["tcp://10.0.0.1:7450"]);
+    const laptop = await mesh.join("laptop", "head");
+    await laptop.ask(MessageType.revoke, { name: "gpu1" });
+    const wanted = { publicKey, role: "worker" as const, name: "gpu1" };
+    const joined = await laptop.ask<Joined>(MessageType.admit, wanted);
+    expect(verify(joined.certificatePem).name).toBe("gpu1");
+    const expected = { ...wanted, meshId: ca.meshId };
+    expect(checkJoined({ ...joined, meshId: ca.meshId }, ca, expected, START + 5_000)).toMatchObject({
+      meshName: "lab",
+    });
+    await mesh.coordinator.close();
+  });
+
+  it.each([
+    ["the coordinator's own name", { name: "coordinator" }, "USAGE"],
+    ["the coordinator's role", { role: "coordinator" }, "PROTOCOL"],
+    ["no name", { name: "../x" }, "PROTOCOL"],
+    ["a key that is none", { publicKey: new Uint8Array(91) }, "PROTOCOL"],
+    ["a key of another size", { publicKey: new Uint8Array(12) }, "PROTOCOL"],
+    ["no key", { publicKey: "key" }, "PROTOCOL"],
+  ])("F6: admits nobody for %s", async (_, wrong, code) => {
+    using folder = tempFolder();
+    const { mesh, audits } = await start(folder.path);
+    const user = await mesh.join("ann", "client");
+    const asked = user.ask(MessageType.admit, { publicKey, role: "worker", name: "gpu1", ...wrong });
+    expect(await rejection(asked)).toMatchObject({ code });
+    expect(audits).toEqual([]);
+    await mesh.coordinator.close();
+  });
+
+  it("F6: a worker admits nobody", async () => {
+    using folder = tempFolder();
+    const { mesh } = await start(folder.path);
+    const worker = await mesh.join("gpu1");
+    const asked = worker.ask(MessageType.admit, { publicKey, role: "worker", name: "gpu2" });
+    expect(await rejection(asked)).toMatchObject({ code: "AUTHENTICATION" });
     await mesh.coordinator.close();
   });
 

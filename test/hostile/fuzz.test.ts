@@ -90,6 +90,7 @@ function framesFor(client: ByHand, to: number): Uint8Array[] {
     ],
     [MessageType.introduce, { node: "w1", addresses: ["tcp://127.0.0.1:1"] }],
     [MessageType.certify, { publicKey: Buffer.alloc(91) }],
+    [MessageType.admit, { publicKey: Buffer.alloc(91), role: "worker", name: "w9" }],
     [MessageType.membership, {}],
     [MessageType.jobProgress, { progress: { label: "x", done: 1, running: 1, ratePerS: 2 }, nodes: ["w1"] }],
     [

@@ -29,6 +29,7 @@ test("X22 a worker's certificate gives orders to the coordinator and to another 
     [MessageType.killJob, { all: true }],
     [MessageType.killNode, { name: "w1" }],
     [MessageType.issueToken, { role: "head" }],
+    [MessageType.admit, { publicKey: Buffer.alloc(91), role: "head", name: "evil2" }],
     [MessageType.revoke, { name: "w1" }],
     [MessageType.rotateCa, {}],
     [MessageType.submitJob, {}],

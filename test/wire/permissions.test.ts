@@ -56,6 +56,7 @@ const WAYS: Record<TypeName, string> = {
   killJob: "uc hc",
   killNode: "uc hc",
   issueToken: "uc hc",
+  admit: "uc hc",
   revoke: "uc hc",
   rotateCa: "uc hc",
   logLines: "cu ch",
