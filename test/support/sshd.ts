@@ -154,7 +154,7 @@ function sshdConfig(folder: string, files: Layout, options: SshdOptions, listeni
       .map(([name, value]) => `"${name}=${value}"`)
       .join(" ")}`,
     `ForceCommand ${join(folder, "shell")}`,
-    "Subsystem sftp internal-sftp",
+    "Subsystem sftp /usr/lib/openssh/sftp-server", // a program, because ForceCommand starts it
     "PermitRootLogin yes",
     "StrictModes no", // the folder is below /tmp, where all may write
     "UsePAM no",
