@@ -4,10 +4,11 @@ import type { DialOptions, Link } from "../../core/transport.ts";
 import { parseTcpAddress } from "./address.ts";
 import { Attempt } from "./attempt.ts";
 import { lateFailure, type Tried, unknownName, unreachable } from "./dial-failures.ts";
+import { DirectRoute } from "./direct-route.ts";
 import { inTurns, type Resolve } from "./resolve.ts";
 import type { DialingSide } from "./tls.ts";
 
-const DIAL_TIMEOUT_MS = 5_000;
+export const DIAL_TIMEOUT_MS = 5_000;
 /** RFC 8305, section 5: the next address is tried this long after the last one, or as soon as that has failed. */
 const STAGGER_MS = 250;
 
@@ -85,7 +86,7 @@ class Race {
 
   /** Starts an attempt. Resolves when the next one may start. */
   async #try(host: string): Promise<void> {
-    const attempt = new Attempt({ host, port: this.#port }, this.#address, this.#side);
+    const attempt = new Attempt(new DirectRoute({ host, port: this.#port }), this.#address, this.#side);
     const tried: Tried = { at: attempt.at };
     this.tried.push(tried);
     this.#attempts.push(attempt);
