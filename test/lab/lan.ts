@@ -1,19 +1,6 @@
 // A network of hosts on this machine: each a network namespace with an address of its own, all on one bridge, which is in
 // a namespace too, so that nothing of this machine's own network is touched. Only root may make them.
-import { existsSync, readdirSync } from "node:fs";
-import { kill } from "../support/mesh.ts";
-
-/** What a lab needs and this machine lacks, as a reason to skip a test; undefined when nothing is missing. */
-export function missingForLab(): string | undefined {
-  if (process.getuid?.() !== 0) return "only root can make network namespaces";
-  for (const tool of ["ip", "iptables", "ip6tables", "unshare"]) {
-    if (!Bun.which(tool)) return `${tool} is not installed (Debian: iproute2, iptables, util-linux)`;
-  }
-  const name = `${PREFIX}${process.pid}-probe`;
-  const made = Bun.spawnSync(["ip", "netns", "add", name]);
-  Bun.spawnSync(["ip", "netns", "del", name]);
-  return made.exitCode === 0 ? undefined : `no network namespaces here: ${made.stderr.toString().trim()}`;
-}
+import { labId, removeLab, run } from "./namespaces.ts";
 
 export interface LanHost {
   name: string;
@@ -23,10 +10,6 @@ export interface LanHost {
   through: string[];
 }
 
-const PREFIX = "mesh-lab-";
-const NAMESPACES = "/run/netns";
-let made = 0;
-
 export class Lan implements Disposable {
   readonly hosts = new Map<string, LanHost>();
   readonly #id: string;
@@ -34,8 +17,7 @@ export class Lan implements Disposable {
 
   /** Removes what killed tests left behind first. `family`: the only kind of address there is. */
   constructor(names: readonly string[], family: 4 | 6 = 4) {
-    removeLeftovers();
-    this.#id = `${PREFIX}${process.pid}-${made++}`;
+    this.#id = labId();
     this.#family = family;
     try {
       run("ip", "netns", "add", this.#bridge);
@@ -92,7 +74,7 @@ export class Lan implements Disposable {
 
   /** Ends every process on the hosts, and removes them. */
   [Symbol.dispose](): void {
-    removeAll((name) => name.startsWith(`${this.#id}-`));
+    removeLab(this.#id);
   }
 
   get #bridge(): string {
@@ -148,26 +130,4 @@ export class Lan implements Disposable {
 function throughOf(namespace: string, name: string): string[] {
   const named = 'echo "$0" > /proc/sys/kernel/hostname && exec "$@"';
   return ["ip", "netns", "exec", namespace, "unshare", "--uts", "sh", "-c", named, name];
-}
-
-function run(...command: string[]): void {
-  const { exitCode, stderr } = Bun.spawnSync(command);
-  if (exitCode !== 0) throw new Error(`${command.join(" ")}: ${stderr.toString().trim()}`);
-}
-
-/** Of test processes that are gone. */
-function removeLeftovers(): void {
-  removeAll((name) => {
-    const pid = /^mesh-lab-(\d+)-/.exec(name)?.[1];
-    return pid !== undefined && !existsSync(`/proc/${pid}`);
-  });
-}
-
-function removeAll(isMeant: (name: string) => boolean): void {
-  if (!existsSync(NAMESPACES)) return;
-  for (const name of readdirSync(NAMESPACES).filter(isMeant)) {
-    const pids = Bun.spawnSync(["ip", "netns", "pids", name]).stdout.toString().trim();
-    for (const pid of pids.split("\n").filter((each) => each !== "")) kill(Number(pid), "SIGKILL");
-    Bun.spawnSync(["ip", "netns", "del", name]);
-  }
 }

@@ -1,7 +1,7 @@
 // A mesh over several hosts: how they join, which addresses they use, and that they talk to each other directly.
 import { describe, expect, test } from "vitest";
 import { jsonOf, LabMesh } from "./lab-mesh.ts";
-import { missingForLab } from "./lan.ts";
+import { missingForLab } from "./namespaces.ts";
 import { WatchedJob } from "./watched-job.ts";
 
 const missing = missingForLab();

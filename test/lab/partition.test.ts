@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { until } from "../support/until.ts";
 import { CENTRE, DESK, jsonOf, LabMesh, QUICK } from "./lab-mesh.ts";
-import { missingForLab } from "./lan.ts";
+import { missingForLab } from "./namespaces.ts";
 import { WatchedJob } from "./watched-job.ts";
 
 const missing = missingForLab();

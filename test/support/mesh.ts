@@ -122,6 +122,8 @@ export interface MeshOptions {
   isOneOfMany?: boolean;
   /** A command that becomes mesh: enters another network namespace, for example. */
   through?: readonly string[];
+  /** What runs instead of dist/mesh. */
+  program?: string;
 }
 
 export interface MeshResult {
@@ -149,7 +151,7 @@ export class MeshProcess implements AsyncDisposable {
     this.#isOneOfMany = options.isOneOfMany ?? false;
     folder.write(options.files ?? {});
     const env = { ...process.env, NO_COLOR: "1", ...environmentOf(folder), ...options.env };
-    const child = Bun.spawn([...(options.through ?? []), binary, ...args], {
+    const child = Bun.spawn([...(options.through ?? []), options.program ?? binary, ...args], {
       cwd: options.cwd ?? folder.path,
       env,
       detached: true,

@@ -1,0 +1,143 @@
+// Several networks on this machine: bridges in a namespace of their own, nodes that stand in one or more of them, and
+// routers in between. 10.78.N.0/24 is network N; network 0 is the outside, where everybody can dial everybody.
+import { labId, processesIn, removeLab, run } from "./namespaces.ts";
+
+/** What a router between a private network and the outside lets through. Replies always pass. */
+export interface RouterOptions {
+  /** What starts inside reaches the outside, under the router's address. */
+  letsOut: boolean;
+  /** Ports of the router, on the outside, that lead to a port of a node inside. */
+  forwards?: Record<number, { node: string; port: number }>;
+}
+
+const OUTSIDE = "outside";
+
+export class Network implements Disposable {
+  readonly id = labId();
+  readonly #numbers = new Map<string, number>();
+  readonly #addresses = new Map<string, string>();
+  #nodes = 0;
+
+  constructor() {
+    try {
+      run("ip", "netns", "add", this.#bridges);
+      this.addSegment(OUTSIDE);
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  addSegment(name: string): void {
+    const number = this.#numbers.size;
+    this.#numbers.set(name, number);
+    this.#atBridges("link", "add", `br${number}`, "type", "bridge");
+    this.#atBridges("link", "set", `br${number}`, "up");
+  }
+
+  /** A node in these segments; what it sends elsewhere goes to the first one's router, or nowhere. */
+  addNode(name: string, segments: readonly string[] = [OUTSIDE]): void {
+    run("ip", "netns", "add", this.namespace(name));
+    this.inside(name, "ip", "link", "set", "lo", "up");
+    for (const segment of segments) this.#attach(name, segment, ++this.#nodes + 9);
+    const number = this.#numbers.get(segments[0]!)!;
+    // Nobody is there unless a router was added: packets are lost without a word.
+    this.inside(
+      name,
+      "ip",
+      "neighbour",
+      "add",
+      `10.78.${number}.1`,
+      "lladdr",
+      gatewayMac(number),
+      "dev",
+      `net${number}`,
+    );
+    this.inside(name, "ip", "route", "add", "default", "via", `10.78.${number}.1`);
+  }
+
+  /** The way from a private segment to the outside; its own address there is that of the node "NAME-router". */
+  addRouter(segment: string, { letsOut, forwards = {} }: RouterOptions): void {
+    const router = `${segment}-router`;
+    const inner = `net${this.#numbers.get(segment)}`;
+    run("ip", "netns", "add", this.namespace(router));
+    this.#attach(router, OUTSIDE, ++this.#nodes + 9);
+    this.#attach(router, segment, 1);
+    this.inside(router, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward");
+    const rule = (...rest: string[]) => this.inside(router, "iptables", "-w", ...rest);
+    rule("-P", "FORWARD", "DROP");
+    rule("-A", "FORWARD", "-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED,DNAT", "-j", "ACCEPT");
+    if (letsOut) rule("-A", "FORWARD", "-i", inner, "-o", "net0", "-j", "ACCEPT");
+    rule("-t", "nat", "-A", "POSTROUTING", "-o", "net0", "-j", "MASQUERADE");
+    for (const [port, to] of Object.entries(forwards)) {
+      const target = `${this.address(to.node, segment)}:${to.port}`;
+      const match = ["-i", "net0", "-p", "tcp", "--dport", port];
+      rule("-t", "nat", "-A", "PREROUTING", ...match, "-j", "DNAT", "--to-destination", target);
+    }
+  }
+
+  /** A node's address, "10.78.0.12", in a segment or in its first one. */
+  address(name: string, segment?: string): string {
+    const found = this.#addresses.get(segment === undefined ? name : `${name} ${segment}`);
+    if (found === undefined) throw new Error(`${name} is not in ${segment ?? "the lab"}`);
+    return found;
+  }
+
+  namespace(name: string): string {
+    return `${this.id}-${name}`;
+  }
+
+  /** Nobody can connect to the node, which connects to others. */
+  closeTo(name: string, how: "DROP" | "REJECT"): void {
+    this.inside(name, "iptables", "-w", "-A", "INPUT", "!", "-i", "lo", "-p", "tcp", "--syn", "-j", how);
+  }
+
+  /** Nothing reaches a node any more, and nothing leaves it. */
+  cutOff(name: string): void {
+    for (const way of ["INPUT", "OUTPUT"]) this.inside(name, "iptables", "-w", "-A", way, "-j", "DROP");
+  }
+
+  /** A node's own filters are gone. */
+  heal(name: string): void {
+    this.inside(name, "iptables", "-w", "-F");
+  }
+
+  /** The pids of a node's processes, as this machine counts them. */
+  processes(name: string): number[] {
+    return processesIn(this.namespace(name));
+  }
+
+  inside(name: string, ...command: string[]): string {
+    return run("ip", "netns", "exec", this.namespace(name), ...command);
+  }
+
+  [Symbol.dispose](): void {
+    removeLab(this.id);
+  }
+
+  get #bridges(): string {
+    return this.namespace("bridges");
+  }
+
+  #atBridges(...command: string[]): void {
+    run("ip", "-n", this.#bridges, ...command);
+  }
+
+  #attach(name: string, segment: string, last: number): void {
+    const number = this.#numbers.get(segment)!;
+    const [port, device] = [`p${number}-${last}`, `net${number}`];
+    const peer = ["type", "veth", "peer", device, "netns", this.namespace(name)];
+    this.#atBridges("link", "add", port, ...peer);
+    this.#atBridges("link", "set", port, "master", `br${number}`, "up");
+    const ip = `10.78.${number}.${last}`;
+    if (last === 1) this.inside(name, "ip", "link", "set", device, "address", gatewayMac(number));
+    this.inside(name, "ip", "address", "add", `${ip}/24`, "dev", device);
+    this.inside(name, "ip", "link", "set", device, "up");
+    this.#addresses.set(`${name} ${segment}`, ip);
+    if (!this.#addresses.has(name)) this.#addresses.set(name, ip);
+  }
+}
+
+function gatewayMac(number: number): string {
+  return `02:00:00:00:${number.toString(16).padStart(2, "0")}:01`;
+}
