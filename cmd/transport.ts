@@ -1,7 +1,12 @@
 // The transport between the nodes of a mesh: of those that ship, the one that an address names.
 import { MeshError } from "../core/errors.ts";
 import type { Transport } from "../core/transport.ts";
-import { builtinTransports, type TransportFactory, type TransportOptions } from "../transports/builtin.ts";
+import {
+  builtinTransports,
+  type TransportFactory,
+  type TransportOptions,
+  tunnelTransport,
+} from "../transports/builtin.ts";
 
 const factories: Record<string, TransportFactory | undefined> = builtinTransports;
 
@@ -10,7 +15,7 @@ export function meshTransport(options: TransportOptions): Transport {
   const made = new Map<string, Transport>();
   const of = (address: string): Transport => {
     const scheme = address.slice(0, Math.max(0, address.indexOf("://")));
-    const transport = made.get(scheme) ?? factories[scheme]?.(options);
+    const transport = made.get(scheme) ?? (scheme === "ssh" ? tunnelTransport(options) : factories[scheme]?.(options));
     if (!transport) {
       const known = Object.keys(factories).map((name) => `${name}://HOST:PORT`);
       throw new MeshError(

@@ -8,6 +8,7 @@ import { Trust } from "../core/identity/trust.ts";
 import { type Access, joinedAccess, localAccess } from "../core/member/access.ts";
 import { jobViewOf, nodesChanged } from "../core/member/job-view.ts";
 import { Member } from "../core/member/member.ts";
+import { Tunnel, tunnelPath } from "../core/tether/tunnel.ts";
 import { MessageType } from "../core/wire/message-types.ts";
 import { memoryLimiter } from "../core/worker/cgroup.ts";
 import { Guard } from "../core/worker/guard.ts";
@@ -100,10 +101,13 @@ async function run(options: WorkerOptions): Promise<number> {
     log,
     guard: Guard.start(folder),
   });
+  // Whoever reaches this host by SSH may have it use the channel for what it cannot dial itself.
+  const tunnel = access.isSaved ? new Tunnel(tunnelPath(meshName, identity.name), systemClock) : undefined;
   const member: Member = new Member({
     ...access,
     node,
-    transport: meshTransport({ credentials: () => member.credentials }),
+    transport: meshTransport({ credentials: () => member.credentials, ...(tunnel && { tunnel: tunnel.path }) }),
+    waysTo: (addresses) => tunnel?.waysTo(addresses) ?? addresses,
     listen: options.listen,
     advertise: options.advertise,
     build: buildName(),

@@ -36,6 +36,8 @@ export interface MemberOptions {
   listen: readonly string[];
   /** What to tell others instead of what is found: for nodes behind a port-forwarding router. */
   advertise?: readonly string[];
+  /** More ways to a peer than its addresses; see PeersOptions. */
+  waysTo?(addresses: readonly string[]): readonly string[];
   build: string;
   timing: Partial<Timing>;
   clock: Clock;

@@ -23,6 +23,8 @@ export interface SessionsOptions {
   clock: Clock;
   /** Where this node listens, as others are told. */
   addresses(): string[];
+  /** More ways to a peer than its addresses; see PeersOptions. */
+  waysTo?(addresses: readonly string[]): readonly string[];
   /** A session begins; the node has its route already. */
   begun?(session: PeerSession): void;
   /** A session is over; the node hears it after that. */
@@ -49,6 +51,7 @@ export function sessionsOf(options: SessionsOptions): Peers {
     verifySignature: (der, bytes, signature) =>
       verifySignature(verifyCertificate(der, trust, Date.now()).publicKey, bytes, signature),
     dial: (address, dialOptions) => transport.dial(address, dialOptions),
+    waysTo: (where) => options.waysTo?.(where) ?? where,
     clock,
     random: Math.random,
     timing,

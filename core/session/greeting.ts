@@ -65,6 +65,8 @@ export interface GreetingFields extends Dialect {
   ended: string[];
   /** Where the dialer listens. */
   addresses: string[];
+  /** The scheme of the address that it dialed: of both, it alone knows which way the link goes. For people. */
+  way?: string | undefined;
 }
 
 export interface WelcomeFields {
@@ -105,12 +107,13 @@ export function readChallenge(codec: Codec, bytes: Uint8Array, start = 0, end = 
 }
 
 export function greetingBytes(codec: Codec, fields: GreetingFields): Uint8Array {
-  const { nonce, build, protocol, node, to, lane, epoch, generation, ended, addresses } = fields;
+  const { nonce, build, protocol, node, to, lane, epoch, generation, ended, addresses, way } = fields;
   const [first, ids] = [bytesOfEpoch(epoch), ended.slice(0, ENDED_LIMIT).map(bytesOfEpoch)];
   const where = addresses.filter(isAddress).slice(0, ADDRESS_LIMIT);
   return codec.encode({
     ...{ nonce: Buffer.from(nonce), build, protocol: [...protocol], node, to, lane },
     ...{ epoch: first, generation, ended: ids, addresses: where },
+    ...(way !== undefined && { way }),
   });
 }
 
@@ -127,6 +130,7 @@ export function readGreeting(codec: Codec, bytes: Uint8Array, start: number, end
     generation: wholeOf(body, "generation"),
     ended: listOf(body, "ended", ENDED_LIMIT, isEpoch).map(epochOf),
     addresses: listOf(body, "addresses", ADDRESS_LIMIT, isAddress),
+    way: isWay(body.way) ? body.way : undefined,
   };
   return { ...signed, fields };
 }
@@ -222,4 +226,8 @@ function isEpoch(item: unknown): item is Uint8Array {
 
 function isAddress(item: unknown): item is string {
   return typeof item === "string" && item.length <= ADDRESS_LIMIT_CHARS && /^[!-~]+$/.test(item);
+}
+
+function isWay(item: unknown): item is string {
+  return typeof item === "string" && /^[a-z]{1,16}$/.test(item);
 }

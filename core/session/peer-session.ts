@@ -45,6 +45,8 @@ export interface SessionHome {
   readonly self: { node: number; name: string };
   /** Where this node listens. */
   addresses(): readonly string[];
+  /** What to dial for a peer that listens there. */
+  waysTo(addresses: readonly string[]): readonly string[];
   /** Sessions with that node that are over, latest first. */
   endedWith(node: number): string[];
   /**
@@ -242,12 +244,13 @@ export class PeerSession {
       expect: () => (this.#identity ? { ...this.#identity, node: this.node } : this.#expect),
     };
     return new Seeker(options, {
-      greetingFor: ({ node }) => {
+      greetingFor: ({ node }, address) => {
         if (!this.#home.bind(this, node)) return undefined;
         const { epoch } = this;
         const lane = isBulk ? LANE_BULK : LANE_MAIN;
         const ended = this.#home.endedWith(node);
-        return { to: node, lane, epoch, generation: session.generation, ended, addresses: [...this.#home.addresses()] };
+        const words = { to: node, lane, epoch, generation: session.generation, ended };
+        return { ...words, addresses: [...this.#home.addresses()], way: schemeOf(address) };
       },
       welcomed: (welcomed, end, address) => this.#welcomed(session, welcomed, end, address),
       failed: (failures) => this.#failed(session, failures),
@@ -256,7 +259,7 @@ export class PeerSession {
 
   /** The bulk lane goes first where the main lane went. */
   #addressesFor(session: Session): readonly string[] {
-    const { addresses } = this;
+    const addresses = this.#home.waysTo(this.addresses);
     const first = session === this.bulk && this.main.hasOwnLink ? this.main.address : undefined;
     return first === undefined ? addresses : [first, ...addresses.filter((address) => address !== first)];
   }

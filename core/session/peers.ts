@@ -26,6 +26,8 @@ export interface PeersOptions {
   verify(certificate: Uint8Array): VerifiedIdentity;
   verifySignature(certificate: Uint8Array, bytes: Uint8Array, signature: Uint8Array): boolean;
   dial(address: string, options: DialOptions): Promise<Link>;
+  /** The addresses to dial for those of a peer, best first; more than those when there are other ways to it. Default: those. */
+  waysTo?(addresses: readonly string[]): readonly string[];
   clock: Clock;
   /** From 0 up to 1. */
   random(): number;
@@ -103,6 +105,7 @@ export class Peers {
         closeTimeoutMs: options.closeTimeoutMs ?? 3_000,
       },
       addresses: () => options.addresses(),
+      waysTo: (addresses) => options.waysTo?.(addresses) ?? addresses,
       endedWith: (node) => this.#ended.with(node),
       bind: (session, node) => this.#bind(session, node),
       announce: (session) => options.onSession(session),
@@ -288,7 +291,7 @@ export class Peers {
     const welcome = { version, build, node, epoch, generation, addresses };
     return {
       fields: { ...welcome, taken: lane.received, allowedBytes: lane.allow() },
-      adopt: (end) => lane.adopt({ end, isOwn: false, address: label, generation }),
+      adopt: (end) => lane.adopt({ end, isOwn: false, address: labelOf(label, fields.way), generation }),
     };
   }
 
@@ -340,6 +343,11 @@ function checkMeant(session: PeerSession, { name, role }: Expectation): void {
   if (isMeant) return;
   const wanted = [role, name].filter((word) => word !== undefined).join(" ");
   throw new MeshError("AUTHENTICATION", `the ${wanted} was dialed, and the ${session.role} ${session.name} answered`);
+}
+
+/** Where a link comes from that was dialed by that way: only who dials knows that it goes through a tunnel. */
+function labelOf(label: string, way: string | undefined): string {
+  return way === undefined ? label : label.replace(/^[a-z]+(?=:)/, way);
 }
 
 function duplicate(name: string): Refusal {

@@ -15,7 +15,7 @@ export function makeRunFolder(): string {
   const tried: string[] = [];
   for (const base of bases()) {
     try {
-      const parent = ownFolder(join(base, `mesh-${userInfo().uid}`));
+      const parent = runParent(base);
       removeDead(parent);
       const folder = mkdtempSync(join(parent, `${process.pid}-${startOf(process.pid)}-${pidNamespace()}-`));
       if (Buffer.byteLength(folder) <= FOLDER_LIMIT_BYTES) return folder;
@@ -35,6 +35,11 @@ export function removeRunFolder(folder: string): void {
 function bases(): string[] {
   const runtime = process.env.XDG_RUNTIME_DIR;
   return [...(runtime ? [runtime] : []), tmpdir(), "/tmp"];
+}
+
+/** Where this user's sockets are in `base`, such as "/tmp"; a folder of this user alone. */
+export function runParent(base: string): string {
+  return ownFolder(join(base, `mesh-${userInfo().uid}`));
 }
 
 /** A folder that belongs to this user and to nobody else; one that others prepared is refused. */
