@@ -97,6 +97,21 @@ export class Network implements Disposable {
     for (const way of ["INPUT", "OUTPUT"]) this.inside(name, "iptables", "-w", "-A", way, "-j", "DROP");
   }
 
+  /** Each connection to the node's sshd stalls after so many bytes: no more arrive, and nobody is told. */
+  stallAfter(name: string, bytes: number): void {
+    const sent = [
+      "-m",
+      "connbytes",
+      "--connbytes",
+      `${bytes}:`,
+      "--connbytes-mode",
+      "bytes",
+      "--connbytes-dir",
+      "original",
+    ];
+    this.inside(name, "iptables", "-w", "-A", "INPUT", "-p", "tcp", "--dport", "22", ...sent, "-j", "DROP");
+  }
+
   /** A node's own filters are gone. */
   heal(name: string): void {
     this.inside(name, "iptables", "-w", "-F");

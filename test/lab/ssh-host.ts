@@ -1,7 +1,8 @@
 // A host of the lab: namespaces of its own for network, processes, files and name, in which a real sshd runs. Its home
 // folders, /tmp, /var/tmp, /run, /etc/passwd and sshd's settings are its own; programs are this machine's.
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { binary } from "../support/mesh.ts";
 import { until } from "../support/until.ts";
 import { commandOf, run } from "./namespaces.ts";
 import type { Network } from "./network.ts";
@@ -27,6 +28,8 @@ export interface SshHostOptions {
   programs?: Record<string, string>;
   /** Files of its user, by path below the home folder. */
   files?: Record<string, string>;
+  /** The binary is in its cache already, so that a test need not wait for its way there. */
+  hasBinary?: boolean;
   /** Further lines of sshd_config, which precede the lab's. */
   sshd?: string[];
 }
@@ -96,6 +99,18 @@ export class SshHost {
     return all.filter(({ command }) => !/^sshd: |^sleep 86399$|sshd -f/.test(command.join(" ")));
   }
 
+  /** Paths of all that users wrote there: what sshd and the lab need is left out. */
+  get files(): string[] {
+    const found = this.run(
+      `find ${WRITABLE.join(" ")} -mindepth 1 -not -path '/run/sshd*' -not -path '/run/programs*'`,
+    );
+    const laid = new Set(Object.keys(this.options.files ?? {}).map((name) => `${this.home}/${name}`));
+    return found
+      .split("\n")
+      .filter((path) => path !== "" && path !== this.home && !laid.has(path))
+      .sort();
+  }
+
   /** Runs a script there as root, not through its sshd. Returns what it printed; throws when it fails. */
   run(script: string): string {
     return run("nsenter", "-t", String(this.#init), "-m", "-u", "-n", "-p", "sh", "-c", script);
@@ -139,6 +154,7 @@ export class SshHost {
     writeFileSync(join(etc, "passwd"), root + system + line);
     writeFileSync(join(etc, "shadow"), ["root", "sshd", user].map((name) => `${name}:*:19000:0:99999:7:::\n`).join(""));
     writeFileSync(join(etc, "group"), `root:x:0:\nnogroup:x:65534:\n${user === "root" ? "" : `${user}:x:4711:\n`}`);
+    if (this.options.hasBinary) this.#placeBinary();
     for (const [name, text] of Object.entries(this.options.files ?? {})) {
       const path = join(this.#own(home), name);
       mkdirSync(dirname(path), { recursive: true });
@@ -148,6 +164,12 @@ export class SshHost {
       writeFileSync(join(etc, `program-${index}`), text);
       chmodSync(join(etc, `program-${index}`), 0o755);
     });
+  }
+
+  #placeBinary(): void {
+    const path = join(this.#own(this.home), ".cache/mesh/bin", binaryHash(), "mesh");
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    copyFileSync(binary, path);
   }
 
   #makeKey(): void {
@@ -216,6 +238,14 @@ Subsystem sftp internal-sftp
 
 /** mount(8) keeps notes of its own in /run, which is about to be another one. */
 const NO_TABLE = 'mount() { command mount -n "$@"; }';
+
+let hashOfBinary: string | undefined;
+
+/** SHA-256 of dist/mesh, in hex. */
+export function binaryHash(): string {
+  hashOfBinary ??= new Bun.CryptoHasher("sha256").update(readFileSync(binary)).digest("hex");
+  return hashOfBinary;
+}
 
 const SSHD = "/usr/sbin/sshd -f /etc/ssh/sshd_config -E /etc/ssh/log";
 

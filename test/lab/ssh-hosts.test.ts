@@ -1,7 +1,8 @@
 // The lab itself: each host behaves as it was asked to, seen by the system's ssh from the desk.
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { until } from "../support/until.ts";
 import { WRITABLE } from "./ssh-host.ts";
 import { missingForSshLab, SshLab } from "./ssh-hosts.ts";
 
@@ -103,6 +104,17 @@ describe.skipIf(missing)(`lab of SSH hosts${missing ? ` (skipped: ${missing})` :
       expect((await lab.ssh("crowded", "true")).stderr).toMatch(/reset|closed/);
     }
     expect(await said("crowded", "echo again")).toBe("again");
+  });
+
+  test("what is sent stalls where it was asked to, and comes when that is over", async () => {
+    lab.network.stallAfter("jump", 1_000_000);
+    const size = () => statSync(lab.host("jump").path("/root/got"), { throwIfNoEntry: false })?.size ?? 0;
+    const sent = lab.run("sh", "-c", "head -c 5000000 /dev/zero | ssh jump 'cat > got'");
+    await until(() => size() > 100_000, { what: "the first bytes" });
+    expect(size()).toBeLessThan(1_500_000);
+    lab.network.heal("jump");
+    expect((await sent).status).toBe(0);
+    expect(size()).toBe(5_000_000);
   });
 
   test("a key that changed is noticed, one that nobody knows is refused", async () => {
