@@ -1,7 +1,6 @@
 // How a user's command reaches its mesh.
 import { randomBytes } from "node:crypto";
 import { systemClock } from "../core/clock.ts";
-import type { MeshClient } from "../core/coordinator/client.ts";
 import { MeshError } from "../core/errors.ts";
 import { type Access, joinedAccess, localAccess } from "../core/member/access.ts";
 import { Client } from "../core/member/client.ts";
@@ -11,7 +10,7 @@ import { buildName, newNode } from "./node-process.ts";
 import { meshTransport } from "./transport.ts";
 
 /** Connects to the coordinator of the mesh named, else of the nearest mesh.toml. Throws UNREACHABLE when it is not up. */
-export async function openClient(options: { mesh?: string }): Promise<MeshClient> {
+export async function openClient(options: { mesh?: string }): Promise<Client> {
   const settings = await meshSettings(options.mesh);
   const access = await clientAccess(settings);
   if (!access) throw notUp(settings);
@@ -19,7 +18,7 @@ export async function openClient(options: { mesh?: string }): Promise<MeshClient
 }
 
 /** Connects as who `access` says. Throws UNREACHABLE, AUTHENTICATION or TIMEOUT. */
-export async function connect(access: Access, { timing }: Pick<MeshSettings, "timing">): Promise<MeshClient> {
+export async function connect(access: Access, { timing }: Pick<MeshSettings, "timing">): Promise<Client> {
   const client = new Client({
     ...access,
     node: newNode(),

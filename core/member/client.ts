@@ -1,5 +1,7 @@
-// A command of a user as a node of the mesh, for as long as it asks the coordinator something.
+// A command of a user as a node of the mesh, for as long as it asks something: the coordinator, and workers that it meets.
 import type { Clock } from "../clock.ts";
+import type { NodeStatus } from "../coordinator/answers.ts";
+import type { Introduce } from "../coordinator/bodies.ts";
 import type { MeshClient } from "../coordinator/client.ts";
 import { MeshError } from "../errors.ts";
 import { Trust } from "../identity/trust.ts";
@@ -7,10 +9,15 @@ import type { Node, RequestOptions } from "../node/node.ts";
 import type { Timing } from "../session/machine/liveness.ts";
 import type { PeerSession } from "../session/peer-session.ts";
 import type { Peers } from "../session/peers.ts";
-import type { Transport } from "../transport.ts";
+import type { Listener, Transport } from "../transport.ts";
 import type { Address } from "../wire/message.ts";
+import { MessageType } from "../wire/message-types.ts";
 import type { Access } from "./access.ts";
+import { advertisedAddresses, reachableAddresses } from "./addresses.ts";
 import { sessionsOf } from "./sessions.ts";
+
+/** A node to meet, as the coordinator's status tells of it. */
+export type MetNode = Pick<NodeStatus, "node" | "name" | "role" | "host" | "addresses">;
 
 export interface ClientOptions extends Access {
   node: Node;
@@ -31,6 +38,7 @@ export class Client implements MeshClient {
   readonly #options: ClientOptions;
   readonly #peers: Peers;
   #session: PeerSession | undefined;
+  #listener: Listener | undefined;
 
   constructor(options: ClientOptions) {
     const { node, meshName, identity } = options;
@@ -38,7 +46,13 @@ export class Client implements MeshClient {
     this.mesh = meshName;
     this.#options = options;
     const trust = new Trust(identity.credentials.caPem);
-    this.#peers = sessionsOf({ ...options, identity: () => identity, trust, addresses: () => [] });
+    this.#peers = sessionsOf({
+      ...options,
+      identity: () => identity,
+      trust,
+      addresses: () => this.#addresses,
+      introduce: (peer) => void this.#askIntroduction(peer.node),
+    });
   }
 
   get coordinator(): Address {
@@ -62,6 +76,29 @@ export class Client implements MeshClient {
     return (await this.node.request(this.coordinator, type, body, options)) as Answer;
   }
 
+  /**
+   * Begins sessions with other nodes, for what is sent to them from now on. One that cannot be dialed from here is asked, by way of
+   * the coordinator, to dial this node. What is sent to one that is not reached fails after the time the mesh gives it.
+   */
+  async meet(nodes: readonly MetNode[], hostName: string): Promise<void> {
+    // Where a peer listens it is missed at once when it is killed: nobody answers there any more.
+    this.#listener ??= await this.#options.transport.listen("tcp://[::]:0", (link) => this.#peers.accept(link));
+    for (const { node, name, role, host, addresses } of nodes) {
+      this.#peers.to({ node, name, role, addresses: reachableAddresses(addresses, host === hostName) });
+    }
+  }
+
+  get #addresses(): string[] {
+    return this.#listener ? advertisedAddresses([this.#listener.address]) : [];
+  }
+
+  async #askIntroduction(node: number): Promise<void> {
+    if (node === this.#session?.node) return;
+    const body: Introduce = { node, addresses: this.#addresses };
+    // Refused or lost: then the own dials decide, and say why.
+    await this.ask(MessageType.introduce, body, { timeoutMs: CONNECT_LIMIT_MS }).catch(() => {});
+  }
+
   #connect(): Promise<PeerSession> {
     const { coordinators } = this.#options;
     const limit = { timeoutMs: CONNECT_LIMIT_MS, once: true };
@@ -69,6 +106,7 @@ export class Client implements MeshClient {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#listener?.close();
     await this.#peers.close();
     this.node.release();
   }

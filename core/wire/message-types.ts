@@ -128,6 +128,29 @@ export const MessageType = {
   refUse: 122,
   refRead: 123,
   refReleased: 124,
+
+  /** Commands on workers; bodies in core/worker/command-bodies.ts. client -> worker, request: answered when it is over. */
+  exec: 128,
+  /** worker -> client, request (its reply is the credit for more): what the command prints. */
+  execOutput: 129,
+  /** client -> worker, request (its reply is the credit for more): what the command reads. */
+  execInput: 130,
+  /** client -> worker: end it. */
+  execStop: 131,
+
+  /** Files of a worker, requests; bodies in core/files/bodies.ts. What is there; one file to read, in parts; its end. */
+  fileList: 140,
+  fileOpen: 141,
+  fileRead: 142,
+  fileHash: 143,
+  fileClose: 144,
+  /** One file to write: what stands there, its parts, and its end, good or not. */
+  fileBegin: 145,
+  fileWrite: 146,
+  fileFinish: 147,
+  fileAbandon: 148,
+  fileDelete: 149,
+  fileFolder: 150,
 } as const;
 
 const names = new Map<number, string>(Object.entries(MessageType).map(([name, type]) => [type, name]));

@@ -21,6 +21,12 @@ const OF_JOBS: Rule = ["head>coordinator"];
 const OF_USERS: Rule = ["client>coordinator", "head>coordinator"];
 const TO_USERS: Rule = ["coordinator>client", "coordinator>head"];
 
+/** Whoever may run jobs may run commands on workers. */
+const TO_WORKERS_OF_USERS: Rule = ["client>worker", "head>worker"];
+const OF_WORKERS_TO_USERS: Rule = ["worker>client", "worker>head"];
+/** Tasks send files too; what of a worker's files its sender may reach is decided there (core/files). */
+const OF_FILES: Rule = [...TO_WORKERS_OF_USERS, "worker>worker"];
+
 /** One line for each message type; the compiler misses one that has none. */
 const RULES: Record<keyof typeof MessageType, Rule> = {
   hello: NEVER,
@@ -62,7 +68,7 @@ const RULES: Record<keyof typeof MessageType, Rule> = {
   register: [...OF_MEMBERS, ...TO_MEMBERS],
   membership: [...OF_MEMBERS, ...TO_MEMBERS],
   report: OF_MEMBERS,
-  introduce: [...OF_MEMBERS, ...TO_MEMBERS],
+  introduce: [...OF_MEMBERS, ...TO_MEMBERS, "client>coordinator"],
   certify: [...OF_MEMBERS, "client>coordinator"],
   revoked: [...TO_MEMBERS, "coordinator>client"],
   beginJob: OF_JOBS,
@@ -106,6 +112,23 @@ const RULES: Record<keyof typeof MessageType, Rule> = {
   refUse: IN_A_JOB,
   refRead: IN_A_JOB,
   refReleased: IN_A_JOB,
+
+  exec: TO_WORKERS_OF_USERS,
+  execOutput: OF_WORKERS_TO_USERS,
+  execInput: TO_WORKERS_OF_USERS,
+  execStop: TO_WORKERS_OF_USERS,
+
+  fileList: TO_WORKERS_OF_USERS,
+  fileOpen: TO_WORKERS_OF_USERS,
+  fileRead: TO_WORKERS_OF_USERS,
+  fileHash: OF_FILES,
+  fileClose: TO_WORKERS_OF_USERS,
+  fileBegin: OF_FILES,
+  fileWrite: OF_FILES,
+  fileFinish: OF_FILES,
+  fileAbandon: OF_FILES,
+  fileDelete: OF_FILES,
+  fileFolder: TO_WORKERS_OF_USERS,
 };
 
 const placeOf: Record<Role, number> = { coordinator: 0, worker: 1, head: 2, client: 3 };

@@ -1,6 +1,6 @@
 // All slots of one node: numbers that are never used twice, and what tells its own children from strays.
 import type { Address } from "../wire/message.ts";
-import { sweepStrays } from "./process-tree.ts";
+import { hasInEnvironment, sweepStrays } from "./process-tree.ts";
 import type { SlotProcess } from "./slot-process.ts";
 
 /** What a node must know of a slot it started. */
@@ -18,6 +18,8 @@ export class Nursery {
   readonly #children = new Map<number, Child>();
   /** Process ids that are no strays. Looked at while strays are hunted, so it is one set for good. */
   readonly #own = new Set<number>();
+  /** Environment entries of what may leave its parents and go on: a command that is not over. */
+  readonly #spared = new Set<string>();
   #nextSlot = 1;
 
   /** The number of the next slot. */
@@ -65,8 +67,20 @@ export class Nursery {
     this.#own.delete(pid);
   }
 
+  /** What was started with this entry in its environment is no stray until `sweepMarked`. */
+  spare(entry: string): void {
+    this.#spared.add(entry);
+  }
+
+  /** Ends what was started with this entry in its environment and has left its parents. */
+  async sweepMarked(entry: string): Promise<void> {
+    this.#spared.delete(entry);
+    await sweepStrays(this.#own, (pid) => hasInEnvironment(pid, entry));
+  }
+
   /** Ends what slots that are gone have left behind. */
   async sweep(): Promise<void> {
-    await sweepStrays(this.#own);
+    const isSpared = (pid: number) => [...this.#spared].some((entry) => hasInEnvironment(pid, entry));
+    await sweepStrays(this.#own, (pid) => !isSpared(pid));
   }
 }

@@ -164,14 +164,17 @@ export function residentBytesOfTree(pid: number): number {
  *
  * `keep` is read anew in each round, so a child spawned meanwhile is safe once its id is in the set in the same turn.
  * It must hold every living child of `Bun.spawn`, and one that ended until its `exited` has settled.
- * Returns the ids killed, without those found already dead. Gives up after 10 s on a process that hangs in the kernel;
+ * `isStray` may spare others. Returns the ids killed, without those found already dead. Gives up after 10 s on a process that hangs in the kernel;
  * the next call tries again.
  */
-export async function sweepStrays(keep: ReadonlySet<number>): Promise<number[]> {
+export async function sweepStrays(
+  keep: ReadonlySet<number>,
+  isStray: (pid: number) => boolean = () => true,
+): Promise<number[]> {
   const killed = new Set<number>();
   const end = performance.now() + VANISH_LIMIT_MS;
   for (;;) {
-    const children = childrenOf(process.pid).filter((pid) => !keep.has(pid));
+    const children = childrenOf(process.pid).filter((pid) => !keep.has(pid) && isStray(pid));
     if (children.length === 0 || performance.now() > end) return [...killed];
     // One that is dead by now may have left children to us after we looked: only a look that finds nobody is the last.
     const strays = children.filter(isLeft);
@@ -219,9 +222,16 @@ function freeze(roots: readonly number[], except?: ReadonlySet<number>): number[
   return [...seen];
 }
 
+/** Whether that process was started with `entry` ("NAME=value") in its environment, as far as this user may see. */
+export function hasInEnvironment(pid: number, entry: string): boolean {
+  return readText(`/proc/${pid}/environ`)?.split("\0").includes(entry) === true;
+}
+
 export interface EndTreeOptions {
   /** What SIGTERM is given before SIGKILL follows, in milliseconds; 0 sends SIGKILL at once. */
   graceMs: number;
+  /** Sent in place of SIGTERM. */
+  signal?: NodeJS.Signals;
   clock: Clock;
 }
 
@@ -233,12 +243,12 @@ export interface EndTreeOptions {
  * Leaves the status of `pid` itself to its parent (`Bun.spawn`).
  */
 export async function endTree(pid: number, options: EndTreeOptions): Promise<boolean> {
-  const { graceMs, clock } = options;
+  const { graceMs, clock, signal = "SIGTERM" } = options;
   const tracked = new Map<number, string>();
   const start = clock.now();
   if (graceMs > 0) {
     track(pid, tracked);
-    terminate(pid, tracked);
+    terminate(pid, tracked, signal);
   }
   while (clock.now() - start < graceMs) {
     if (!track(pid, tracked)) return true;
@@ -274,10 +284,10 @@ function adoptedOf(pid: number): number[] {
   return hasProc ? childrenOf(process.pid).filter((child) => child !== pid && stat(child)?.sessionId === pid) : [];
 }
 
-/** One SIGTERM for each: a second one means "now" to many programs. */
-function terminate(pid: number, tracked: ReadonlyMap<number, string>): void {
-  if (!hasProc) killProcess(-pid, "SIGTERM");
-  else for (const each of tracked.keys()) killProcess(each, "SIGTERM");
+/** One signal for each: a second one means "now" to many programs. */
+function terminate(pid: number, tracked: ReadonlyMap<number, string>, signal: NodeJS.Signals): void {
+  if (!hasProc) killProcess(-pid, signal);
+  else for (const each of tracked.keys()) killProcess(each, signal);
 }
 
 function wait(clock: Clock, delayMs: number): Promise<void> {

@@ -19,6 +19,7 @@ import {
   type UserGone,
 } from "./control.ts";
 import type { Guard } from "./guard.ts";
+import { HostServices } from "./host-services.ts";
 
 export interface WorkerOptions {
   node: Node;
@@ -39,12 +40,15 @@ export interface WorkerOptions {
 export class Worker {
   readonly #options: WorkerOptions;
   readonly #agent: Agent;
+  readonly #services: HostServices;
 
   constructor(options: WorkerOptions) {
     this.#options = options;
-    const { node, folder, slotCommand, name, guard } = options;
+    const { node, folder, slotCommand, name, guard, log } = options;
     this.#agent = new Agent({ node, folder, slotCommand, hostName: () => name });
-    if (guard) this.#agent.nursery.keep(guard.pid);
+    const { nursery } = this.#agent;
+    if (guard) nursery.keep(guard.pid);
+    this.#services = new HostServices({ node, nursery, folder, log });
     node.handleRequest(MessageType.openJob, (job: OpenJob, from) => this.#open(job, from));
     node.handleRequest(MessageType.closeJob, ({ job }: CloseJob, from) => {
       if (from.node !== job) throw notItsJob(job);
@@ -69,8 +73,12 @@ export class Worker {
 
   /** A link or session has ended: of a slot, or of the head of a job, which then ends here. */
   peerLost(peer: Address, error?: Error): void {
-    if (peer.node === this.#options.node.address.node) this.#agent.slotDisconnected(peer);
-    else if (this.#agent.has(peer.node)) {
+    if (peer.node === this.#options.node.address.node) {
+      this.#agent.slotDisconnected(peer);
+      return;
+    }
+    this.#services.askerLost(peer.node);
+    if (this.#agent.has(peer.node)) {
       void this.#close(peer.node, `the head of its job is gone${error ? `: ${error.message}` : ""}`);
     }
   }
@@ -81,7 +89,7 @@ export class Worker {
 
   /** Ends all jobs here; returns when nothing of them is left. */
   async closeAll(reason: string): Promise<void> {
-    await Promise.all(this.#agent.jobs.map((job) => this.#close(job, reason)));
+    await Promise.all([...this.#agent.jobs.map((job) => this.#close(job, reason)), this.#services.close()]);
     await this.#agent.closeAll(reason);
     await this.#options.guard?.dismiss();
   }

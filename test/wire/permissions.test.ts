@@ -42,7 +42,7 @@ const WAYS: Record<TypeName, string> = {
   register: "wc hc cw ch",
   membership: "wc hc cw ch",
   report: "wc hc",
-  introduce: "wc hc cw ch",
+  introduce: "wc hc uc cw ch",
   certify: "wc hc uc",
   revoked: "cw ch cu",
   beginJob: "hc",
@@ -82,6 +82,21 @@ const WAYS: Record<TypeName, string> = {
   refUse: "hw wh ww",
   refRead: "hw wh ww",
   refReleased: "hw wh ww",
+  exec: "uw hw",
+  execOutput: "wu wh",
+  execInput: "uw hw",
+  execStop: "uw hw",
+  fileList: "uw hw",
+  fileOpen: "uw hw",
+  fileRead: "uw hw",
+  fileHash: "uw hw ww",
+  fileClose: "uw hw",
+  fileBegin: "uw hw ww",
+  fileWrite: "uw hw ww",
+  fileFinish: "uw hw ww",
+  fileAbandon: "uw hw ww",
+  fileDelete: "uw hw ww",
+  fileFolder: "uw hw",
 };
 
 const LETTERS: Record<Role, string> = { coordinator: "c", worker: "w", head: "h", client: "u" };
@@ -103,10 +118,12 @@ describe("maySend", () => {
     }
   });
 
-  it("a client sends nothing to workers or heads but answers", () => {
-    const sent = Object.entries(MessageType).filter(
-      ([, type]) => maySend("client", type, "worker") || maySend("client", type, "head"),
-    );
-    expect(sent.map(([name]) => name)).toEqual(["reply", "failure", "grant"]);
+  it("a client sends heads nothing but answers, and workers commands and files besides, nothing of a job", () => {
+    const sentTo = (role: Role) =>
+      Object.entries(MessageType).flatMap(([name, type]) => (maySend("client", type, role) ? [name] : []));
+    const answers = ["reply", "failure", "grant"];
+    expect(sentTo("head")).toEqual(answers);
+    const others = sentTo("worker").filter((name) => !answers.includes(name));
+    expect(others.filter((name) => !/^(exec|file)/.test(name))).toEqual([]);
   });
 });
