@@ -10,14 +10,14 @@ export const HOST_WORDS_VERSION = 1;
 /** The first line, to the host. */
 export type Order =
   /** Starts a worker, detached from this conversation. One that runs with the same build and settings is left alone. */
-  | { op: "start"; meshName: string; name: string; build: string; worker: WorkerSettings }
+  | { op: "start"; meshName: string; meshId: string; name: string; build: string; worker: WorkerSettings }
   /** Ends it; `purge` removes the mesh's state on the host and the caches of binaries. */
   | { op: "stop"; meshName: string; name: string; graceMs: number; purge: boolean }
   | { op: "list"; meshName: string };
 
 /** From the host. The last one is a result or `failed`. */
 export type HostWord =
-  /** It made a key (base64 of 65 bytes) and wants a certificate: the answer is a Certificate line. The key stays there. */
+  /** It made a key (base64 of its SubjectPublicKeyInfo) and wants a certificate: the answer is a Certificate line. The key stays there. */
   | { word: "certify"; publicKey: string }
   /** What it is doing, for people. */
   | { word: "progress"; text: string }

@@ -1,0 +1,54 @@
+# Takes a binary from its input, checks it, and puts it in place as a whole or not at all. Says "ready", or "failed", why in
+# one word, and the words of the tool that failed. Set before: N the mark, CACHE, SHA256, CKSUM, SIZE, PACKED ("gzip", "no").
+leave() {
+  rm -f "$part"
+  rmdir "$folder" "$CACHE/bin" "$CACHE" 2>/dev/null
+  exit "$1"
+}
+
+failed() {
+  say failed "$1" $2
+  leave 1
+}
+
+unpack() {
+  case $PACKED in gzip) gzip -dc ;; *) cat ;; esac
+}
+
+# What uploads that were killed have left. One that is under way writes into its file all the time.
+remove_leftovers() {
+  find "$CACHE/bin" -type f \( -name '.part-*' -o -name '.stamp-*' \) -mmin +60 -exec rm -f '{}' ';' 2>/dev/null
+}
+
+main() {
+  LC_ALL=C
+  export LC_ALL
+  umask 077
+  folder=$CACHE/bin/$SHA256
+  part=$folder/.part-$$-$RANDOM_WORD
+  trap 'leave 143' HUP INT TERM
+  words=$(mkdir -p "$folder" 2>&1) || failed storage "$words"
+  remove_leftovers
+  words=$({ unpack >"$part"; } 2>&1)
+  status=$?
+  if [ "$(size_of "$part")" != "$SIZE" ]; then
+    case $words in
+      *[Nn]o*space* | *[Qq]uota* | *[Ff]ile*too*large* | *annot*create* | *ead-only*) failed storage "$words" ;;
+      *) failed cut "$words" ;;
+    esac
+  fi
+  [ "$status" -eq 0 ] || failed cut "$words"
+  is_whole "$part" || failed altered "$found"
+  words=$(chmod 700 "$part" 2>&1) || failed storage "$words"
+  words=$("$part" version --json 2>&1 </dev/null)
+  status=$?
+  case $status in
+    0) ;;
+    126) failed noexec "$words" ;;
+    *) failed unfit "status $status $words" ;;
+  esac
+  words=$(mv -f "$part" "$folder/mesh" 2>&1) || failed storage "$words"
+  put_stamp "$folder" || say unstamped
+  say ready
+}
+main

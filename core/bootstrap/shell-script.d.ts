@@ -1,0 +1,5 @@
+/** A script for hosts, as text. */
+declare module "*.sh" {
+  const text: string;
+  export default text;
+}
