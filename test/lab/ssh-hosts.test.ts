@@ -3,11 +3,13 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../support/until.ts";
-import { WRITABLE } from "./ssh-host.ts";
+import { missingForArm64, WRITABLE } from "./ssh-host-files.ts";
 import { missingForSshLab, SshLab } from "./ssh-hosts.ts";
 
 const missing = missingForSshLab();
 const full = Object.fromEntries(WRITABLE.map((path) => [path, 64]));
+
+const missingArm64 = missingForArm64();
 
 describe.skipIf(missing)(`lab of SSH hosts${missing ? ` (skipped: ${missing})` : ""}`, () => {
   let lab: SshLab;
@@ -28,7 +30,8 @@ describe.skipIf(missing)(`lab of SSH hosts${missing ? ` (skipped: ${missing})` :
         shut: { shell: "/bin/false" },
         bare: { without: ["uname"] },
         noisy: { files: { ".bashrc": "echo welcome; echo beware >&2\n" } },
-        other: { programs: { "/usr/bin/uname": "#!/bin/sh\necho aarch64\n" } },
+        other: { programs: { "/usr/bin/uname": "#!/bin/sh\necho riscv64\n" } },
+        ...(missingArm64 === undefined && { arm: { isArm64: true } }),
       },
     });
   });
@@ -95,8 +98,16 @@ describe.skipIf(missing)(`lab of SSH hosts${missing ? ` (skipped: ${missing})` :
     await expect(said("bare", "uname -m")).rejects.toThrow("not found");
     expect(await said("bare", "ls / | grep -c usr")).toBe("1");
     expect(await said("noisy", "echo word")).toBe("welcome\nword");
-    expect(await said("other", "uname -m")).toBe("aarch64");
+    expect(await said("other", "uname -m")).toBe("riscv64");
   });
+
+  test.skipIf(missingArm64)(
+    `a host of arm64 runs its programs${missingArm64 ? ` (skipped: ${missingArm64})` : ""}`,
+    async () => {
+      const program = "/usr/aarch64-linux-gnu/lib/ld-linux-aarch64.so.1 --version";
+      expect(await said("arm", `uname -m; id -u; ${program}`)).toMatch(/^aarch64\n0\nld\.so/);
+    },
+  );
 
   test("a crowd before sshd makes it drop logins", async () => {
     {

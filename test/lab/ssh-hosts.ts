@@ -6,7 +6,8 @@ import { binary, type MeshOptions, MeshProcess, type MeshResult, type TestFolder
 import { until } from "../support/until.ts";
 import { commandOf, missingForLab, run } from "./namespaces.ts";
 import { Network, type RouterOptions } from "./network.ts";
-import { SshHost, type SshHostOptions } from "./ssh-host.ts";
+import { SshHost } from "./ssh-host.ts";
+import type { SshHostOptions } from "./ssh-host-files.ts";
 
 const DESK = "desk";
 
