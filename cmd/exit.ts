@@ -34,6 +34,7 @@ const STATUS_OF_CODE: Record<MeshErrorCode, number> = {
   STORAGE: EXIT.jobFailed,
   CLOSED: EXIT.jobFailed,
   FULL: EXIT.jobFailed,
+  RETIRING: EXIT.unreachable,
 };
 
 /**

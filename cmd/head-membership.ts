@@ -64,7 +64,8 @@ export class HeadMembership {
       this.#job = job;
       return {
         name: access.identity.name,
-        view: () => jobViewOf(member.nodes, (node) => this.#node.hasPeer({ node, slot: 0 })),
+        view: (isUsed) =>
+          jobViewOf(member.nodes, { isReached: (node) => this.#node.hasPeer({ node, slot: 0 }), isUsed }),
         job,
         detached,
       };

@@ -34,8 +34,9 @@ export async function endAll(client: MeshClient, { jobs, nodes }: Status, graceM
   // One by one, so that one that does not end hides none that did.
   const ofJobs = await Promise.all(jobs.map((job) => endJob(client, job, graceMs)));
   const ofLateJobs = ofJobs.every(({ error }) => error === undefined) ? await endLateJobs(client, graceMs) : [];
-  const workers = nodes.filter(({ role }) => role === "worker");
-  const ofNodes = await Promise.all(workers.map((node) => endNode(client, node, graceMs)));
+  // By name: an order to end a node ends those too that retire under its name.
+  const workers = new Map(nodes.filter(({ role }) => role === "worker").map((node) => [node.name, node]));
+  const ofNodes = await Promise.all([...workers.values()].map((node) => endNode(client, node, graceMs)));
   return [...ofJobs, ...ofLateJobs, ...ofNodes];
 }
 

@@ -1,5 +1,5 @@
 // What the words behind `mesh kill` mean: jobs by number, nodes and jobs by name.
-import type { JobRecord, NodeState, Status } from "../core/coordinator/answers.ts";
+import type { JobRecord, NodeStatus, Status } from "../core/coordinator/answers.ts";
 import type { MeshClient } from "../core/coordinator/client.ts";
 import { MeshError } from "../core/errors.ts";
 import type { Role } from "../core/identity/names.ts";
@@ -11,7 +11,7 @@ export type TargetKind = "job" | "node" | "any";
 
 export type Target =
   | { kind: "job"; job: number; name: string }
-  | { kind: "node"; name: string; role: Role; state: NodeState }
+  | { kind: "node"; name: string; role: Role; state: NodeStatus["state"] }
   /** A job that is over already. */
   | { kind: "over"; record: JobRecord };
 

@@ -1,11 +1,16 @@
 // The status of a mesh as lines for people.
-import type { JobRecord, NodeState, NodeStatus, PathInfo, Status } from "../core/coordinator/answers.ts";
+import type { JobRecord, NodeStatus, PathInfo, Status } from "../core/coordinator/answers.ts";
 import { ROLES } from "../core/identity/names.ts";
 import { bytesWords, roundTripWords, spanWords } from "./amounts.ts";
 import { count, nodeNames, progressWords, timeOf } from "./job-words.ts";
 import { type Colour, type Column, cutTo, printable, type TableOptions, table } from "./table.ts";
 
-const COLOUR_OF_STATE: Record<NodeState, Colour> = { up: "green", suspect: "yellow", down: "red" };
+const COLOUR_OF_STATE: Record<NodeStatus["state"], Colour> = {
+  up: "green",
+  suspect: "yellow",
+  retiring: "yellow",
+  down: "red",
+};
 
 interface ViewOptions extends TableOptions {
   /** Milliseconds since 1970. */

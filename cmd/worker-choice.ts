@@ -23,7 +23,7 @@ const LISTED = 20;
 
 /** Throws USAGE for a name that no worker has, and when nothing is left. */
 export function chooseWorkers({ names, tags }: WorkerChoice, status: Status): ChosenWorkers {
-  const all = status.nodes.filter(({ role }) => role === "worker");
+  const all = status.nodes.filter(({ role, state }) => role === "worker" && state !== "retiring");
   const patterns = names.flatMap(splitNames).flatMap(expandRanges);
   const chosen = new Map<string, NodeStatus>();
   const leftOut = new Set<string>();

@@ -4,7 +4,9 @@ import { Command, Option } from "@commander-js/extra-typings";
 import { systemClock } from "../core/clock.ts";
 import { parseSize } from "../core/config/mod.ts";
 import { MeshError } from "../core/errors.ts";
+import { joinedFolder } from "../core/identity/state-folder.ts";
 import { Trust } from "../core/identity/trust.ts";
+import type { Log } from "../core/log.ts";
 import { type Access, joinedAccess, localAccess } from "../core/member/access.ts";
 import { jobViewOf, nodesChanged } from "../core/member/job-view.ts";
 import { Member } from "../core/member/member.ts";
@@ -15,6 +17,7 @@ import { Guard } from "../core/worker/guard.ts";
 import { becomeSubreaper } from "../core/worker/libc.ts";
 import { makeRunFolder, removeRunFolder } from "../core/worker/run-folder.ts";
 import { Worker } from "../core/worker/worker.ts";
+import { noteRetired } from "../core/worker/worker-file.ts";
 import { UnixTransport } from "../transports/unix/unix-transport.ts";
 import { coordinatorAddresses, isTokenOf, joinAs, nameOf, saveRenewed, tokenFrom } from "./joining.ts";
 import { type MeshSettings, meshSettings } from "./mesh-settings.ts";
@@ -90,7 +93,8 @@ async function run(options: WorkerOptions): Promise<number> {
   const over = Promise.withResolvers<string>();
   void endSignal().then((signal) => over.resolve(signal));
   const { slots } = options;
-  const view = () => jobViewOf(member.nodes, (other) => node.hasPeer({ node: other, slot: 0 }));
+  const isReached = (other: number) => other === node.address.node || node.hasPeer({ node: other, slot: 0 });
+  const view = () => jobViewOf(member.nodes, { isReached, isUsed: isReached });
   const worker: Worker = new Worker({
     node,
     folder,
@@ -116,13 +120,14 @@ async function run(options: WorkerOptions): Promise<number> {
     log,
     facts: nodeFacts({ slots, tags: options.tag }),
     report: () => machineReport(worker.slotsUsed),
-    save: (credentials) => saveRenewed(access, credentials),
+    save: (credentials) => member.isRetiring || saveRenewed(access, credentials),
     changed: (changes) => worker.nodesChanged(nodesChanged(changes, view())),
   });
   node.onPeerLost = (peer, error) => {
     worker.peerLost(peer, error);
     member.peerLost(peer, error);
   };
+  process.on("SIGUSR1", () => void retire(worker, member, access, log).then(over.resolve));
   node.onProblem = (error) => log.warn("message not handled", { error: (error as Error).message });
   node.handle(MessageType.shutdown, () => over.resolve("the coordinator"));
   try {
@@ -139,6 +144,23 @@ async function run(options: WorkerOptions): Promise<number> {
     removeRunFolder(folder);
   }
   return 0;
+}
+
+/**
+ * Makes room for a worker of another build that is about to come under the same name. Resolves when the last job here is
+ * over, with words for that.
+ */
+async function retire(worker: Worker, member: Member, access: Access, log: Log): Promise<string> {
+  log.info("retiring", { slotsUsed: worker.slotsUsed });
+  const emptied = worker.retire();
+  await member.retire();
+  try {
+    if (access.isSaved) noteRetired(joinedFolder(access.meshName, access.identity.name));
+  } catch (error) {
+    log.warn("not noted that it retires", { error: (error as Error).message });
+  }
+  await emptied;
+  return "SIGUSR1: all its jobs are over";
 }
 
 /**

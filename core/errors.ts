@@ -19,6 +19,7 @@ export const MESH_ERROR_CODES = [
   "STORAGE", // a state folder or its database cannot be read or written
   "CLOSED", // a pipe, reference or pool was closed by one of those who use it
   "FULL", // a buffer is full, and its user chose not to wait
+  "RETIRING", // a worker that is being replaced takes no new jobs
 ] as const;
 
 export type MeshErrorCode = (typeof MESH_ERROR_CODES)[number];

@@ -13,4 +13,6 @@ export interface HostInfo {
   cores: number;
   arch: string;
   memoryBytes: number;
+  /** It takes no new jobs; a job goes on there if it has begun to. Another host may have its name meanwhile. */
+  retiring?: true;
 }

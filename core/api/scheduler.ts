@@ -236,7 +236,8 @@ export class Scheduler {
   }
 
   #refused(host: Host): void {
-    this.#notice(`host ${host.info.name} cannot be used: ${host.refusal?.message}`);
+    const isReplaced = isMeshError(host.refusal, "RETIRING");
+    if (!isReplaced) this.#notice(`host ${host.info.name} cannot be used: ${host.refusal?.message}`);
     this.#reseat();
   }
 
@@ -584,7 +585,9 @@ function keyOf(node: number, slot: number): number {
   return node * 0x10000 + slot;
 }
 
+const PASSING = ["LINK_CLOSED", "UNREACHABLE", "TIMEOUT", "RETIRING"] as const;
+
 /** Whether a host that could not be opened for this reason may come back by itself. */
 function isPassing(error: Error): boolean {
-  return isMeshError(error, "LINK_CLOSED") || isMeshError(error, "UNREACHABLE") || isMeshError(error, "TIMEOUT");
+  return PASSING.some((code) => isMeshError(error, code));
 }

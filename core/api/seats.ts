@@ -65,6 +65,11 @@ export class Host {
     return !this.isGone && !this.refusal;
   }
 
+  /** It retires, and this process goes on with it: not with who has its name now, on the same machine. */
+  get isKept(): boolean {
+    return this.info.retiring === true && (this.isOpen || this.isOpening);
+  }
+
   seat(number: number): Seat {
     const known = this.seats.get(number);
     if (known) return known;
@@ -121,7 +126,7 @@ export class Seats {
   }
 
   get infos(): HostInfo[] {
-    return this.#inOrder.map(({ info }) => info);
+    return this.#offered.map(({ info }) => info);
   }
 
   host(node: number): Host | undefined {
@@ -239,7 +244,15 @@ export class Seats {
 
   #chosen(choice: HostChoice): Host[] {
     const meant = choiceAmong(choice, this.infos);
-    return this.#inOrder.filter(({ info }) => info.slots > 0 && isChosen(meant, info));
+    return this.#offered.filter(({ info }) => info.slots > 0 && isChosen(meant, info));
+  }
+
+  /** All but those that retire unused, and those that have the name of one that is kept. */
+  get #offered(): Host[] {
+    const kept = this.#inOrder.filter((host) => host.isKept);
+    if (kept.length === 0) return this.#inOrder.filter(({ info }) => !info.retiring);
+    const isSuccessor = ({ info }: Host) => kept.some((old) => old.info.name === info.name);
+    return this.#inOrder.filter((host) => host.isKept || !(host.info.retiring || isSuccessor(host)));
   }
 
   #takeAll(claim: Claim, hosts: Host[]): Seat[] {

@@ -122,7 +122,8 @@ export interface NodeStatus {
   tags: string[];
   version: string;
   build: string;
-  state: NodeState;
+  /** "retiring": there, takes no new jobs, and ends when those it has are over; another may have its name. */
+  state: NodeState | "retiring";
   since: number;
   addresses: string[];
   path: PathInfo | null;

@@ -28,6 +28,8 @@ export const register = z.object({
   addresses,
   /** When its process started, ms since 1970. */
   since: moment(),
+  /** It takes no new jobs, has given up its name, and ends when the jobs it has are over. */
+  retiring: z.exactOptional(z.literal(true)),
 });
 export type Register = z.infer<typeof register>;
 

@@ -261,7 +261,7 @@ export class Coordinator {
   #register(body: bodies.Register, { node, name, role }: Asker): Registered {
     const before = this.#membership.byName(name);
     this.#membership.join({ ...body, node, name, role, state: "up" }, (other) => this.#isLive(other));
-    if (before && before.node !== node) {
+    if (before && !this.#membership.get(before.node)) {
       this.#reports.delete(before.node);
       this.#announcer.remove(before.node);
     }

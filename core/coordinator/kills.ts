@@ -45,7 +45,7 @@ export class Kills {
     if (!("all" in body) && body.name === this.#ownName) return this.#stopSelf();
     const targets = "all" in body ? this.#allBut(asker) : this.#named(body.name);
     await allOf(targets.map(({ node, name }) => this.#killNode(node, name, graceMs)));
-    return { nodes: targets.map(({ name }) => name) };
+    return { nodes: [...new Set(targets.map(({ name }) => name))] };
   }
 
   /** The head of a job that is to be ended has come back. */
@@ -118,11 +118,11 @@ export class Kills {
     return [...this.#options.membership.nodes()].filter(({ node }) => node !== own && node !== asker.node);
   }
 
-  /** None when it is known to be down already. */
+  /** Also those that retire under that name. None when it is known to be down already. */
   #named(name: string) {
     const { membership } = this.#options;
-    const node = membership.byName(name);
-    if (node) return [node];
+    const there = membership.named(name);
+    if (there.length > 0) return there;
     const down = [...membership.lost()].map((lost) => lost.name);
     if (down.includes(name)) return [];
     const names = [...membership.nodes()].map((info) => info.name);

@@ -39,10 +39,19 @@ export class MembershipView {
     return changes;
   }
 
+  /** The node itself says that it retires: the coordinator may not know yet. */
+  retire(node: number): MembershipChange[] {
+    const info = this.#nodes.get(node);
+    const changes: MembershipChange[] = [];
+    if (info && !info.retiring) this.#put({ ...info, retiring: true }, changes);
+    return changes;
+  }
+
   get(node: number): NodeInfo | undefined {
     return this.#nodes.get(node);
   }
 
+  /** The one that has the name: none that retires. */
   byName(name: string): NodeInfo | undefined {
     return this.#byName.get(name);
   }
@@ -61,12 +70,11 @@ export class MembershipView {
   }
 
   #put(info: NodeInfo, changes: MembershipChange[]): void {
-    const namesake = this.byName(info.name);
-    if (namesake && namesake.node !== info.node) this.#remove(namesake.node, changes);
+    if (info.retiring) this.#freeName(info);
+    else this.#takeName(info, changes);
     const known = this.#nodes.get(info.node);
     this.#unconfirmed.delete(info.node);
     this.#nodes.set(info.node, info);
-    this.#byName.set(info.name, info);
     if (!known) changes.push({ kind: "online", node: info });
     else if (JSON.stringify(known) !== JSON.stringify(info)) changes.push({ kind: "changed", node: info });
   }
@@ -81,8 +89,18 @@ export class MembershipView {
     if (!info) return;
     this.#unconfirmed.delete(node);
     this.#nodes.delete(node);
-    this.#byName.delete(info.name);
+    this.#freeName(info);
     changes.push({ kind: "offline", node: { ...info, state: "down" } });
+  }
+
+  #takeName(info: NodeInfo, changes: MembershipChange[]): void {
+    const namesake = this.byName(info.name);
+    if (namesake && namesake.node !== info.node) this.#remove(namesake.node, changes);
+    this.#byName.set(info.name, info);
+  }
+
+  #freeName({ name, node }: NodeInfo): void {
+    if (this.#byName.get(name)?.node === node) this.#byName.delete(name);
   }
 
   #dropUnconfirmed(changes: MembershipChange[]): void {

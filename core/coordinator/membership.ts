@@ -30,6 +30,7 @@ export class Membership {
     return this.#nodes.get(node);
   }
 
+  /** The one that has the name: none that retires. */
   byName(name: string): NodeInfo | undefined {
     const node = this.#byName.get(name);
     return node === undefined ? undefined : this.#nodes.get(node);
@@ -40,6 +41,11 @@ export class Membership {
     return this.#nodes.values();
   }
 
+  /** All of that name: the one that has it, and those that retire under it. */
+  named(name: string): NodeInfo[] {
+    return [...this.#nodes.values()].filter((info) => info.name === name);
+  }
+
   /** Those that went down without a word, until they are back or replaced. */
   lost(): IterableIterator<NodeInfo> {
     return this.#down.values();
@@ -47,18 +53,13 @@ export class Membership {
 
   /**
    * Takes a node in, or what it says anew. One of the same name is replaced, unless `isLive` says that it is there.
-   * Throws USAGE then.
+   * Throws USAGE then. One that retires has no name: it replaces nobody, and nobody replaces it.
    */
   join(info: NodeInfo, isLive: (node: number) => boolean): void {
-    const other = this.byName(info.name);
-    if (other && other.node !== info.node) {
-      if (isLive(other.node)) throw nameTaken(other);
-      this.leave(other.node);
-    }
-    this.#down.delete(info.name);
+    if (info.retiring) this.#freeName(info);
+    else this.#takeName(info, isLive);
     this.#gone.delete(info.node);
     this.#nodes.set(info.node, info);
-    this.#byName.set(info.name, info.node);
     this.#changed.add(info.node);
   }
 
@@ -67,11 +68,11 @@ export class Membership {
     const info = this.#nodes.get(node);
     if (!info) return undefined;
     this.#nodes.delete(node);
-    this.#byName.delete(info.name);
+    this.#freeName(info);
     this.#changed.delete(node);
     this.#restated.delete(node);
     this.#gone.add(node);
-    if (remember) this.#remember(info);
+    if (remember && !info.retiring) this.#remember(info);
     return info;
   }
 
@@ -110,6 +111,20 @@ export class Membership {
 
   get #mark(): { settling?: true } {
     return this.#settling ? { settling: true } : {};
+  }
+
+  #takeName({ name, node }: NodeInfo, isLive: (node: number) => boolean): void {
+    const other = this.byName(name);
+    if (other && other.node !== node) {
+      if (isLive(other.node)) throw nameTaken(other);
+      this.leave(other.node);
+    }
+    this.#down.delete(name);
+    this.#byName.set(name, node);
+  }
+
+  #freeName({ name, node }: NodeInfo): void {
+    if (this.#byName.get(name) === node) this.#byName.delete(name);
   }
 
   #remember(info: NodeInfo): void {

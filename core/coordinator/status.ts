@@ -13,7 +13,7 @@ export interface StatusSource {
   pathTo(node: number): PathInfo | undefined;
 }
 
-/** Nodes that are there, then those that went down; coordinator first, then by name. */
+/** Coordinator first, then by name; of one name the node that has it before those that retire. */
 export function statusOf(source: StatusSource): Status {
   const { mesh, coordinator, membership, jobs } = source;
   const nodes = [...membership.nodes(), ...membership.lost()].sort(byRoleAndName);
@@ -21,7 +21,7 @@ export function statusOf(source: StatusSource): Status {
 }
 
 function nodeStatusOf(info: NodeInfo, { coordinator, membership, reports, pathTo }: StatusSource): NodeStatus {
-  const { memoryBytes: _, ...rest } = info;
+  const { memoryBytes: _, retiring, ...rest } = info;
   const report = info.state === "down" ? undefined : reports.get(info.node);
   const own = report?.peers.find(({ node }) => node === coordinator.node);
   const reported = own?.rttMs === undefined ? undefined : { kind: own.path, rttMs: own.rttMs };
@@ -29,6 +29,7 @@ function nodeStatusOf(info: NodeInfo, { coordinator, membership, reports, pathTo
   const path = info.state === "down" ? undefined : (pathTo(info.node) ?? reported);
   return {
     ...rest,
+    state: retiring ? "retiring" : info.state,
     used: report?.slotsUsed ?? 0,
     load: report?.load1 ?? null,
     memory: report?.memory ?? null,
@@ -39,5 +40,7 @@ function nodeStatusOf(info: NodeInfo, { coordinator, membership, reports, pathTo
 
 function byRoleAndName(a: NodeInfo, b: NodeInfo): number {
   const [first, second] = [a, b].map(({ role }) => Number(role !== "coordinator")) as [number, number];
-  return first - second || (a.name < b.name ? -1 : 1);
+  if (first !== second) return first - second;
+  if (a.name !== b.name) return a.name < b.name ? -1 : 1;
+  return Number(a.retiring ?? false) - Number(b.retiring ?? false);
 }

@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import type { Fork, ShutdownNode } from "../api/fork.ts";
 import type { MembershipChange } from "../coordinator/membership-view.ts";
 import { MeshError } from "../errors.ts";
-import { type JobView, nodesChanged } from "../member/job-view.ts";
+import { type JobView, nodesChanged, type Ties } from "../member/job-view.ts";
 import type { Node } from "../node/node.ts";
 import type { Address } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
@@ -46,8 +46,8 @@ const VIEW_LIMIT_MS = 2_000;
 export interface HeadMesh {
   /** The name of the head's node. */
   name: string;
-  /** The mesh as jobs see it, now. */
-  view(): JobView;
+  /** The mesh as a job sees it, now, that uses the nodes that `isUsed` names. */
+  view(isUsed: Ties["isUsed"]): JobView;
   /** The job as the coordinator knows it. */
   job: MeshJob;
   /** The number the job was given when it was submitted; it has no terminal then. */
@@ -233,7 +233,7 @@ export class Head {
   }
 
   async #beginInMesh(mesh: HeadMesh, { script }: StartJob): Promise<void> {
-    this.#usesOwnSlots = mesh.view().hosts.length === 0;
+    this.#usesOwnSlots = this.#viewOf(mesh).hosts.length === 0;
     if (this.#usesOwnSlots) {
       this.#options.notice("the mesh has no workers: this job runs on this machine until one comes (mesh worker)");
     }
@@ -274,7 +274,7 @@ export class Head {
 
   async #openHost(number: number): Promise<void> {
     await this.#hosts.open(number);
-    const host = this.#mesh?.view().hosts.find(({ node }) => node === number);
+    const host = this.#mesh && this.#viewOf(this.#mesh).hosts.find(({ node }) => node === number);
     if (host) this.#mesh?.job.uses(host.name);
   }
 
@@ -302,9 +302,13 @@ export class Head {
     const slots = this.#job?.slots ?? 1;
     const own = thisMachine({ node: this.#key, name: this.#hostName, slots });
     const forks = this.#forks.view;
-    const mesh = this.#mesh?.view() ?? { hosts: [], nodes: [own.info] };
+    const mesh = this.#mesh ? this.#viewOf(this.#mesh) : { hosts: [], nodes: [own.info] };
     const hosts = [...mesh.hosts, ...forks.hosts].filter(({ node }) => !this.#lost.has(node));
     return { hosts: this.#usesOwnSlots ? [...hosts, own.host] : hosts, nodes: [...mesh.nodes, ...forks.nodes] };
+  }
+
+  #viewOf(mesh: HeadMesh): JobView {
+    return mesh.view((node) => this.#hosts.uses(node));
   }
 
   /** The script is over: so is all it started. Tells so when that is true. */

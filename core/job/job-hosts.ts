@@ -14,6 +14,7 @@ export class JobHosts {
   readonly #opening = new Map<number, Promise<void>>();
   readonly #opened = new Set<number>();
   readonly #failed = new Set<number>();
+  #isClosing = false;
 
   /** `job` is asked for when a host is opened: when the job's code is there. */
   constructor(node: Node, job: () => OpenJob) {
@@ -37,6 +38,11 @@ export class JobHosts {
     return opening;
   }
 
+  /** Whether the job has slots there, or may have. */
+  uses(node: number): boolean {
+    return this.#opening.has(node);
+  }
+
   /**
    * A worker is gone, or was never reached: should it come back, the job must be opened there again. Returns whether
    * that is news to the user: the job was to run there, and it is not the next try of one that fails again and again.
@@ -45,7 +51,7 @@ export class JobHosts {
     const wasOpen = this.#opened.delete(node);
     const isNews = this.#opening.delete(node) && (wasOpen || !this.#failed.has(node));
     this.#failed.add(node);
-    return isNews;
+    return isNews && !this.#isClosing; // one that retires leaves as soon as its last job is closed
   }
 
   /** A process of the job is gone: the workers hear, but the one that told. */
@@ -57,6 +63,7 @@ export class JobHosts {
 
   /** Closes the job everywhere; returns when its slots are gone, or a worker does not answer for 3 s. */
   async close(job: number): Promise<void> {
+    this.#isClosing = true;
     const body: CloseJob = { job };
     const closes = [...this.#opened].map((node) =>
       this.#node.request(nodeAddress(node), MessageType.closeJob, body, { timeoutMs: CLOSE_LIMIT_MS }),

@@ -10,18 +10,29 @@ export interface JobView {
   nodes: NodeInfo[];
 }
 
-/**
- * Workers that are there become hosts; every node of the mesh a NodeInfo. One that the coordinator has lost is there as
- * long as this node has a session with it (`isReached`).
- */
-export function jobViewOf(members: readonly MemberInfo[], isReached: (node: number) => boolean): JobView {
-  const isThere = ({ node, state }: MemberInfo) => state !== "down" || isReached(node);
-  const hosts = members.filter((member) => member.role === "worker" && member.slots > 0 && isThere(member));
-  return { hosts: hosts.map(hostOf), nodes: members.map((member) => nodeOf(member, isThere(member))) };
+/** What the process that looks has to do with nodes, by their numbers. */
+export interface Ties {
+  /** It has a session with that node, which is there then, also when the coordinator has lost it. */
+  isReached(node: number): boolean;
+  /** Slots of that node work for it: should the node retire, they go on. */
+  isUsed(node: number): boolean;
 }
 
-function hostOf({ node, name, host, slots, tags, cores, arch, memoryBytes }: MemberInfo): HostInfo {
-  return { node, name, host, slots, tags, cores, arch, memoryBytes };
+/**
+ * Workers that are there become hosts; every node of the mesh a NodeInfo. One that retires is there only for those that
+ * use it; they see it as it was, and not yet the node that has taken its name.
+ */
+export function jobViewOf(members: readonly MemberInfo[], { isReached, isUsed }: Ties): JobView {
+  const isThere = ({ node, state }: MemberInfo) => state !== "down" || isReached(node);
+  const seen = members.filter(({ node, retiring }) => !retiring || isUsed(node));
+  const kept = new Set(seen.filter(({ retiring }) => retiring).map(({ name }) => name));
+  const hosts = seen.filter((member) => member.role === "worker" && member.slots > 0 && isThere(member));
+  const nodes = seen.filter(({ name, retiring }) => retiring || !kept.has(name));
+  return { hosts: hosts.map(hostOf), nodes: nodes.map((member) => nodeOf(member, isThere(member))) };
+}
+
+function hostOf({ node, name, host, slots, tags, cores, arch, memoryBytes, retiring }: MemberInfo): HostInfo {
+  return { node, name, host, slots, tags, cores, arch, memoryBytes, ...(retiring && { retiring }) };
 }
 
 function nodeOf(member: MemberInfo, isThere: boolean): NodeInfo {

@@ -79,6 +79,7 @@ export class Member {
   #isRegistered = false;
   #revokedVersion = 0;
   #closed = false;
+  #isRetiring = false;
   #report: Timer | undefined;
   #tries = 0;
 
@@ -129,6 +130,11 @@ export class Member {
     return this.#identity.credentials;
   }
 
+  /** Whether it has given up its name: what is saved under that is its successor's. */
+  get isRetiring(): boolean {
+    return this.#isRetiring;
+  }
+
   /** Who is in the mesh: also those that are out of the coordinator's reach and not of this node's. */
   get nodes(): NodeInfo[] {
     return [...this.view.nodes(), ...this.#kept.values()];
@@ -170,6 +176,19 @@ export class Member {
     this.#joinAgain();
   }
 
+  /**
+   * Gives up the node's name: whoever comes under it from now on replaces nobody. The node stays for those it has to do
+   * with. Resolves when the coordinator knows; one that cannot be reached now is told when it is back.
+   */
+  async retire(): Promise<void> {
+    this.#isRetiring = true;
+    for (const { node, role } of this.#peers.all()) {
+      if (role !== "coordinator") this.#options.node.notify({ node, slot: 0 }, MessageType.retiring, {});
+    }
+    if (!this.isConnected) return;
+    await this.#register().catch((error) => this.#options.log.warn("coordinator not told", { error: wordsOf(error) }));
+  }
+
   /** Leaves the mesh: tells all peers and stops listening. */
   async close(): Promise<void> {
     this.#closed = true;
@@ -190,6 +209,7 @@ export class Member {
       const { node: number, name, role, addresses } = node.codec.decode(payload) as Introduced;
       if (!this.#peers.get(number)) this.#peers.to({ node: number, name, role, addresses });
     });
+    node.handle(MessageType.retiring, ({ fromNode }) => this.#tell(this.view.retire(fromNode)));
     node.handle(MessageType.revoked, ({ payload }) => this.#revoked(node.codec.decode(payload) as Revoked));
   }
 
@@ -240,8 +260,10 @@ export class Member {
     const { node, facts, registered } = this.#options;
     const { coordinator } = this;
     if (!coordinator) throw new MeshError("LINK_CLOSED", "there is no session to the coordinator");
-    const body: Register = { ...facts, addresses: this.addresses };
+    const isRetiring = this.#isRetiring;
+    const body: Register = { ...facts, addresses: this.addresses, ...(isRetiring && { retiring: true }) };
     await node.request(coordinator, MessageType.register, body, { timeoutMs: REGISTER_LIMIT_MS });
+    if (isRetiring !== this.#isRetiring) return await this.#register();
     this.#isRegistered = true;
     this.#tries = 0;
     registered?.(coordinator);
@@ -277,9 +299,7 @@ export class Member {
       this.#kept.set(node.node, node);
       return [];
     }
-    const replaced = [...this.#kept.values()].filter(
-      ({ name, node: other }) => name === node.name && other !== node.node,
-    );
+    const replaced = [...this.#kept.values()].filter((other) => isReplaced(other, node));
     this.#kept.delete(node.node);
     return [...replaced.map((other): MembershipChange => ({ kind: "offline", node: other })), change];
   }
@@ -360,6 +380,11 @@ function addressesOnThisMachine(meshName: string): string[] {
   } catch {
     return []; // not this user's, or damaged: the coordinator itself says so when it starts
   }
+}
+
+/** Whether a node that was kept in view is gone because another one has its name. */
+function isReplaced(kept: NodeInfo, { name, node, retiring }: NodeInfo): boolean {
+  return kept.name === name && kept.node !== node && !kept.retiring && !retiring;
 }
 
 function wordsOf(error: unknown): string {

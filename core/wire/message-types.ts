@@ -93,6 +93,9 @@ export const MessageType = {
   /** coordinator -> node. */
   shutdown: 91,
 
+  /** worker -> heads and workers it has a session with: {}; it retires, and stays for the jobs it has. */
+  retiring: 93,
+
   /** head -> worker: a job may use this host's slots; and is over. */
   openJob: 96,
   closeJob: 97,

@@ -90,6 +90,7 @@ const RULES: Record<keyof typeof MessageType, Rule> = {
   admit: OF_USERS,
 
   shutdown: TO_MEMBERS,
+  retiring: ["worker>head", "worker>worker"],
 
   openJob: OF_HEADS,
   closeJob: OF_HEADS,

@@ -16,6 +16,8 @@ export interface HostServicesOptions {
 export class HostServices {
   readonly #options: HostServicesOptions;
   #commands: Promise<Commands> | undefined;
+  /** Nodes that asked for something and are still there. */
+  readonly #askers = new Set<number>();
 
   constructor(options: HostServicesOptions) {
     this.#options = options;
@@ -25,14 +27,23 @@ export class HostServices {
       return this.#commands;
     };
     const on = (type: number, answer: (...of: Parameters<RequestHandler>) => unknown) =>
-      node.handleRequest(type, answer);
+      node.handleRequest(type, (body, from) => {
+        this.#askers.add(from.node);
+        return answer(body, from);
+      });
     on(MessageType.exec, async (body, from) => await (await commands()).run(body, from));
     on(MessageType.execInput, async (body, from) => await (await commands()).input(body, from));
     on(MessageType.execStop, async (body, from) => (await commands()).stop(body, from));
   }
 
+  /** Whether somebody is there who may go on with what was begun. */
+  get isUsed(): boolean {
+    return this.#askers.size > 0;
+  }
+
   /** A node is gone: what it asked for ends. */
   askerLost(node: number): void {
+    this.#askers.delete(node);
     void this.#commands?.then((commands) => commands.askerLost(node));
   }
 

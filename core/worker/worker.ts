@@ -41,6 +41,8 @@ export class Worker {
   readonly #options: WorkerOptions;
   readonly #agent: Agent;
   readonly #services: HostServices;
+  readonly #emptied = Promise.withResolvers<void>();
+  #isRetiring = false;
 
   constructor(options: WorkerOptions) {
     this.#options = options;
@@ -78,6 +80,7 @@ export class Worker {
       return;
     }
     this.#services.askerLost(peer.node);
+    this.#tellIfEmptied();
     if (this.#agent.has(peer.node)) {
       void this.#close(peer.node, `the head of its job is gone${error ? `: ${error.message}` : ""}`);
     }
@@ -85,6 +88,13 @@ export class Worker {
 
   nodesChanged(change: NodesChanged): void {
     this.#agent.nodesChanged(change);
+  }
+
+  /** Takes no new jobs; resolves when those it has are over, and so is what users do here. */
+  retire(): Promise<void> {
+    this.#isRetiring = true;
+    this.#tellIfEmptied();
+    return this.#emptied.promise;
   }
 
   /** Ends all jobs here; returns when nothing of them is left. */
@@ -99,6 +109,8 @@ export class Worker {
     const { job, number } = open;
     if (from.node !== job || from.slot !== 0) throw notItsJob(job);
     if (this.#agent.has(job)) return;
+    if (this.#isRetiring)
+      throw new MeshError("RETIRING", `${this.#options.name} is being replaced: it takes no new jobs`);
     const head = nodeAddress(job);
     const slots = this.#agent.open(job, {
       output: (seat, stream, bytes) => {
@@ -140,6 +152,11 @@ export class Worker {
     await this.#agent.close(job, reason);
     rmSync(this.#folderOf(job), { recursive: true, force: true });
     this.#options.log.info("job closed", { head: job, reason });
+    this.#tellIfEmptied();
+  }
+
+  #tellIfEmptied(): void {
+    if (this.#isRetiring && this.#agent.jobs.length === 0 && !this.#services.isUsed) this.#emptied.resolve();
   }
 
   #folderOf(job: number): string {

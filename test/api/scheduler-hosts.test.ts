@@ -422,3 +422,63 @@ describe("Scheduler: hosts that come and go", () => {
     expect(inOrder(sink)).toEqual(list(2));
   });
 });
+
+describe("Scheduler: hosts that retire", () => {
+  const old = { ...gpu1, retiring: true } as const;
+  const successor = hostInfo(30, "gpu1", 2, ["gpu"]);
+
+  it("F96 one in use stays, and who comes under its name is not used beside it, also by later calls", async () => {
+    const pool = await poolOf({ hosts: [here, gpu1] });
+    const claim = pool.scheduler.takeSeats();
+    await turn(5);
+    pool.scheduler.hostsChanged([here, old]);
+    await pool.join(successor);
+    pool.scheduler.hostsChanged([here, old, successor]);
+    await turn(5);
+    expect(labels(claim)).toEqual(["gpu1/1", "gpu1/2", "here/1", "here/2"]);
+    const later = pool.scheduler.takeSeats(undefined, { hosts: ["gpu1"] });
+    expect([...later.seats].map(({ host }) => host.info.node)).toEqual([20, 20]);
+    expect(pool.opened).toEqual([20]);
+    expect(pool.scheduler.hosts.map(({ node }) => node)).toEqual([20, HERE]);
+  });
+
+  it("F96 when it is gone its items run on who has its name", async () => {
+    const pool = await poolOf({ hosts: [gpu1] });
+    const sink = new KeepingSink();
+    pool.map(list(6), sink, pool.scheduler.takeSeats(), { chunkSize: 1 });
+    await turn(5);
+    pool.scheduler.hostsChanged([old]);
+    await pool.join(successor);
+    pool.scheduler.hostsChanged([old, successor]);
+    await turn(5);
+    pool.lose(pool.hosts.get(20)!);
+    await turn(5);
+    pool.open = pool.open.filter(({ slot }) => slot.host.info.node === 30);
+    await finishAll(pool);
+    expect(inOrder(sink)).toEqual(list(6));
+    expect(pool.opened).toEqual([20, 30]);
+  });
+
+  it("F96 one that is not in use is passed over by who is new", async () => {
+    const pool = await poolOf({ hosts: [here, old, successor] });
+    const claim = pool.scheduler.takeSeats(undefined, { hosts: ["gpu1"] });
+    expect([...claim.seats].map(({ host }) => host.info.node)).toEqual([30, 30]);
+    expect(pool.scheduler.hosts.map(({ node }) => node)).toEqual([30, HERE]);
+  });
+
+  it("F96 one that refuses because it retires is no failure: nobody is told, and its successor is used", async () => {
+    const openHost = async (node: number) => {
+      if (node === 20) throw new MeshError("RETIRING", "gpu1 is being replaced: it takes no new jobs");
+    };
+    const pool = await poolOf({ hosts: [gpu1], openHost });
+    const sink = new KeepingSink();
+    pool.map(list(4), sink, pool.scheduler.takeSeats(undefined, { hosts: ["gpu1"] }), { chunkSize: 1 });
+    await turn(5);
+    await pool.join(successor);
+    pool.scheduler.hostsChanged([old, successor]);
+    await turn(5);
+    await finishAll(pool);
+    expect(inOrder(sink)).toEqual(list(4));
+    expect(pool.notices).toEqual([]);
+  });
+});

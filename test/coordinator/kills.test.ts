@@ -145,6 +145,27 @@ describe("Coordinator: killNode", () => {
     expect(mesh.names).toEqual(["coordinator"]);
   });
 
+  it("F96: all of a name: the node that has it, and those that retire under it", async () => {
+    using folder = tempFolder();
+    await using mesh = new TestCoordinator({ folder: folder.path });
+    const [old, user] = [await mesh.join("gpu1"), await mesh.join("ann", "client")];
+    await old.register({ retiring: true });
+    const successor = await mesh.join("gpu1");
+    const states = () => mesh.coordinator.status.nodes.map(({ node, name, state }) => [node, name, state]);
+    expect(states()).toEqual([
+      [16, "coordinator", "up"],
+      [successor.id, "gpu1", "up"],
+      [old.id, "gpu1", "retiring"],
+    ]);
+    const killed = ask(user, { name: "gpu1" });
+    await settled();
+    expect([old, successor].map((node) => node.of(MessageType.shutdown).length)).toEqual([1, 1]);
+    old.leave();
+    successor.leave();
+    expect(await killed).toEqual({ nodes: ["gpu1"] });
+    expect(mesh.names).toEqual(["coordinator"]);
+  });
+
   it("F78: all nodes but who asks and the coordinator; those that stay are named", async () => {
     using folder = tempFolder();
     await using mesh = new TestCoordinator({ folder: folder.path });

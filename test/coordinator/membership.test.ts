@@ -69,6 +69,44 @@ describe("Membership", () => {
   });
 });
 
+describe("Membership: nodes that retire", () => {
+  const retiring = { retiring: true } as const;
+
+  it("F96: one that retires has no name: the next of that name replaces nobody, and is not replaced by it", () => {
+    const membership = new Membership();
+    membership.join(info(1, "gpu1"), live);
+    membership.join(info(1, "gpu1", retiring), live);
+    expect(membership.byName("gpu1")).toBeUndefined();
+    membership.takeUpdate();
+    membership.join(info(2, "gpu1"), live);
+    expect(membership.takeUpdate()).toMatchObject({ gone: [], nodes: [{ node: 2 }] });
+    membership.join(info(1, "gpu1", { ...retiring, slots: 9 }), live); // after a restart of the coordinator
+    expect(membership.byName("gpu1")?.node).toBe(2);
+    expect(membership.named("gpu1").map(({ node }) => node)).toEqual([1, 2]);
+    expect(() => membership.join(info(3, "gpu1"), live)).toThrow(/is taken/);
+  });
+
+  it("F96: its end is nobody's loss, and leaves the name to who has it", () => {
+    const membership = new Membership();
+    membership.join(info(1, "gpu1", retiring), live);
+    membership.join(info(2, "gpu1"), live);
+    membership.leave(1, true);
+    expect([...membership.lost()]).toEqual([]);
+    expect(membership.byName("gpu1")?.node).toBe(2);
+  });
+
+  it("F96: several may retire side by side, and one that was replaced unheard comes back as retiring", () => {
+    const membership = new Membership();
+    membership.join(info(1, "gpu1", retiring), live);
+    membership.join(info(2, "gpu1"), live);
+    membership.join(info(3, "gpu1"), dead); // 2 could not be reached when it was told to retire
+    expect(membership.get(2)).toBeUndefined();
+    membership.join(info(2, "gpu1", retiring), live);
+    expect(membership.named("gpu1").map(({ node }) => node)).toEqual([1, 3, 2]);
+    expect(membership.byName("gpu1")?.node).toBe(3);
+  });
+});
+
 describe("MembershipView", () => {
   const update = (version: number, more: Partial<MembershipUpdate> = {}): MembershipUpdate => {
     return { version, nodes: [], gone: [], states: [], ...more };
@@ -92,6 +130,28 @@ describe("MembershipView", () => {
       "n3 online",
     ]);
     expect(view.byName("n3")?.node).toBe(4);
+  });
+
+  it("F96: a node that retires stays when another comes under its name", () => {
+    const view = new MembershipView();
+    const kinds = (changes: ReturnType<MembershipView["apply"]>) =>
+      changes?.map(({ kind, node }) => `${node.node} ${kind}`);
+    view.apply(16, update(1, { full: true, nodes: [info(1, "gpu1")] }));
+    expect(kinds(view.apply(16, update(2, { nodes: [info(1, "gpu1", { retiring: true })] })))).toEqual(["1 changed"]);
+    expect(kinds(view.apply(16, update(3, { nodes: [info(2, "gpu1")] })))).toEqual(["2 online"]);
+    expect(view.byName("gpu1")?.node).toBe(2);
+    expect(kinds(view.apply(16, update(4, { gone: [1] })))).toEqual(["1 offline"]);
+    expect(view.byName("gpu1")?.node).toBe(2);
+  });
+
+  it("F96: that it retires may be heard from the node itself before the coordinator knows", () => {
+    const view = new MembershipView();
+    view.apply(16, update(1, { full: true, nodes: [info(1, "gpu1")] }));
+    expect(view.retire(1)).toMatchObject([{ kind: "changed", node: { retiring: true } }]);
+    expect([view.retire(1), view.retire(9)]).toEqual([[], []]);
+    const [lost, next] = view.apply(16, update(2, { gone: [1], nodes: [info(2, "gpu1")] }))!;
+    expect(lost).toMatchObject({ kind: "offline", node: { node: 1, retiring: true } });
+    expect(next).toMatchObject({ kind: "online", node: { node: 2 } });
   });
 
   it("F15: a missing version is not papered over; the full view heals it, and what is old is ignored", () => {
@@ -141,6 +201,7 @@ describe("MembershipView", () => {
         const name = `n${Math.floor(random() * 20)}`;
         const known = membership.byName(name);
         if (!known || random() < 0.3) membership.join(info(++node, name), dead);
+        else if (random() < 0.2) membership.join({ ...known, retiring: true }, dead);
         else if (random() < 0.5) membership.leave(known.node);
         else membership.setState(known.node, random() < 0.5 ? "suspect" : "up");
         const news = random() < 0.5 ? membership.takeUpdate() : undefined;
@@ -152,7 +213,9 @@ describe("MembershipView", () => {
       view.apply(16, membership.full());
       const byNode = (nodes: Iterable<NodeInfo>) => [...nodes].sort((a, b) => a.node - b.node);
       expect(byNode(view.nodes())).toEqual(byNode(membership.nodes()));
-      expect(view.nodes().every(({ node: each, name }) => view.byName(name)?.node === each)).toBe(true);
+      for (const { node: each, name, retiring } of view.nodes()) {
+        expect(view.byName(name)?.node === each).toBe(!retiring);
+      }
     },
   );
 });

@@ -62,6 +62,7 @@ const WAYS: Record<TypeName, string> = {
   logLines: "cu ch",
   stopLogs: "uc hc",
   shutdown: "cw ch",
+  retiring: "wh ww",
   openJob: "hw",
   closeJob: "hw",
   openHost: "wh",

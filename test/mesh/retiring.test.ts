@@ -1,0 +1,161 @@
+// Workers of another build take over: jobs that run finish on the old ones and never notice.
+import { readFileSync, writeFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { binary } from "../support/mesh.ts";
+import { TestMesh } from "../support/test-mesh.ts";
+import { until } from "../support/until.ts";
+import { noted, open, prelude, whenNoted } from "./notes.ts";
+
+/** Lays down the binary as one of another build: the same, but of another commit. */
+function otherBuild(path: string): string {
+  const bytes = readFileSync(binary);
+  const { commit } = JSON.parse(Bun.spawnSync([binary, "version", "--json"]).stdout.toString()) as { commit: string };
+  const other = [...commit].reverse().join("");
+  for (let at = bytes.indexOf(commit); at >= 0; at = bytes.indexOf(commit, at + 1)) bytes.write(other, at, "latin1");
+  writeFileSync(path, bytes, { mode: 0o755 });
+  return other;
+}
+
+/** All nodes of that name. */
+async function named(mesh: TestMesh, name: string) {
+  return (await mesh.status()).nodes.filter((node) => node.name === name);
+}
+
+async function isRetiring(mesh: TestMesh, name: string): Promise<void> {
+  const states = async () => (await named(mesh, name)).map(({ state }) => state).join();
+  await until(async () => (await states()) === "retiring", { what: `${name} to retire alone` });
+}
+
+/** A job whose first item waits at a gate on w1 until "go on"; it says where each item ran. */
+const waiting = `import { pool, self } from "mesh"; ${prelude}
+const work = async (i: number) => { note("begun", i + " " + process.ppid); if (i === 0) await gate("go on"); return i; };
+out(await pool().map(work, [0, 1, 2, 3], { chunkSize: 1, retries: 3 }));`;
+
+const begunOn = (mesh: TestMesh) => noted(mesh.folder, "begun").map((line) => line.split(" ").map(Number));
+
+describe("F96 a worker of another build takes over", () => {
+  test("F96 the job that runs finishes on the old one, each item once; new jobs use the new one; the old one ends by itself", async () => {
+    await using mesh = await TestMesh.start({ workers: { w1: 2 } });
+    const build = otherBuild(mesh.folder.at("mesh2"));
+    const script = `import { nodes, onNode, pool, self } from "mesh"; ${prelude}
+onNode(({ event, node }) => note("events", event + " " + node.name));
+const work = async (i: number) => { note("begun", i + " " + process.ppid); if (i < 2) await gate("go on"); return [i, self.node]; };
+const all = pool();
+const results = await all.map(work, Array.from({ length: 40 }, (_, i) => i), { chunkSize: 1 });
+const later = await pool().map(work, [100, 101, 102]);
+out([results, later, (await nodes()).map(({ name, status }) => name + " " + status)]);`;
+    await using run = mesh.start(script);
+    await whenNoted(mesh.folder, "begun", 2);
+    const old = mesh.worker("w1");
+    const before = (await named(mesh, "w1"))[0]!;
+    old.signal("SIGUSR1");
+    await isRetiring(mesh, "w1");
+    const args = ["worker", "--name", "w1", "--slots", "3", "--listen", "tcp://127.0.0.1:0"];
+    await using successor = mesh.command(args, { program: mesh.folder.at("mesh2"), limitMs: 60_000 });
+    await successor.prints(/ ready /, "stderr");
+    expect(await named(mesh, "w1")).toMatchObject([
+      { state: "up", build, slots: 3 },
+      { state: "retiring", build: before.build, node: before.node, slots: 2 },
+    ]);
+    const where = await mesh.resultOf(
+      `import { pool } from "mesh"; console.log(JSON.stringify(await pool().apply(() => process.ppid)));`,
+    );
+    expect(where).toEqual([successor.pid, successor.pid, successor.pid]);
+    open(mesh.folder, "go on");
+    const { stdout, stderr, status } = await run.ended();
+    expect([status, stderr]).toEqual([0, ""]);
+    const items = Array.from({ length: 40 }, (_, i) => i);
+    const [results, later, known] = JSON.parse(stdout) as [unknown, unknown, string[]];
+    expect(results).toEqual(items.map((i) => [i, "w1"]));
+    expect(later).toEqual([100, 101, 102].map((i) => [i, "w1"]));
+    expect(known.filter((each) => each.startsWith("w1"))).toEqual(["w1 up"]);
+    const begun = noted(mesh.folder, "begun").map((line) => line.split(" ").map(Number));
+    expect(begun.map(([i]) => i!).sort((a, b) => a - b)).toEqual([...items, 100, 101, 102]);
+    expect(new Set(begun.map(([, agent]) => agent))).toEqual(new Set([old.pid]));
+    expect(noted(mesh.folder, "events").filter((event) => event.endsWith(" w1"))).toEqual([]);
+    expect((await old.ended()).status).toBe(0);
+    await until(async () => (await named(mesh, "w1")).length === 1, { what: "the old one to be gone from status" });
+    expect(await named(mesh, "w1")).toMatchObject([{ state: "up", build }]);
+    successor.signal("SIGTERM");
+    await successor.ended();
+  });
+
+  test("F96 one without jobs ends at once; one in use is ended at once by SIGTERM, and its items run on its successor", async () => {
+    await using mesh = await TestMesh.start({ workers: { idle: 1, w1: 1 } });
+    const idle = mesh.worker("idle");
+    idle.signal("SIGUSR1");
+    expect((await idle.ended()).status).toBe(0);
+    await until(async () => (await named(mesh, "idle")).length === 0, { what: "the idle one to be gone" });
+    await using run = mesh.start(waiting);
+    await whenNoted(mesh.folder, "begun");
+    const old = mesh.worker("w1");
+    old.signal("SIGUSR1");
+    await isRetiring(mesh, "w1");
+    const successor = await mesh.startWorker("w1", ["--slots", "1"]);
+    old.signal("SIGTERM");
+    expect((await old.ended()).status).toBe(0);
+    await until(() => begunOn(mesh).some(([, agent]) => agent === successor.pid), { what: "work of the successor" });
+    open(mesh.folder, "go on");
+    const { stdout, stderr, status } = await run.ended();
+    expect([status, JSON.parse(stdout)]).toEqual([0, [0, 1, 2, 3]]);
+    expect(stderr).toContain("the job goes on without it");
+  });
+
+  test("F96 a command of mesh exec is waited for too, and new ones go to the successor", async () => {
+    await using mesh = await TestMesh.start({ workers: { w1: 1 } });
+    const agent = "echo $PPID; while [ ! -e go ]; do sleep 0.02; done; echo over";
+    const env = { HOME: mesh.folder.path };
+    const old = await mesh.startWorker("w2", ["--slots", "1"], env);
+    await using long = mesh.command(["exec", "w2", "--", "sh", "-c", agent]);
+    await long.prints(`${old.pid}\n`);
+    old.signal("SIGUSR1");
+    await isRetiring(mesh, "w2");
+    const successor = await mesh.startWorker("w2", ["--slots", "1"], env);
+    const late = await mesh.mesh(["exec", "w*", "--", "sh", "-c", "echo $PPID"]);
+    expect(late.stdout).toContain(`${successor.pid}\n`);
+    expect(late.stdout).not.toContain(`${old.pid}\n`);
+    mesh.folder.write({ go: "" });
+    const { stdout, status } = await long.ended();
+    expect([status, stdout]).toEqual([0, `${old.pid}\nover\n`]);
+    expect((await old.ended()).status).toBe(0);
+  });
+
+  test("F96 without a coordinator: the signal is heeded, its job goes on, and both are known when the coordinator is back", async () => {
+    await using mesh = await TestMesh.start({ workers: { w1: 1 } });
+    await using run = mesh.start(waiting);
+    await whenNoted(mesh.folder, "begun");
+    mesh.coordinator.signal("SIGKILL");
+    await mesh.coordinator.ended();
+    const old = mesh.worker("w1");
+    old.signal("SIGUSR1");
+    await old.prints(/ retiring /, "stderr");
+    await mesh.startCoordinator();
+    await isRetiring(mesh, "w1");
+    const successor = await mesh.startWorker("w1", ["--slots", "1"]);
+    await until(async () => (await named(mesh, "w1")).map(({ state }) => state).join() === "up,retiring", {
+      what: "both",
+    });
+    open(mesh.folder, "go on");
+    const { stdout, status } = await run.ended();
+    expect([status, JSON.parse(stdout)]).toEqual([0, [0, 1, 2, 3]]);
+    expect(begunOn(mesh)).toEqual([0, 1, 2, 3].map((i) => [i, old.pid]));
+    expect((await old.ended()).status).toBe(0);
+    expect(successor.processes.filter(({ command }) => command[1] === "worker")).toHaveLength(1);
+  });
+
+  test("F96 mesh kill ends all of that name; status says which is which", async () => {
+    await using mesh = await TestMesh.start({ workers: { w1: 1 } });
+    await using run = mesh.start(waiting);
+    await whenNoted(mesh.folder, "begun");
+    const old = mesh.worker("w1");
+    old.signal("SIGUSR1");
+    await isRetiring(mesh, "w1");
+    const successor = await mesh.startWorker("w1", ["--slots", "1"]);
+    const shown = await mesh.mesh(["status"]);
+    expect(shown.stdout).toMatch(/w1 +worker +up.*\n.*w1 +worker +retiring/);
+    expect((await mesh.mesh(["kill", "w1"])).stdout).toBe("node w1: ended\n");
+    expect([(await old.ended()).status, (await successor.ended()).status]).toEqual([0, 0]);
+    run.signal("SIGTERM");
+    expect((await run.ended()).status).toBe(143);
+  });
+});
