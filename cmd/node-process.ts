@@ -87,9 +87,10 @@ export function userName(): string {
   }
 }
 
-/** Resolves with the first signal that asks this process to end. */
-export function endSignal(): Promise<NodeJS.Signals> {
+/** Resolves with the first signal that asks this process to end. The end of a terminal is one, unless `hangup` is false. */
+export function endSignal({ hangup = true }: { hangup?: boolean } = {}): Promise<NodeJS.Signals> {
   const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>();
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => resolve(signal));
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => resolve(signal));
+  process.on("SIGHUP", () => hangup && resolve("SIGHUP"));
   return promise;
 }

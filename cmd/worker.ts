@@ -1,6 +1,7 @@
 // `mesh worker`: lends this host's slots to the jobs of a mesh, in the foreground, until it is told to end.
 import { availableParallelism, hostname } from "node:os";
 import { Command, Option } from "@commander-js/extra-typings";
+import { ManagedWorker } from "../core/bootstrap/managed-worker.ts";
 import { systemClock } from "../core/clock.ts";
 import { parseSize } from "../core/config/mod.ts";
 import { MeshError } from "../core/errors.ts";
@@ -44,46 +45,74 @@ interface WorkerOptions {
   advertise: string[];
   tokenFile?: string;
   mesh?: string;
+  managed?: boolean;
 }
 
 export function command() {
-  return new Command("worker")
-    .description(
-      "Lend this host's slots to the jobs of a mesh, in the foreground. A token of `mesh token --role worker` is needed the " +
-        "first time, in MESH_TOKEN or --token-file; beside the coordinator none is.",
-    )
-    .option(
-      "--join <address...>",
-      'addresses of the coordinator, such as "tcp://10.0.0.1:7450", or "discover" on its LAN',
-    )
-    .addOption(new Option("--name <name>", "unique in the mesh (default: the host's name)").argParser(nodeName))
-    .addOption(
-      new Option("--slots <count>", "how many tasks run side by side (default: one for each core)").argParser(
-        wholeNumber(1, 4_096),
-      ),
-    )
-    .addOption(
-      new Option("--slot-memory <size>", 'memory each slot may use, such as "2G"').argParser(parsed(parseSize)),
-    )
-    .option("--tag <tag...>", "words by which jobs choose hosts")
-    .option("--listen <address...>", "where other nodes may dial this one (default: any free TCP port)")
-    .option("--advertise <address...>", "what to tell them instead, when a router forwards a port to here")
-    .option("--token-file <path>", "a file that holds the token")
-    .addOption(meshOption())
-    .action(async (options) => {
-      process.exitCode = await run({
-        ...options,
-        slots: options.slots ?? availableParallelism(),
-        tag: options.tag ?? [],
-        listen: options.listen ?? ["tcp://[::]:0"],
-        advertise: options.advertise ?? [],
-      } as WorkerOptions);
-    });
+  return (
+    new Command("worker")
+      .description(
+        "Lend this host's slots to the jobs of a mesh, in the foreground. A token of `mesh token --role worker` is needed the " +
+          "first time, in MESH_TOKEN or --token-file; beside the coordinator none is.",
+      )
+      .option(
+        "--join <address...>",
+        'addresses of the coordinator, such as "tcp://10.0.0.1:7450", or "discover" on its LAN',
+      )
+      .addOption(new Option("--name <name>", "unique in the mesh (default: the host's name)").argParser(nodeName))
+      .addOption(
+        new Option("--slots <count>", "how many tasks run side by side (default: one for each core)").argParser(
+          wholeNumber(1, 4_096),
+        ),
+      )
+      .addOption(
+        new Option("--slot-memory <size>", 'memory each slot may use, such as "2G"').argParser(parsed(parseSize)),
+      )
+      .option("--tag <tag...>", "words by which jobs choose hosts")
+      .option("--listen <address...>", "where other nodes may dial this one (default: any free TCP port)")
+      .option("--advertise <address...>", "what to tell them instead, when a router forwards a port to here")
+      .option("--token-file <path>", "a file that holds the token")
+      .addOption(meshOption())
+      // By `mesh host` of `mesh up`: what it is to be is in its joined folder, and there it says how it stands.
+      .addOption(new Option("--managed").hideHelp())
+      .action(async (options) => {
+        process.exitCode = await run({
+          ...options,
+          slots: options.slots ?? availableParallelism(),
+          tag: options.tag ?? [],
+          listen: options.listen ?? ["tcp://[::]:0"],
+          advertise: options.advertise ?? [],
+        } as WorkerOptions);
+      })
+  );
 }
 
-async function run(options: WorkerOptions): Promise<number> {
+async function run(given: WorkerOptions): Promise<number> {
+  const managed = given.managed ? managedWorker(given) : undefined;
+  if (!managed) return await serve(given, await meshSettings(given.mesh));
+  try {
+    managed.is("joining");
+    const { slots = given.slots, slotMemoryBytes: slotMemory, tags: tag, ...timing } = managed.wanted.worker;
+    const options = { ...given, slots, tag, ...(slotMemory !== undefined && { slotMemory }) };
+    const status = await serve(options, { name: given.mesh!, timing }, managed);
+    managed.ended();
+    return status;
+  } catch (error) {
+    managed.failed(error);
+    throw error;
+  }
+}
+
+function managedWorker({ mesh, name }: WorkerOptions): ManagedWorker {
+  const managed = mesh && name ? ManagedWorker.open(joinedFolder(mesh, name)) : undefined;
+  if (!managed) throw new MeshError("USAGE", "managed workers are started by `mesh up`");
+  return managed;
+}
+
+type Settings = Pick<MeshSettings, "name" | "timing">;
+
+async function serve(options: WorkerOptions, settings: Settings, managed?: ManagedWorker): Promise<number> {
   becomeSubreaper();
-  const settings = await meshSettings(options.mesh);
   const unix = new UnixTransport();
   const access = await accessFor(options, settings, unix);
   const log = foregroundLog();
@@ -91,7 +120,7 @@ async function run(options: WorkerOptions): Promise<number> {
   const folder = makeRunFolder();
   const node = newNode();
   const over = Promise.withResolvers<string>();
-  void endSignal().then((signal) => over.resolve(signal));
+  void endSignal({ hangup: managed === undefined }).then((signal) => over.resolve(signal));
   const { slots } = options;
   const isReached = (other: number) => other === node.address.node || node.hasPeer({ node: other, slot: 0 });
   const view = () => jobViewOf(member.nodes, { isReached, isUsed: isReached });
@@ -122,17 +151,19 @@ async function run(options: WorkerOptions): Promise<number> {
     report: () => machineReport(worker.slotsUsed),
     save: (credentials) => member.isRetiring || saveRenewed(access, credentials),
     changed: (changes) => worker.nodesChanged(nodesChanged(changes, view())),
+    registered: () => managed?.is("ready"),
   });
   node.onPeerLost = (peer, error) => {
     worker.peerLost(peer, error);
     member.peerLost(peer, error);
+    if (!member.coordinator) managed?.is("lost");
   };
   process.on("SIGUSR1", () => void retire(worker, member, access, log).then(over.resolve));
   node.onProblem = (error) => log.warn("message not handled", { error: (error as Error).message });
   node.handle(MessageType.shutdown, () => over.resolve("the coordinator"));
   try {
     await listenForSlots(node, unix, folder, (slot) => worker.slotConnected(slot));
-    const joined = member.start({ isPatient: true });
+    const joined = member.start({ isPatient: managed === undefined });
     joined.catch(() => {}); // told by the race, unless the end came first
     await Promise.race([joined, over.promise]);
     log.info("memory", { limits: memoryLimiter().description });
@@ -167,7 +198,7 @@ async function retire(worker: Worker, member: Member, access: Access, log: Log):
  * Joins with a token when one is given and was not used here before, else comes back as who joined before, else by the
  * coordinator on this machine.
  */
-async function accessFor(options: WorkerOptions, settings: MeshSettings, unix: UnixTransport): Promise<Access> {
+async function accessFor(options: WorkerOptions, settings: Settings, unix: UnixTransport): Promise<Access> {
   const name = options.name ?? nameOf(hostname());
   const known = joinedAccess(settings.name, "worker", name);
   const token = tokenFrom(options.tokenFile, known !== undefined);

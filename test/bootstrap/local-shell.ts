@@ -1,7 +1,8 @@
 // A Shell that runs commands on this machine, as sshd would run them for a user with a home of its own: by the login
 // shell with "-c".
-import { spawnConversation } from "../../core/bootstrap/spawned.ts";
+
 import type { CommandResult, Conversation, RunOptions, Shell } from "../../core/bootstrap/shell.ts";
+import { spawnConversation } from "../../core/bootstrap/spawned.ts";
 import { MeshError } from "../../core/errors.ts";
 
 export interface LocalShellOptions {
@@ -23,7 +24,10 @@ export function localShell({ home, login = ["/bin/sh", "-c"], env = {} }: LocalS
   };
 }
 
-async function runIn(conversation: Conversation, { input, timeoutMs = 30_000, signal }: RunOptions): Promise<CommandResult> {
+async function runIn(
+  conversation: Conversation,
+  { input, timeoutMs = 30_000, signal }: RunOptions,
+): Promise<CommandResult> {
   const timer = setTimeout(() => conversation.kill(), timeoutMs);
   signal?.addEventListener("abort", () => conversation.kill());
   if (input) await write(conversation, input);

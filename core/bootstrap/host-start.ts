@@ -1,0 +1,92 @@
+// `mesh host`, asked to start a worker: leaves one alone that is as wanted, else gets a certificate, ends what runs there, and
+// starts one.
+import { MeshError } from "../errors.ts";
+import { saveCredentials } from "../identity/credentials.ts";
+import { checkCertified, type Joined } from "../identity/join.ts";
+import { createKeyPair } from "../identity/keys.ts";
+import { joinedFolder } from "../identity/state-folder.ts";
+import { lockHost } from "./host-lock.ts";
+import { launch } from "./host-process.ts";
+import type { HostWord, Order } from "./host-words.ts";
+import { retire } from "./retire.ts";
+import { liveRecord, type WantedWorker, type WorkerRecord, writeWanted } from "./worker-record.ts";
+
+/** What the host's side of a conversation can do. */
+export interface HostPort {
+  /** Asks for a certificate for that key. */
+  certify(publicKey: Uint8Array): Promise<Joined>;
+  progress(text: string): void;
+  /** Aborted when the other side is gone. */
+  signal: AbortSignal;
+  /** The command line of `mesh worker` of this build. */
+  workerCommand: string[];
+  build: string;
+}
+
+type StartOrder = Extract<Order, { op: "start" }>;
+type Started = Extract<HostWord, { word: "started" }>;
+
+/** A worker that lost its coordinator may come back by itself: it tries every 2 s. */
+const RETURN_LIMIT_MS = 6_000;
+const POLL_MS = 50;
+
+export async function startWorker(order: StartOrder, port: HostPort): Promise<Started> {
+  checkBuild(order, port);
+  const folder = joinedFolder(order.meshName, order.name);
+  const waits = () => port.progress("waiting for another `mesh up` or `mesh down`");
+  using _lock = await lockHost(folder, { signal: port.signal, waits });
+  const wanted: WantedWorker = { meshId: order.meshId, build: order.build, worker: order.worker };
+  const running = await settled(folder, wanted, port);
+  if (running && isAsWanted(running, wanted)) return { word: "started", outcome: "unchanged", pid: running.pid };
+  await getCertificate(folder, order, port);
+  if (running) {
+    port.progress("ending the worker that runs there");
+    await retire(folder, running);
+  }
+  writeWanted(folder, wanted);
+  port.progress("starting the worker");
+  const command = [...port.workerCommand, "--managed", "--mesh", order.meshName, "--name", order.name];
+  const pid = await launch({ folder, command, signal: port.signal });
+  return { word: "started", outcome: running ? "replaced" : "started", pid };
+}
+
+function checkBuild({ build }: StartOrder, port: HostPort): void {
+  if (build === port.build) return;
+  const message = `the binary there is of build ${port.build}, and ${build} was to be started: run \`mesh up\` again`;
+  throw new MeshError("PROTOCOL", message);
+}
+
+/** The worker that runs there, once it is in the mesh or has had its time to get there. */
+async function settled(
+  folder: string,
+  wanted: WantedWorker,
+  { signal, progress }: HostPort,
+): Promise<WorkerRecord | undefined> {
+  const end = performance.now() + RETURN_LIMIT_MS;
+  for (;;) {
+    const running = liveRecord(folder);
+    if (!running || running.state === "ready" || !isOfKind(running, wanted) || performance.now() > end) return running;
+    if (signal.aborted) throw new MeshError("CANCELLED", "the start of the worker was cancelled");
+    progress("waiting for the worker that runs there");
+    await Bun.sleep(POLL_MS);
+  }
+}
+
+function isAsWanted(record: WorkerRecord, wanted: WantedWorker): boolean {
+  return record.state === "ready" && isOfKind(record, wanted);
+}
+
+function isOfKind({ meshId, build, worker }: WantedWorker, wanted: WantedWorker): boolean {
+  return meshId === wanted.meshId && build === wanted.build && Bun.deepEquals(worker, wanted.worker);
+}
+
+/** The key is made here and stays here. */
+async function getCertificate(folder: string, { meshName, meshId, name }: StartOrder, port: HostPort): Promise<void> {
+  const { publicKey, keyPem } = createKeyPair();
+  const joined = await port.certify(publicKey);
+  const expected = { meshId, role: "worker" as const, name, publicKey };
+  const { certificatePem, caPem } = checkCertified(joined, expected, Date.now());
+  const credentials = { certificatePem, caPem, keyPem };
+  const { coordinators } = joined;
+  saveCredentials(folder, { meshId, role: "worker", name, meshName, coordinators, credentials });
+}

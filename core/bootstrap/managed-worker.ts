@@ -1,0 +1,54 @@
+// The worker's side of being started by `mesh host`: reads what it is to be, and says how it stands.
+
+import type { MeshErrorCode } from "../errors.ts";
+import { isMeshError } from "../errors.ts";
+import { processMark } from "./process-mark.ts";
+import {
+  readRecord,
+  readWanted,
+  removeRecord,
+  type WantedWorker,
+  type WorkerRecord,
+  writeRecord,
+} from "./worker-record.ts";
+
+export class ManagedWorker {
+  readonly wanted: WantedWorker;
+  readonly #folder: string;
+  readonly #mark: string;
+  #state: WorkerRecord["state"] | undefined;
+
+  private constructor(folder: string, wanted: WantedWorker) {
+    this.#folder = folder;
+    this.wanted = wanted;
+    this.#mark = processMark(process.pid) ?? "";
+  }
+
+  /** Of the node whose joined folder that is; undefined when `mesh host` never started it. */
+  static open(folder: string): ManagedWorker | undefined {
+    const wanted = readWanted(folder);
+    return wanted && new ManagedWorker(folder, wanted);
+  }
+
+  /** Says that the process has started, is in the mesh, or has lost the coordinator. */
+  is(state: "joining" | "ready" | "lost"): void {
+    if (state !== this.#state) this.#say(state);
+  }
+
+  /** Says why the process is about to end. */
+  failed(error: unknown): void {
+    const code: MeshErrorCode = isMeshError(error) ? error.code : "LINK_CLOSED";
+    this.#say("failed", { code, message: (error as Error).message });
+  }
+
+  /** The process ends as it was told. One that was retired has another one in its place. */
+  ended(): void {
+    if (readRecord(this.#folder)?.pid === process.pid) removeRecord(this.#folder);
+  }
+
+  #say(state: WorkerRecord["state"], failure?: WorkerRecord["failure"]): void {
+    this.#state = state;
+    const { pid } = process;
+    writeRecord(this.#folder, { ...this.wanted, pid, mark: this.#mark, state, ...(failure && { failure }) });
+  }
+}

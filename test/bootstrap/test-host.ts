@@ -1,0 +1,93 @@
+// A host for tests of `mesh host`: a home and a state folder of its own on this machine, beside a mesh of real processes.
+import { join } from "node:path";
+import { type HostAnswer, type HostTalkOptions, talkToHost } from "../../core/bootstrap/host-talk.ts";
+import type { Order } from "../../core/bootstrap/host-words.ts";
+import type { Conversation } from "../../core/bootstrap/shell.ts";
+import { spawnConversation } from "../../core/bootstrap/spawned.ts";
+import type { Joined } from "../../core/identity/join.ts";
+import { askForCertificate, CERTIFICATE_SOCKET } from "../../core/member/certificate-socket.ts";
+import type { WorkerSettings } from "../../core/provider.ts";
+import { UnixTransport } from "../../transports/unix/unix-transport.ts";
+import { binary, processesOf, type TestFolder } from "../support/mesh.ts";
+import type { TestMesh } from "../support/test-mesh.ts";
+
+const TIMING = { heartbeatMs: 1_000, suspectAfterMs: 3_000, downAfterMs: 10_000 };
+
+export class TestHost {
+  readonly #mesh: TestMesh;
+  readonly home: string;
+  readonly progress: string[] = [];
+  certificates = 0;
+
+  constructor(mesh: TestMesh, home = "host") {
+    this.#mesh = mesh;
+    this.home = join(mesh.folder.path, home);
+    mesh.folder.write({ [`${home}/.keep`]: "" });
+  }
+
+  get folder(): TestFolder {
+    return this.#mesh.folder;
+  }
+
+  /** Of its node in the mesh. */
+  at(name: string, file: string): string {
+    return join(this.home, ".local/state/mesh/mesh/joined", name, file);
+  }
+
+  env(): Record<string, string | undefined> {
+    return {
+      PATH: process.env.PATH,
+      HOME: this.home,
+      TMPDIR: this.home,
+      MESH_TEST_MARK: this.folder.marker,
+      NO_COLOR: "1",
+    };
+  }
+
+  spawn(command = binary): Conversation {
+    return spawnConversation([command, "host"], { env: this.env() });
+  }
+
+  async talk<Op extends Order["op"]>(
+    order: Extract<Order, { op: Op }>,
+    options: Partial<HostTalkOptions> & { command?: string } = {},
+  ): Promise<HostAnswer<Op>> {
+    return await talkToHost(this.spawn(options.command), order, {
+      label: "host1",
+      certify: (publicKey) => this.certify(publicKey, "name" in order ? order.name : ""),
+      progress: (text) => void this.progress.push(text),
+      ...options,
+    });
+  }
+
+  async certify(publicKey: Uint8Array, name: string): Promise<Joined> {
+    this.certificates++;
+    const socket = join(this.#mesh.state, CERTIFICATE_SOCKET);
+    return await askForCertificate(new UnixTransport(), socket, { publicKey, role: "worker", name });
+  }
+
+  async order(name: string, worker: Partial<WorkerSettings> = {}): Promise<Extract<Order, { op: "start" }>> {
+    const { meshId } = await this.certify(PROBE_KEY, name);
+    this.certificates--;
+    const settings = { slots: 2, tags: [], ...TIMING, ...worker };
+    return { op: "start", meshName: "mesh", meshId, name, build: buildOf(binary), worker: settings };
+  }
+
+  /** Of the host's own workers, those that live. */
+  workers(): number[] {
+    return processesOf(this.folder.marker)
+      .filter(({ command }) => command.includes("--managed"))
+      .map(({ pid }) => pid);
+  }
+}
+
+export function stopOrder(name: string, purge = false): Extract<Order, { op: "stop" }> {
+  return { op: "stop", meshName: "mesh", name, graceMs: 5_000, purge };
+}
+
+function buildOf(path: string): string {
+  const { version, commit } = JSON.parse(Bun.spawnSync([path, "version", "--json"]).stdout.toString());
+  return `${version} (${commit})`;
+}
+
+const PROBE_KEY = (await import("../../core/identity/keys.ts")).createKeyPair().publicKey;
