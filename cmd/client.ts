@@ -32,7 +32,7 @@ export async function connect(access: Access, { timing }: Pick<MeshSettings, "ti
 }
 
 /** As a client of the coordinator on this machine, else as who joined from here before. */
-async function clientAccess({ name }: MeshSettings): Promise<Access | undefined> {
+export async function clientAccess({ name }: Pick<MeshSettings, "name">): Promise<Access | undefined> {
   const local = await localAccess(new UnixTransport(), name, "client", `command-${randomBytes(6).toString("hex")}`);
   return local ?? joinedAccess(name, "client") ?? joinedAccess(name, "head");
 }

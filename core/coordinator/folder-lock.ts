@@ -1,10 +1,10 @@
 // One coordinator for each state folder, and where others find it.
-import { Database } from "bun:sqlite";
-import { closeSync, existsSync, openSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { MeshError } from "../errors.ts";
 import { readJsonFile, writeJsonFile } from "../identity/json-file.ts";
 import { makePrivateFolder } from "../identity/private-files.ts";
+import { isLocked, lockFile } from "../process-lock.ts";
 
 const LOCK = "coordinator.lock";
 const PID = "coordinator.pid";
@@ -20,28 +20,18 @@ export interface CoordinatorPlace {
   version: string;
 }
 
-/**
- * Holds the folder for this process. SQLite's lock on an empty file does it: the system takes it from a process that dies,
- * however it dies, and gives it to none of its children.
- */
+/** Holds the folder for this process. */
 export class FolderLock {
   readonly #folder: string;
-  readonly #lock: Database;
+  readonly #lock: { close(): void };
 
   /** Makes the folder if need be. Throws USAGE, naming the process, when another coordinator has it. */
   constructor(folder: string) {
     makePrivateFolder(folder);
     this.#folder = folder;
-    const path = join(folder, LOCK);
-    // SQLite would make it readable for others. Never opened besides when it is there: closing it gives up the lock.
-    if (!existsSync(path)) closeSync(openSync(path, "a", 0o600));
-    this.#lock = new Database(path, { create: true });
     try {
-      this.#lock.run("PRAGMA journal_mode = OFF");
-      this.#lock.run("PRAGMA locking_mode = EXCLUSIVE");
-      this.#lock.run("BEGIN EXCLUSIVE");
+      this.#lock = lockFile(join(folder, LOCK));
     } catch (cause) {
-      this.#lock.close();
       throw notLocked(folder, cause);
     }
     rmSync(join(folder, WHERE), { force: true }); // of one that was killed
@@ -80,7 +70,7 @@ function checkPlace(value: unknown): CoordinatorPlace {
 }
 
 function notLocked(folder: string, cause: unknown): MeshError {
-  if ((cause as { code?: string }).code !== "SQLITE_BUSY") {
+  if (!isLocked(cause)) {
     const message = `cannot lock ${join(folder, LOCK)}: ${(cause as Error).message}`;
     return new MeshError("STORAGE", message, { cause });
   }

@@ -5,7 +5,7 @@
 //                  or  no ECONNREFUSED why, in words            and the stream ends
 //
 // PROTOCOL.md, "Tunnels". The code after `no` is the system's, or "-".
-import { MeshError } from "../errors.ts";
+import { isMeshError, MeshError } from "../errors.ts";
 
 /** No line is longer. */
 export const TUNNEL_LINE_LIMIT_BYTES = 1_024;
@@ -28,7 +28,8 @@ export function readAsk(line: string): string {
 export const ACCEPTED_LINE = "ok\n";
 
 export function refusalLine(error: unknown): string {
-  const { code, message } = error as { code?: unknown; message?: unknown };
+  const { cause, message } = error as { cause?: { code?: unknown }; message?: unknown };
+  const code = isMeshError(error) && cause?.code !== undefined ? cause.code : (error as { code?: unknown }).code;
   const word = typeof code === "string" && /^[A-Z0-9_]{1,32}$/.test(code) ? code : "-";
   return `no ${word} ${printable(String(message)).slice(0, 500)}\n`;
 }

@@ -1,0 +1,42 @@
+// The tether of a mesh as a process of this machine, for commands that need one.
+import { closeSync, openSync, statSync, truncateSync } from "node:fs";
+import { join } from "node:path";
+import { stateFolder } from "../core/identity/state-folder.ts";
+import type { TetherAccess } from "../core/tether/ensure.ts";
+import { UnixTransport } from "../transports/unix/unix-transport.ts";
+import { ownCommand } from "./own-command.ts";
+
+/** A log that has grown so large begins anew with the next tether. */
+const LOG_LIMIT_BYTES = 1024 * 1024;
+/** Hosts are added side by side: one start serves them all. */
+const START_EVERY_MS = 2_000;
+
+/** For ensureTether and releaseTether. */
+export function tetherAccess(meshName: string, signal?: AbortSignal): TetherAccess {
+  return { meshName, unix: new UnixTransport(), start: () => startTether(meshName), ...(signal && { signal }) };
+}
+
+let startedAt = Number.NEGATIVE_INFINITY;
+
+/** Starts one, detached: it outlives the command, and its terminal. What it says goes to tether.log in the mesh's state folder. */
+function startTether(meshName: string): void {
+  if (performance.now() - startedAt < START_EVERY_MS) return;
+  startedAt = performance.now();
+  const log = openLog(join(stateFolder(meshName), "tether.log"));
+  try {
+    Bun.spawn([...ownCommand("tether"), meshName], {
+      cwd: "/",
+      env: process.env,
+      detached: true,
+      stdio: ["ignore", log, log],
+    }).unref();
+  } finally {
+    closeSync(log);
+  }
+}
+
+function openLog(path: string): number {
+  const log = openSync(path, "a", 0o600);
+  if (statSync(path).size > LOG_LIMIT_BYTES) truncateSync(path);
+  return log;
+}

@@ -1,0 +1,86 @@
+// How `mesh up` and `mesh down` talk to the tether of a mesh: over a Unix socket in the mesh's state folder, one question and one
+// answer.
+import { MeshError } from "../errors.ts";
+import type { Link, Listener, Transport } from "../transport.ts";
+import { Codec } from "../wire/codec.ts";
+import type { TetheredState } from "./tether.ts";
+
+/** The socket's name in the state folder of a mesh. */
+export const TETHER_SOCKET = "tether.sock";
+
+const ASK_LIMIT_MS = 5_000;
+const REQUEST_LIMIT_BYTES = 1024 * 1024;
+
+/** Read the list of hosts again, and tell of these once they are up or a try has failed. */
+export interface TetherOrder {
+  tell: string[];
+}
+
+/** Answers orders at the socket `path` until the listener is closed; `answered` follows every answer. */
+export function listenForOrders(
+  transport: Transport,
+  path: string,
+  obey: (order: TetherOrder) => Promise<TetheredState[]>,
+  answered: () => void,
+): Promise<Listener> {
+  const codec = new Codec();
+  return transport.listen(path, (link) => {
+    const late = () => link.destroy(new MeshError("TIMEOUT", `${link.label}: asked nothing`));
+    const timer = setTimeout(late, ASK_LIMIT_MS);
+    link.attach({
+      frame: (frame) => {
+        clearTimeout(timer);
+        void answer(link, frame, codec, obey).finally(answered);
+      },
+      drained: () => {},
+      closed: () => clearTimeout(timer),
+    });
+  });
+}
+
+async function answer(
+  link: Link,
+  frame: Uint8Array,
+  codec: Codec,
+  obey: (order: TetherOrder) => Promise<TetheredState[]>,
+): Promise<void> {
+  let reply: { states: TetheredState[] } | { error: unknown };
+  try {
+    if (frame.length > REQUEST_LIMIT_BYTES) throw new MeshError("PROTOCOL", "an order to the tether is too long");
+    reply = { states: await obey(codec.decode(frame) as TetherOrder) };
+  } catch (error) {
+    reply = { error };
+  }
+  link.send(codec.encode(reply));
+  link.close();
+}
+
+/** Throws UNREACHABLE when no tether listens there, LINK_CLOSED when it ended meanwhile, TIMEOUT, or what it answers. */
+export async function orderTether(
+  transport: Transport,
+  path: string,
+  order: TetherOrder,
+  timeoutMs: number,
+): Promise<TetheredState[]> {
+  const link = await transport.dial(path, { timeoutMs });
+  const codec = new Codec();
+  const { promise, resolve, reject } = Promise.withResolvers<TetheredState[]>();
+  const late = new MeshError("TIMEOUT", `the tether behind ${path} did not answer within ${timeoutMs / 1_000} s`);
+  const timer = setTimeout(() => link.destroy(late), timeoutMs);
+  link.attach({
+    frame: (frame) => {
+      const { states, error } = codec.decode(frame) as { states?: TetheredState[]; error?: unknown };
+      if (states) resolve(states);
+      else reject(error);
+    },
+    drained: () => {},
+    closed: (error) => reject(error ?? new MeshError("LINK_CLOSED", `the tether behind ${path} gave no answer`)),
+  });
+  link.send(codec.encode(order));
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(timer);
+    link.close();
+  }
+}
