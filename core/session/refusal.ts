@@ -99,7 +99,7 @@ export function agreeOn(own: Dialect, peer: Dialect): number {
     `build ${build} with protocol ${low === high ? low : `${low} to ${high}`}`;
   throw new Refusal(
     "VERSION",
-    `one side is ${words(own)}, the other ${words(peer)}: run the same build of mesh on both (mesh up, or copy the binary)`,
+    `one side is ${words(own)}, the other ${words(peer)}: run the same build of mesh on both: \`mesh up\` brings its hosts to the build it is of, elsewhere copy the binary`,
   );
 }
 

@@ -142,7 +142,7 @@ test("X25 another version of the protocol: the refusal names both builds and wha
       .catch((caught: Error & { code: string }) => caught);
     expect(error).toMatchObject({ code: "PROTOCOL" });
     expect((error as Error).message).toMatch(
-      /9\.9\.9 \(abcdef\) with protocol 77 to 78.*with protocol \d+.*same build/,
+      /9\.9\.9 \(abcdef\) with protocol 77 to 78.*with protocol \d+.*same build.*`mesh up`/,
     );
   }
   expect(await outcome(victims.worker.address, evil.credentials, { protocol: [77, 78] })).toBe("VERSION");

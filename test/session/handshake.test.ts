@@ -125,7 +125,7 @@ describe("handshake", () => {
     ] as const) {
       const outcome = await meet(dialing, accepting);
       const [low, high] = ["protocol 1", "protocol 2 to 3"].map((words) => new RegExp(`build of . with ${words}`));
-      expectRefused(outcome, "PROTOCOL", /run the same build of mesh on both/);
+      expectRefused(outcome, "PROTOCOL", /run the same build of mesh on both: `mesh up` brings/);
       expect((outcome.error as Error).message).toMatch(low!);
       expect((outcome.error as Error).message).toMatch(high!);
     }
