@@ -30,9 +30,9 @@ export class ManagedWorker {
     return wanted && new ManagedWorker(folder, wanted);
   }
 
-  /** Says that the process has started, is in the mesh, or has lost the coordinator. */
+  /** Says that the process has started, is in the mesh, or has lost the coordinator. One that retires says no more. */
   is(state: "joining" | "ready" | "lost"): void {
-    if (state !== this.#state) this.#say(state);
+    if (state !== this.#state && (state === "joining" || this.#hasName)) this.#say(state);
   }
 
   /** Says why the process is about to end. */
@@ -44,6 +44,11 @@ export class ManagedWorker {
   /** The process ends as it was told. One that was retired has another one in its place. */
   ended(): void {
     if (readRecord(this.#folder)?.pid === process.pid) removeRecord(this.#folder);
+  }
+
+  get #hasName(): boolean {
+    const record = readRecord(this.#folder);
+    return record?.pid === process.pid && !record.retiring;
   }
 
   #say(state: WorkerRecord["state"], failure?: WorkerRecord["failure"]): void {

@@ -8,11 +8,11 @@ import { MeshError, type MeshErrorCode } from "../errors.ts";
 import { readJsonFile, writeJsonFile } from "../identity/json-file.ts";
 import { stateFolderPath } from "../identity/state-folder.ts";
 import type { WorkerSettings } from "../provider.ts";
+import { WORKER_FILE } from "../worker/worker-file.ts";
 import { processMark } from "./process-mark.ts";
 
 export const WORKER_LOG = "worker.log";
 const WANTED = "wanted.json";
-const RECORD = "worker.json";
 const RETIRED = /^retired-\d+\.json$/;
 
 /** What a worker that `mesh host` starts is to be. */
@@ -31,6 +31,8 @@ export interface WorkerRecord extends WantedWorker {
   /** "lost": it was in the mesh, and looks for its coordinator. "failed": it ends, and `failure` says why. */
   state: "joining" | "ready" | "lost" | "failed";
   failure?: { code: MeshErrorCode; message: string };
+  /** It has given up its name, and ends with its last job (core/worker/worker-file.ts). */
+  retiring?: boolean;
 }
 
 export function readWanted(folder: string): WantedWorker | undefined {
@@ -42,12 +44,12 @@ export function writeWanted(folder: string, wanted: WantedWorker): void {
 }
 
 export function writeRecord(folder: string, record: WorkerRecord): void {
-  writeJsonFile(join(folder, RECORD), record);
+  writeJsonFile(join(folder, WORKER_FILE), record);
 }
 
 /** What the last worker of this node said; also of one that was killed. A damaged file says nothing. */
 export function readRecord(folder: string): WorkerRecord | undefined {
-  return read(join(folder, RECORD));
+  return read(join(folder, WORKER_FILE));
 }
 
 /** The worker of this node, when it lives. */
@@ -62,7 +64,7 @@ export function isAlive({ pid, mark }: Pick<WorkerRecord, "pid" | "mark">): bool
 }
 
 export function removeRecord(folder: string): void {
-  rmSync(join(folder, RECORD), { force: true });
+  rmSync(join(folder, WORKER_FILE), { force: true });
 }
 
 /** Moves the record of a worker that gives its name to the next. */

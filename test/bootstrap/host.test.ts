@@ -1,5 +1,7 @@
+import { existsSync } from "node:fs";
 import { expect, test } from "vitest";
 import { TestMesh } from "../support/test-mesh.ts";
+import { until } from "../support/until.ts";
 import { stopOrder, TestHost } from "./test-host.ts";
 
 test("mesh host: F6 F9 a worker is started, found, left alone when asked again, and ended", async () => {
@@ -25,4 +27,33 @@ test("mesh host: F6 F9 a worker is started, found, left alone when asked again, 
   expect(await host.talk<"stop">(stopOrder("w1"))).toMatchObject({ outcome: "stopped", removed: [] });
   expect(host.workers()).toEqual([]);
   expect(await host.talk<"stop">(stopOrder("w1"))).toMatchObject({ outcome: "absent" });
+});
+
+test("mesh host: F96 other settings replace a worker; a job that runs on the old one ends there, and its name is the new one's", async () => {
+  await using mesh = await TestMesh.start({ workers: {} });
+  const host = new TestHost(mesh);
+  const first = await host.talk<"start">(await host.order("w1"));
+  await mesh.nodeIs("w1", (node) => node?.state === "up");
+  await using run = mesh.start(`
+    import { existsSync, writeFileSync } from "node:fs";
+    import { pool } from "mesh";
+    const wait = async (folder: string) => {
+      writeFileSync(folder + "/runs", "");
+      while (!existsSync(folder + "/go")) await Bun.sleep(5);
+      return process.ppid;
+    };
+    console.log((await pool({ hosts: ["w1"] }).map(wait, [${JSON.stringify(mesh.folder.path)}]))[0]);
+  `);
+  await until(() => existsSync(mesh.folder.at("runs")), { what: "the task to run" });
+  const second = await host.talk<"start">(await host.order("w1", { slots: 3 }));
+  expect(second.outcome).toBe("replaced");
+  await mesh.nodeIs("w1", (node) => node?.state === "up" && node.slots === 3);
+  expect(host.workers().toSorted()).toEqual([first.pid, second.pid].toSorted());
+  const found = await host.talk<"list">({ op: "list", meshName: "mesh" });
+  expect(found.workers.map(({ pid }) => pid)).toEqual([second.pid, first.pid]);
+  mesh.folder.write({ go: "" });
+  expect((await run.ended()).stdout.trim()).toBe(String(first.pid));
+  await until(() => !host.workers().includes(first.pid), { what: "the old worker to end" });
+  expect((await host.talk<"start">(await host.order("w1", { slots: 3 }))).outcome).toBe("unchanged");
+  await host.talk<"stop">(stopOrder("w1"));
 });

@@ -1,12 +1,18 @@
 // A host for tests of `mesh host`: a home and a state folder of its own on this machine, beside a mesh of real processes.
+import { randomBytes } from "node:crypto";
 import { join } from "node:path";
+import { connect } from "../../cmd/client.ts";
 import { type HostAnswer, type HostTalkOptions, talkToHost } from "../../core/bootstrap/host-talk.ts";
 import type { Order } from "../../core/bootstrap/host-words.ts";
 import type { Conversation } from "../../core/bootstrap/shell.ts";
 import { spawnConversation } from "../../core/bootstrap/spawned.ts";
+import { identityFrom } from "../../core/identity/identity.ts";
 import type { Joined } from "../../core/identity/join.ts";
+import { createKeyPair } from "../../core/identity/keys.ts";
 import { askForCertificate, CERTIFICATE_SOCKET } from "../../core/member/certificate-socket.ts";
+import type { Client } from "../../core/member/client.ts";
 import type { WorkerSettings } from "../../core/provider.ts";
+import { MessageType } from "../../core/wire/message-types.ts";
 import { UnixTransport } from "../../transports/unix/unix-transport.ts";
 import { binary, processesOf, type TestFolder } from "../support/mesh.ts";
 import type { TestMesh } from "../support/test-mesh.ts";
@@ -62,13 +68,33 @@ export class TestHost {
 
   async certify(publicKey: Uint8Array, name: string): Promise<Joined> {
     this.certificates++;
+    const body = { publicKey, role: "worker", name };
+    return await this.asUser(async ({ node, coordinator }) => {
+      return (await node.request(coordinator, MessageType.admit, body, { timeoutMs: 10_000 })) as Joined;
+    });
+  }
+
+  /** As a command of the user on the coordinator's machine. */
+  async asUser<Answer>(ask: (client: Client, meshId: string) => Promise<Answer>): Promise<Answer> {
+    const { publicKey, keyPem } = createKeyPair();
+    const name = `command-${randomBytes(6).toString("hex")}`;
     const socket = join(this.#mesh.state, CERTIFICATE_SOCKET);
-    return await askForCertificate(new UnixTransport(), socket, { publicKey, role: "worker", name });
+    const joined = await askForCertificate(new UnixTransport(), socket, { publicKey, role: "client", name });
+    const access = {
+      identity: identityFrom({ ...joined, keyPem }),
+      meshName: "mesh",
+      coordinators: joined.coordinators,
+    };
+    const client = await connect({ ...access, isSaved: false }, { timing: TIMING });
+    try {
+      return await ask(client, joined.meshId);
+    } finally {
+      await client[Symbol.asyncDispose]();
+    }
   }
 
   async order(name: string, worker: Partial<WorkerSettings> = {}): Promise<Extract<Order, { op: "start" }>> {
-    const { meshId } = await this.certify(PROBE_KEY, name);
-    this.certificates--;
+    const meshId = await this.asUser(async (_, meshId) => meshId);
     const settings = { slots: 2, tags: [], ...TIMING, ...worker };
     return { op: "start", meshName: "mesh", meshId, name, build: buildOf(binary), worker: settings };
   }
@@ -89,5 +115,3 @@ function buildOf(path: string): string {
   const { version, commit } = JSON.parse(Bun.spawnSync([path, "version", "--json"]).stdout.toString());
   return `${version} (${commit})`;
 }
-
-const PROBE_KEY = (await import("../../core/identity/keys.ts")).createKeyPair().publicKey;
