@@ -42,6 +42,7 @@ async function serve(order: Order, port: HostPort): Promise<HostWord> {
 
 function portOf(lines: Lines, signal: AbortSignal): HostPort {
   let last = "";
+  let isUnreached = false;
   return {
     signal,
     build: buildName(),
@@ -49,6 +50,10 @@ function portOf(lines: Lines, signal: AbortSignal): HostPort {
     progress: (text) => {
       if (text !== last) say({ word: "progress", text });
       last = text;
+    },
+    unreached: (tunnel, why) => {
+      if (!isUnreached) say({ word: "unreached", tunnel, ...why });
+      isUnreached = true;
     },
     certify: async (publicKey) => {
       say({ word: "certify", publicKey: Buffer.from(publicKey).toString("base64") });

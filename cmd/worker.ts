@@ -152,6 +152,7 @@ async function serve(options: WorkerOptions, settings: Settings, managed?: Manag
     save: (credentials) => member.isRetiring || saveRenewed(access, credentials),
     changed: (changes) => worker.nodesChanged(nodesChanged(changes, view())),
     registered: () => managed?.is("ready"),
+    notReached: (error) => managed?.notReached(error),
   });
   node.onPeerLost = (peer, error) => {
     worker.peerLost(peer, error);
@@ -163,7 +164,7 @@ async function serve(options: WorkerOptions, settings: Settings, managed?: Manag
   node.handle(MessageType.shutdown, () => over.resolve("the coordinator"));
   try {
     await listenForSlots(node, unix, folder, (slot) => worker.slotConnected(slot));
-    const joined = member.start({ isPatient: managed === undefined });
+    const joined = member.start({ isPatient: true });
     joined.catch(() => {}); // told by the race, unless the end came first
     await Promise.race([joined, over.promise]);
     log.info("memory", { limits: memoryLimiter().description });

@@ -19,13 +19,15 @@ export interface LaunchOptions {
   command: string[];
   /** Aborted: it is ended again. */
   signal: AbortSignal;
+  /** It has not reached the coordinator, and goes on trying. May be called often. */
+  unreached(why: { code: string; message: string }): void;
 }
 
 /**
  * Starts a worker in a session of its own, and resolves with its process id when it is in the mesh. When it does not get there
  * it is ended, and what it says is thrown; TIMEOUT when it says nothing, CANCELLED.
  */
-export async function launch({ folder, command, signal }: LaunchOptions): Promise<number> {
+export async function launch({ folder, command, signal, unreached }: LaunchOptions): Promise<number> {
   removeRecord(folder);
   const log = openLog(folder);
   const child = Bun.spawn(command, {
@@ -36,7 +38,7 @@ export async function launch({ folder, command, signal }: LaunchOptions): Promis
   });
   closeSync(log);
   try {
-    await isReady(folder, child, signal);
+    await isReady(folder, child, signal, unreached);
     child.unref();
     return child.pid;
   } catch (error) {
@@ -47,14 +49,20 @@ export async function launch({ folder, command, signal }: LaunchOptions): Promis
   }
 }
 
-async function isReady(folder: string, child: Bun.Subprocess, signal: AbortSignal): Promise<void> {
+async function isReady(
+  folder: string,
+  child: Bun.Subprocess,
+  signal: AbortSignal,
+  unreached: LaunchOptions["unreached"],
+): Promise<void> {
   const end = performance.now() + JOIN_LIMIT_MS;
   for (;;) {
     const hasEnded = child.exitCode !== null || child.signalCode !== null;
     const record = readRecord(folder);
     const own = record?.pid === child.pid ? record : undefined;
     if (own?.state === "ready") return;
-    if (own?.failure) throw new MeshError(own.failure.code, own.failure.message);
+    if (own?.failure && own.state === "failed") throw new MeshError(own.failure.code, own.failure.message);
+    if (own?.failure) unreached(own.failure);
     const log = join(folder, WORKER_LOG);
     if (hasEnded) {
       const how = child.signalCode ?? `status ${child.exitCode}`;
@@ -63,7 +71,8 @@ async function isReady(folder: string, child: Bun.Subprocess, signal: AbortSigna
     if (signal.aborted) throw new MeshError("CANCELLED", "the start of the worker was cancelled");
     if (performance.now() > end) {
       const message = `the worker did not get into the mesh within ${JOIN_LIMIT_MS / 1000} s, and was ended`;
-      throw new MeshError("TIMEOUT", `${message}; its log is ${log} there`);
+      const why = own?.failure ? ` (${own.failure.message})` : "";
+      throw new MeshError("TIMEOUT", `${message}${why}; its log is ${log} there`);
     }
     await Bun.sleep(POLL_MS);
   }

@@ -5,6 +5,7 @@ import { saveCredentials } from "../identity/credentials.ts";
 import { checkCertified, type Joined } from "../identity/join.ts";
 import { createKeyPair } from "../identity/keys.ts";
 import { joinedFolder } from "../identity/state-folder.ts";
+import { tunnelPath } from "../tether/tunnel.ts";
 import { lockHost } from "./host-lock.ts";
 import { launch } from "./host-process.ts";
 import type { HostWord, Order } from "./host-words.ts";
@@ -16,6 +17,8 @@ export interface HostPort {
   /** Asks for a certificate for that key. */
   certify(publicKey: Uint8Array): Promise<Joined>;
   progress(text: string): void;
+  /** Says, once, that the worker has not reached the coordinator so far, and where it looks for a tunnel. */
+  unreached(tunnel: string, why: { code: string; message: string }): void;
   /** Aborted when the other side is gone. */
   signal: AbortSignal;
   /** The command line of `mesh worker` of this build. */
@@ -27,8 +30,10 @@ type StartOrder = Extract<Order, { op: "start" }>;
 type Started = Extract<HostWord, { word: "started" }>;
 
 /** A worker that lost its coordinator may come back by itself: it tries every 2 s. */
-const RETURN_LIMIT_MS = 6_000;
+const RETURN_LIMIT_MS = 10_000;
 const POLL_MS = 50;
+
+const AWAY = { code: "UNREACHABLE", message: "the worker that runs there does not reach the coordinator" };
 
 export async function startWorker(order: StartOrder, port: HostPort): Promise<Started> {
   checkBuild(order, port);
@@ -36,7 +41,8 @@ export async function startWorker(order: StartOrder, port: HostPort): Promise<St
   const waits = () => port.progress("waiting for another `mesh up` or `mesh down`");
   using _lock = await lockHost(folder, { signal: port.signal, waits });
   const wanted: WantedWorker = { meshId: order.meshId, build: order.build, worker: order.worker };
-  const running = await settled(folder, wanted, port);
+  const tunnel = tunnelPath(order.meshName, order.name);
+  const running = await settled(folder, wanted, tunnel, port);
   if (running && isAsWanted(running, wanted)) return { word: "started", outcome: "unchanged", pid: running.pid };
   await getCertificate(folder, order, port);
   if (running) {
@@ -46,7 +52,8 @@ export async function startWorker(order: StartOrder, port: HostPort): Promise<St
   writeWanted(folder, wanted);
   port.progress("starting the worker");
   const command = [...port.workerCommand, "--managed", "--mesh", order.meshName, "--name", order.name];
-  const pid = await launch({ folder, command, signal: port.signal });
+  const unreached = (why: { code: string; message: string }) => port.unreached(tunnel, why);
+  const pid = await launch({ folder, command, signal: port.signal, unreached });
   return { word: "started", outcome: running ? "replaced" : "started", pid };
 }
 
@@ -60,14 +67,17 @@ function checkBuild({ build }: StartOrder, port: HostPort): void {
 async function settled(
   folder: string,
   wanted: WantedWorker,
-  { signal, progress }: HostPort,
+  tunnel: string,
+  port: HostPort,
 ): Promise<WorkerRecord | undefined> {
+  const { signal, progress } = port;
   const end = performance.now() + RETURN_LIMIT_MS;
   for (;;) {
     const running = liveRecord(folder);
     if (!running || running.state === "ready" || !isOfKind(running, wanted) || performance.now() > end) return running;
     if (signal.aborted) throw new MeshError("CANCELLED", "the start of the worker was cancelled");
     progress("waiting for the worker that runs there");
+    port.unreached(tunnel, running.failure ?? AWAY);
     await Bun.sleep(POLL_MS);
   }
 }

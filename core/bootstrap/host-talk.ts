@@ -19,6 +19,11 @@ export interface HostTalkOptions {
   certify(publicKey: Uint8Array): Promise<Joined>;
   /** What is going on, for people. */
   progress?(text: string): void;
+  /**
+   * The worker there has not reached the coordinator, and takes a tunnel if one is laid to that path. What it rejects with is thrown.
+   * Default: rejects with `why`.
+   */
+  unreached?(tunnel: string, why: MeshError): Promise<void>;
   /** Ends the conversation; the host then undoes what it has begun. */
   signal?: AbortSignal;
 }
@@ -64,12 +69,18 @@ async function converse(conversation: Conversation, options: HostTalkOptions): P
     if (!word) continue;
     if (word.word === "progress") progress?.(word.text);
     else if (word.word === "failed") throw failed(word);
+    else if (word.word === "unreached") await unreached(word, options);
     else if (word.word !== "certify") return word;
     else {
       const joined = await certify(Buffer.from(word.publicKey, "base64"));
       await say(conversation, { joined } satisfies Certificate, options);
     }
   }
+}
+
+async function unreached(word: Extract<HostWord, { word: "unreached" }>, options: HostTalkOptions): Promise<void> {
+  if (!options.unreached) throw failed(word);
+  await options.unreached(word.tunnel, failed(word));
 }
 
 async function say(conversation: Conversation, words: object, { label, signal }: HostTalkOptions): Promise<void> {
@@ -96,7 +107,7 @@ function hostWord(line: string, label: string): HostWord | undefined {
   throw new MeshError("PROTOCOL", `${label}: mesh there is of another build: run \`mesh up\` again with this one`);
 }
 
-function failed({ code, message }: Extract<HostWord, { word: "failed" }>): MeshError {
+function failed({ code, message }: { code: string; message: string }): MeshError {
   const known = MESH_ERROR_CODES.includes(code as MeshErrorCode) ? (code as MeshErrorCode) : "UNREACHABLE";
   return new MeshError(known, message);
 }

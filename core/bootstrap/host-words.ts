@@ -19,6 +19,8 @@ export type Order =
 export type HostWord =
   /** It made a key (base64 of its SubjectPublicKeyInfo) and wants a certificate: the answer is a Certificate line. The key stays there. */
   | { word: "certify"; publicKey: string }
+  /** The worker has not reached the coordinator so far, and goes on trying: also through a tunnel, when one is laid to that path. */
+  | { word: "unreached"; tunnel: string; code: string; message: string }
   /** What it is doing, for people. */
   | { word: "progress"; text: string }
   | { word: "started"; outcome: "started" | "replaced" | "unchanged"; pid: number }

@@ -1,7 +1,6 @@
 // The worker's side of being started by `mesh host`: reads what it is to be, and says how it stands.
 
-import type { MeshErrorCode } from "../errors.ts";
-import { isMeshError } from "../errors.ts";
+import { isMeshError, type MeshError, type MeshErrorCode } from "../errors.ts";
 import { processMark } from "./process-mark.ts";
 import {
   readRecord,
@@ -33,6 +32,12 @@ export class ManagedWorker {
   /** Says that the process has started, is in the mesh, or has lost the coordinator. One that retires says no more. */
   is(state: "joining" | "ready" | "lost"): void {
     if (state !== this.#state && (state === "joining" || this.#hasName)) this.#say(state);
+  }
+
+  /** Says that it has not reached the coordinator so far, and why: it goes on trying. */
+  notReached(error: MeshError): void {
+    const { code, message } = error;
+    if (this.#state === "joining") this.#say("joining", { code, message });
   }
 
   /** Says why the process is about to end. */

@@ -28,7 +28,7 @@ export interface WorkerRecord extends WantedWorker {
   pid: number;
   /** Tells its process from a later one of the same id. */
   mark: string;
-  /** "lost": it was in the mesh, and looks for its coordinator. "failed": it ends, and `failure` says why. */
+  /** "joining" with a failure: it has not reached the coordinator, and goes on trying. "lost": it was in the mesh, and looks for its coordinator. "failed": it ends, and `failure` says why. */
   state: "joining" | "ready" | "lost" | "failed";
   failure?: { code: MeshErrorCode; message: string };
   /** It has given up its name, and ends with its last job (core/worker/worker-file.ts). */

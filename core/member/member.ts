@@ -50,6 +50,8 @@ export interface MemberOptions {
   save?(credentials: Credentials): void;
   /** Who is in the mesh has changed. */
   changed(changes: readonly MembershipChange[]): void;
+  /** The coordinator was not reached, and is tried again: before `start` has resolved, with `isPatient`. */
+  notReached?(error: MeshError): void;
   /** Registered, the first time or again after the coordinator was away. */
   registered?(coordinator: Address): void;
 }
@@ -231,6 +233,7 @@ export class Member {
           isMeshError(error, code as MeshErrorCode),
         );
         if (!isPatient || !isAway || this.#closed) throw error;
+        this.#options.notReached?.(error as MeshError);
         if (this.#tries++ % 30 === 0) this.#options.log.warn("coordinator not reached yet", { error: wordsOf(error) });
         await new Promise<void>((next) => this.#options.clock.after(this.#retryDelay(), next));
       }

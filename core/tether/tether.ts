@@ -26,14 +26,9 @@ export interface TetheredState {
   error?: MeshError;
 }
 
-/** SSH logins at a time: sshd drops bursts of them at random (MaxStartups), and one jump host may be before all. */
-const LOGINS = 8;
-
 export class Tether {
   readonly #options: TetherOptions;
   readonly #hosts = new Map<string, HostTether>();
-  readonly #waiting: (() => void)[] = [];
-  #logins = 0;
 
   constructor(options: TetherOptions) {
     this.#options = options;
@@ -75,13 +70,13 @@ export class Tether {
   }
 
   #hold(host: TetheredHost): HostTether {
-    const { clock, log, random, reach } = this.#options;
+    const { connect, clock, log, random, reach } = this.#options;
     return new HostTether({
       host,
       clock,
       log,
       random: () => random(),
-      connect: (target, signal) => this.#login(target, signal),
+      connect: (target, signal) => connect(target, signal),
       reach: (address) => reach(address, (name) => this.#hosts.get(name)?.channel),
     });
   }
@@ -89,17 +84,5 @@ export class Tether {
   async #release(tether: HostTether): Promise<void> {
     await tether.close();
     if (this.#hosts.get(tether.host.name) === tether) this.#hosts.delete(tether.host.name);
-  }
-
-  async #login(target: string, signal: AbortSignal): Promise<HostChannel> {
-    if (this.#logins >= LOGINS) await new Promise<void>((next) => this.#waiting.push(next));
-    this.#logins++;
-    try {
-      signal.throwIfAborted();
-      return await this.#options.connect(target, signal);
-    } finally {
-      this.#logins--;
-      this.#waiting.shift()?.();
-    }
   }
 }

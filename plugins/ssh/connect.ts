@@ -93,6 +93,7 @@ class Way {
   ): Promise<SshConnection> {
     const { label, settings, destination } = route.at(-1)!;
     const { person, acceptNewKeys = false, askPassword = false, configFile, connectTimeoutMs } = this.#options;
+    const { keepAlive = settings.keepAlive ?? KEEP_ALIVE } = this.#options;
     // Late, because most commands never log in anywhere.
     const ssh2 = (await import("ssh2")).default;
     return await attemptLogin(ssh2, {
@@ -105,7 +106,7 @@ class Way {
       login: new Login(ssh2, { settings, label, keyRing: this.#dialing.keyRing, person, askPassword }),
       ...(lease && { through: () => lease.connection.forwardOut({ host: settings.hostName, port: settings.port }) }),
       connectTimeoutMs: connectTimeoutMs ?? settings.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
-      keepAlive: settings.keepAlive ?? KEEP_ALIVE,
+      keepAlive,
       ...(signal && { signal }),
     });
   }

@@ -40,6 +40,8 @@ export interface SshOptions {
   configFile?: string;
   /** For each host on the way, up to the check of its key. Default: ConnectTimeout of ssh_config, or 10 s. */
   connectTimeoutMs?: number;
+  /** How soon a host that is gone without a word is noticed. Default: ServerAliveInterval of ssh_config, or 3 times 15 s. */
+  keepAlive?: { intervalMs: number; count: number };
   /** What it shares with other logins of the same command. */
   dialing?: Dialing;
 }

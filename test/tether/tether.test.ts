@@ -148,24 +148,6 @@ test("F93 Tether: a connection that breaks is made again; one that fails says wh
   await tether.close();
 });
 
-test("F93 Tether: eight logins at a time", async () => {
-  let running = 0;
-  let most = 0;
-  const connectHost = async () => {
-    most = Math.max(most, ++running);
-    await Bun.sleep(1);
-    running--;
-    return new FakeChannel();
-  };
-  const { tether } = tetherOf({ connect: connectHost });
-  const names = Array.from({ length: 20 }, (_, i) => `h${i}`);
-  for (const name of names) addTethered("m", host(name));
-  await tether.look();
-  expect((await tether.told(names)).map(({ phase }) => phase)).toEqual(names.map(() => "up"));
-  expect(most).toBe(8);
-  await tether.close();
-});
-
 test("F93 waitMs: grows to 30 s, is spread, and is a minute for a host that refused the login", () => {
   const lost = new MeshError("UNREACHABLE", "");
   expect([0, 1, 2, 6, 7, 1000].map((failures) => waitMs(failures, lost, 0.5))).toEqual([
