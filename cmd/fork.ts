@@ -1,6 +1,7 @@
 // `mesh fork`: a node that a script started beside its head, by `fork()`. Not for people.
 import { join } from "node:path";
 import { MeshError } from "../core/errors.ts";
+import { filesRoot } from "../core/files/root.ts";
 import type { JobView } from "../core/member/job-view.ts";
 import { MessageType } from "../core/wire/message-types.ts";
 import { NODE_SOCKET, type NodesChanged, nodeAddress } from "../core/worker/control.ts";
@@ -28,6 +29,7 @@ export async function main([folder, headFolder, head, number, name, parentPid]: 
     slotMemoryBytes: undefined,
     view: () => known,
     log: silentLog,
+    files: { root: filesRoot(name) },
   });
   node.handle(MessageType.nodesChanged, ({ payload }) => {
     const change = node.codec.decode(payload) as NodesChanged;

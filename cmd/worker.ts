@@ -1,10 +1,12 @@
 // `mesh worker`: lends this host's slots to the jobs of a mesh, in the foreground, until it is told to end.
 import { availableParallelism, hostname } from "node:os";
+import { resolve } from "node:path";
 import { Command, Option } from "@commander-js/extra-typings";
 import { ManagedWorker } from "../core/bootstrap/managed-worker.ts";
 import { systemClock } from "../core/clock.ts";
 import { parseSize } from "../core/config/mod.ts";
 import { MeshError } from "../core/errors.ts";
+import { filesRoot } from "../core/files/root.ts";
 import { joinedFolder } from "../core/identity/state-folder.ts";
 import { Trust } from "../core/identity/trust.ts";
 import type { Log } from "../core/log.ts";
@@ -43,6 +45,8 @@ interface WorkerOptions {
   tag: string[];
   listen: string[];
   advertise: string[];
+  files?: string;
+  filesLimit?: number;
   tokenFile?: string;
   mesh?: string;
   managed?: boolean;
@@ -71,6 +75,13 @@ export function command() {
       .option("--tag <tag...>", "words by which jobs choose hosts")
       .option("--listen <address...>", "where other nodes may dial this one (default: any free TCP port)")
       .option("--advertise <address...>", "what to tell them instead, when a router forwards a port to here")
+      .option("--files <folder>", "where files are kept that jobs send (default: ~/.local/share/mesh/MESH/files)")
+      .addOption(
+        new Option(
+          "--files-limit <size>",
+          'the largest of them that is taken, such as "10G" (default: none)',
+        ).argParser(parsed(parseSize)),
+      )
       .option("--token-file <path>", "a file that holds the token")
       .addOption(meshOption())
       // By `mesh host` of `mesh up`: what it is to be is in its joined folder, and there it says how it stands.
@@ -132,6 +143,7 @@ async function serve(options: WorkerOptions, settings: Settings, managed?: Manag
     slotMemoryBytes: options.slotMemory,
     view: () => view(),
     log,
+    files: { root: options.files ? resolve(options.files) : filesRoot(meshName), limitBytes: options.filesLimit },
     guard: Guard.start(folder),
   });
   // Whoever reaches this host by SSH may have it use the channel for what it cannot dial itself.

@@ -1,10 +1,10 @@
 // Commands that users run on a worker by `mesh exec`: each a process tree of its own, which ends with its asker at the
 // latest. Loaded with the first one.
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { homedir } from "node:os";
 import { join } from "node:path";
 import { checkBody } from "../coordinator/checks.ts";
 import { MeshError } from "../errors.ts";
+import { homeFolder } from "../files/root.ts";
 import type { Log } from "../log.ts";
 import type { Node } from "../node/node.ts";
 import type { Address } from "../wire/message.ts";
@@ -113,11 +113,6 @@ export class Commands {
   #environment(place: string): Record<string, string | undefined> {
     return { ...process.env, [RUN_FOLDER]: this.#options.folder, [COMMAND]: place, MESH_TOKEN: undefined };
   }
-}
-
-/** As a login does, and whatever folder the worker was started in. */
-function homeFolder(): string {
-  return process.env.HOME || homedir();
 }
 
 function layDown(place: string, script: Uint8Array): string {

@@ -1,6 +1,8 @@
 // What a worker does for users beside jobs: commands and files. Loaded when somebody asks for it first.
+import { FileHost } from "../files/file-host.ts";
 import type { Log } from "../log.ts";
 import type { Node, RequestHandler } from "../node/node.ts";
+import type { Address } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
 import type { Commands } from "./commands.ts";
 import type { Nursery } from "./nursery.ts";
@@ -11,24 +13,28 @@ export interface HostServicesOptions {
   /** The run folder of the worker. */
   folder: string;
   log: Log;
+  /** Of what jobs send. */
+  files: { root: string; limitBytes?: number | undefined };
 }
 
 export class HostServices {
   readonly #options: HostServicesOptions;
+  readonly #files: FileHost;
   #commands: Promise<Commands> | undefined;
   /** Nodes that asked for something and are still there. */
   readonly #askers = new Set<number>();
 
   constructor(options: HostServicesOptions) {
     this.#options = options;
-    const { node } = options;
+    const { node, files } = options;
+    this.#files = new FileHost({ node, ...files, asked: (from) => this.#asked(from) });
     const commands = (): Promise<Commands> => {
       this.#commands ??= this.#loadCommands();
       return this.#commands;
     };
     const on = (type: number, answer: (...of: Parameters<RequestHandler>) => unknown) =>
       node.handleRequest(type, (body, from) => {
-        this.#askers.add(from.node);
+        this.#asked(from);
         return answer(body, from);
       });
     on(MessageType.exec, async (body, from) => await (await commands()).run(body, from));
@@ -41,14 +47,22 @@ export class HostServices {
     return this.#askers.size > 0;
   }
 
-  /** A node is gone: what it asked for ends. */
-  askerLost(node: number): void {
-    this.#askers.delete(node);
-    void this.#commands?.then((commands) => commands.askerLost(node));
+  /** A process, or with slot 0 all of a node, is gone: what it asked for ends. */
+  askerLost(address: Address): void {
+    this.#files.gone(address);
+    if (address.slot !== 0) return;
+    this.#askers.delete(address.node);
+    void this.#commands?.then((commands) => commands.askerLost(address.node));
   }
 
   async close(): Promise<void> {
-    await (await this.#commands)?.closeAll();
+    await Promise.all([this.#files.close(), this.#commands?.then((commands) => commands.closeAll())]);
+  }
+
+  /** Tasks are told of by their job. */
+  #asked({ node }: Address): void {
+    const role = this.#options.node.roleOf(node);
+    if (role === "client" || role === "head") this.#askers.add(node);
   }
 
   async #loadCommands(): Promise<Commands> {

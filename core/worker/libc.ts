@@ -10,6 +10,7 @@ const PR_SET_PDEATHSIG = 1;
 const PR_SET_CHILD_SUBREAPER = 36;
 const SIGKILL = 9;
 const WNOHANG = 1;
+const LOCK_EX_NB = 2 | 4;
 
 // The middle of the raising half of -1000..1000. The default of everything else is 0.
 const SLOT_OOM_SCORE = 500;
@@ -18,6 +19,7 @@ const SYMBOLS = {
   // Variadic in C; on Linux x64 and arm64 variadic integers travel in the same registers as named ones.
   prctl: { args: ["i32", "u64", "u64", "u64", "u64"], returns: "i32" },
   getppid: { args: [], returns: "i32" },
+  flock: { args: ["i32", "i32"], returns: "i32" },
   waitpid: { args: ["i32", "ptr", "i32"], returns: "i32" },
 } as const;
 
@@ -65,6 +67,15 @@ export function dieWithParent(parentPid: number): boolean {
   const taken = c.prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) === 0;
   if (c.getppid() !== parentPid) process.exit(1);
   return taken;
+}
+
+/**
+ * Locks an open file for this process, until it is closed, unless another has it. Returns whether this one may go on: true also where there are no
+ * such locks, outside Linux.
+ */
+export function lockFile(fd: number): boolean {
+  const c = libc();
+  return c === false || c.flock(fd, LOCK_EX_NB) === 0;
 }
 
 /** How a child stands: still there, its status taken (now or before: there is no such child any more). */

@@ -33,6 +33,8 @@ export interface WorkerOptions {
   /** What slots should know of the mesh when they start. */
   view: JobOptions["view"];
   log: Log;
+  /** Where files that jobs send are kept, and the largest that is taken. */
+  files: { root: string; limitBytes?: number | undefined };
   /** Cleans up when this process is killed. */
   guard?: Guard | undefined;
 }
@@ -50,7 +52,7 @@ export class Worker {
     this.#agent = new Agent({ node, folder, slotCommand, hostName: () => name });
     const { nursery } = this.#agent;
     if (guard) nursery.keep(guard.pid);
-    this.#services = new HostServices({ node, nursery, folder, log });
+    this.#services = new HostServices({ node, nursery, folder, log, files: options.files });
     node.handleRequest(MessageType.openJob, (job: OpenJob, from) => this.#open(job, from));
     node.handleRequest(MessageType.closeJob, ({ job }: CloseJob, from) => {
       if (from.node !== job) throw notItsJob(job);
@@ -59,6 +61,7 @@ export class Worker {
     node.handle(MessageType.userGone, ({ payload, fromNode }) => {
       const gone = node.codec.decode(payload) as UserGone;
       if (node.roleOf(fromNode) === "head" && gone.job !== fromNode) throw notItsJob(gone.job);
+      if (gone.user.slot !== 0) this.#services.askerLost(gone.user);
       this.#agent.userGone(gone);
     });
   }
@@ -75,11 +78,11 @@ export class Worker {
 
   /** A link or session has ended: of a slot, or of the head of a job, which then ends here. */
   peerLost(peer: Address, error?: Error): void {
+    this.#services.askerLost(peer);
     if (peer.node === this.#options.node.address.node) {
       this.#agent.slotDisconnected(peer);
       return;
     }
-    this.#services.askerLost(peer.node);
     this.#tellIfEmptied();
     if (this.#agent.has(peer.node)) {
       void this.#close(peer.node, `the head of its job is gone${error ? `: ${error.message}` : ""}`);
