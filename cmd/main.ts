@@ -52,6 +52,7 @@ const ROLES: Row<RoleModule>[] = [
   { name: "head", summary: "be the node of one job", load: () => import("./head.ts") },
   { name: "fork", summary: "be a node beside a head", load: () => import("./fork.ts") },
   { name: "host", summary: "start and end workers for mesh up", load: () => import("./host.ts") },
+  { name: "binary", summary: "make the binary for another platform", load: () => import("./binary.ts") },
   { name: "tether", summary: "carry connections of hosts that cannot dial", load: () => import("./tether.ts") },
   { name: "complete", summary: "answer a shell that completes a line", load: () => import("./completion.ts") },
 ];

@@ -29,8 +29,9 @@ const INPUT_FILES = ["package.json", "package-lock.json", "tsconfig.json"];
 // A compiled Bun program obeys these before its first line runs: BUN_OPTIONS and BUN_INSPECT_PRELOAD load a file of the
 // environment's choosing into it, BUN_BE_BUN turns it into the bun command, and BUN_INSPECT opens a debugger's port or
 // dials one (BUN_INSPECT_CONNECT_TO, which editors set in their terminals). No flag of `bun build` switches them off
-// (seen in 1.4.5), so the copy of Bun that goes into the binary asks for names no shell can set.
-const DEAF_TO = ["BUN_OPTIONS", "BUN_INSPECT_PRELOAD", "BUN_INSPECT", "BUN_INSPECT_CONNECT_TO", "BUN_BE_BUN"];
+// (seen in 1.4.5), so the copy of Bun that goes into the binary asks for names no shell can set. core/binary/deafen.ts does the
+// same for other platforms.
+const DEAF_TO = JSON.parse(readFileSync(join(root, "core/binary/deaf-to.json"), "utf8"));
 
 /** Makes dist/mesh unless it is current; returns whether it had to. */
 export function build() {
@@ -76,6 +77,9 @@ function compile(work, commit) {
     'process.env.CBOR_NATIVE_ACCELERATION_DISABLED="true"',
     "--define",
     `MESH_BUILD=${JSON.stringify({ version, commit })}`,
+    // Else the compiler puts this machine's in their place, and core/binary/cross-build.ts makes binaries for others of it.
+    "--define=process.platform=process.platform",
+    "--define=process.arch=process.arch",
     `--asset=${join(work, "types.json.gz")}`,
     ...deafBun(bun, work),
     `--outfile=${join(work, "mesh")}`,
