@@ -1,10 +1,12 @@
 // `mesh host`: what `mesh up` and `mesh down` talk to on a host, over their login there. Not for people.
+import { dialAll } from "../core/bootstrap/host-dial.ts";
 import { failureOf } from "../core/bootstrap/host-process.ts";
 import { type HostPort, startWorker } from "../core/bootstrap/host-start.ts";
 import { findWorkers, stopWorker } from "../core/bootstrap/host-stop.ts";
 import { type Certificate, HOST_WORDS_VERSION, type HostWord, type Order } from "../core/bootstrap/host-words.ts";
 import { linesOf } from "../core/bootstrap/lines.ts";
 import { MeshError } from "../core/errors.ts";
+import { tryDialTcp } from "../transports/tcp/try-dial.ts";
 import { buildName } from "./node-process.ts";
 import { ownCommand } from "./own-command.ts";
 
@@ -34,6 +36,7 @@ async function serve(order: Order, port: HostPort): Promise<HostWord> {
   try {
     if (order.op === "start") return await startWorker(order, port);
     if (order.op === "stop") return await stopWorker(order, port);
+    if (order.op === "dial") return await dialAll(order, port);
     return { word: "workers", workers: findWorkers(order.meshName) };
   } finally {
     clearInterval(alive);
@@ -47,6 +50,7 @@ function portOf(lines: Lines, signal: AbortSignal): HostPort {
     signal,
     build: buildName(),
     workerCommand: ownCommand("worker"),
+    dial: tryDialTcp,
     progress: (text) => {
       if (text !== last) say({ word: "progress", text });
       last = text;

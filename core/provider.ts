@@ -1,6 +1,7 @@
 // What core knows of starting and stopping workers on hosts. Implementations are in plugins/ and in users' own files; core
 // never names one. Two families: push holds a channel to the host, sends the binary and hands a certificate over it
 // (ssh, local); pull is told a token, and the host fetches the binary and joins by itself (a batch system, a cloud).
+import type { MeshErrorCode } from "./errors.ts";
 import type { Joined } from "./identity/join.ts";
 
 /** A host as mesh.toml or the command line names it. */
@@ -101,6 +102,38 @@ export interface Stopped {
   removed: string[];
 }
 
+/** One thing that was looked at, and how it is. */
+export interface Finding {
+  /** What was looked at, in a word or two: "host key". */
+  check: string;
+  /** "warning": works, but not as well as it could. "problem": a worker will not start there, or not be of use. */
+  state: "ok" | "warning" | "problem" | "skipped";
+  words: string;
+  /** What to do about it, and where. */
+  fix?: string;
+  /** Of a problem: what `start` would fail with. */
+  code?: MeshErrorCode;
+}
+
+/** What became of a try to connect to an address such as "tcp://10.0.0.1:7450". */
+export interface DialOutcome {
+  address: string;
+  /** Until it was connected. */
+  tookMs?: number;
+  /** Why it was not: the system's code, "ECONNREFUSED"; "ETIMEDOUT" when nothing answered. */
+  code?: string;
+}
+
+/** What an examination may ask besides. */
+export interface ExamineContext extends ProviderContext {
+  /** What its worker has to reach: "the coordinator", "the worker gpu2". Empty when the mesh is not up. */
+  goals: { what: string; addresses: string[] }[];
+  /** Also what costs the host something: many logins at once. */
+  isThorough: boolean;
+  /** Tries to connect from here, for at most `timeoutMs`. Never rejects. */
+  dial(address: string, timeoutMs: number): Promise<DialOutcome>;
+}
+
 /**
  * Starts and stops workers. Every call is about one host, ends within limits of its own, and throws a MeshError that names
  * the host, what was tried, and what to do: UNREACHABLE, AUTHENTICATION, TIMEOUT, CANCELLED, STORAGE or CONFIG.
@@ -116,6 +149,11 @@ export interface Provider {
   list(host: ProvidedHost, context: ProviderContext): Promise<FoundWorker[]>;
   /** Ends the worker; `purge` removes all that mesh keeps on the host, too. */
   stop(host: ProvidedHost, options: { purge: boolean; graceMs: number }, context: ProviderContext): Promise<Stopped>;
+  /**
+   * Looks at all that a worker there needs, and changes nothing; one thing that is wrong hides no other. Throws CANCELLED alone.
+   * A provider without it has nothing to tell.
+   */
+  examine?(host: ProvidedHost, context: ExamineContext): Promise<Finding[]>;
   /** Lets go of connections it keeps between calls. */
   close(): Promise<void>;
 }

@@ -24,7 +24,7 @@ export interface HostFacts {
   cores?: number;
   memoryBytes?: number;
   availableBytes?: number;
-  /** Its clock, minus this machine's; within a second, and the time of the answer's way. */
+  /** Its clock, minus this machine's: as much as is certain, for it tells seconds, and at some time while it was asked. */
   clockAheadMs?: number;
   user: string;
   uid: number;
@@ -36,8 +36,15 @@ export interface HostFacts {
 
 type Answers = [word: string, rest: string][];
 
+/** The probe's lines, and when it was asked and had answered, by this machine's clock. */
+export interface HostAnswers {
+  answers: Answers;
+  askedMs: number;
+  answeredMs: number;
+}
+
 /** Reads the probe's lines. Throws UNREACHABLE, with `label` in front, for a system mesh has no binary for. */
-export function hostFacts(answers: Answers, label: string, nowMs: number): HostFacts {
+export function hostFacts({ answers, ...times }: HostAnswers, label: string): HostFacts {
   const facts = new Map(answers);
   const libc = facts.get("libc")?.split(" ") ?? [];
   const seconds = number(facts.get("time"));
@@ -49,13 +56,20 @@ export function hostFacts(answers: Answers, label: string, nowMs: number): HostF
     ...defined("cores", number(facts.get("cores"))),
     ...defined("memoryBytes", bytes(facts.get("memory"))),
     ...defined("availableBytes", bytes(facts.get("available"))),
-    ...defined("clockAheadMs", seconds && Math.round((seconds + 0.5) * 1000 - nowMs)),
+    ...defined("clockAheadMs", seconds && clockAhead(seconds, times)),
     user: facts.get("user") ?? "",
     uid: number(facts.get("uid")) ?? -1,
     home: facts.get("home") ?? "",
     folders: foldersIn(answers),
     tools: new Set(answers.filter(([word]) => word === "tool").map(([, tool]) => tool)),
   };
+}
+
+/** The least difference that explains what it said. */
+function clockAhead(seconds: number, { askedMs, answeredMs }: Omit<HostAnswers, "answers">): number {
+  const least = seconds * 1000 - answeredMs;
+  const most = (seconds + 1) * 1000 - askedMs;
+  return Math.round(least > 0 ? least : Math.min(0, most));
 }
 
 function systemWords(facts: ReadonlyMap<string, string>): string {

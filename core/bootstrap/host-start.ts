@@ -5,6 +5,7 @@ import { saveCredentials } from "../identity/credentials.ts";
 import { checkCertified, type Joined } from "../identity/join.ts";
 import { createKeyPair } from "../identity/keys.ts";
 import { joinedFolder } from "../identity/state-folder.ts";
+import type { DialOutcome } from "../provider.ts";
 import { tunnelPath } from "../tether/tunnel.ts";
 import { lockHost } from "./host-lock.ts";
 import { launch } from "./host-process.ts";
@@ -19,6 +20,8 @@ export interface HostPort {
   progress(text: string): void;
   /** Says, once, that the worker has not reached the coordinator so far, and where it looks for a tunnel. */
   unreached(tunnel: string, why: { code: string; message: string }): void;
+  /** Tries to connect to an address. Never rejects. */
+  dial(address: string, timeoutMs: number): Promise<DialOutcome>;
   /** Aborted when the other side is gone. */
   signal: AbortSignal;
   /** The command line of `mesh worker` of this build. */

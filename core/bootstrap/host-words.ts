@@ -2,7 +2,7 @@
 // the host. `mesh host` is the binary that was sent, or this machine's own for the local provider; whatever else prints into
 // that channel (a login's greeting) is no JSON object with "mesh": 1, and is passed over.
 import type { Joined } from "../identity/join.ts";
-import type { FoundWorker, WorkerSettings } from "../provider.ts";
+import type { DialOutcome, FoundWorker, WorkerSettings } from "../provider.ts";
 
 /** The version of this conversation; in every line, as "mesh". Another one's host is of another build: it is told apart so. */
 export const HOST_WORDS_VERSION = 1;
@@ -13,7 +13,9 @@ export type Order =
   | { op: "start"; meshName: string; meshId: string; name: string; build: string; worker: WorkerSettings }
   /** Ends it; `purge` removes the mesh's state on the host and the caches of binaries. */
   | { op: "stop"; meshName: string; name: string; graceMs: number; purge: boolean }
-  | { op: "list"; meshName: string };
+  | { op: "list"; meshName: string }
+  /** Connects to each address and hangs up, for `mesh doctor`: tells which can be reached from there. */
+  | { op: "dial"; addresses: string[] };
 
 /** From the host. The last one is a result or `failed`. */
 export type HostWord =
@@ -26,6 +28,7 @@ export type HostWord =
   | { word: "started"; outcome: "started" | "replaced" | "unchanged"; pid: number }
   | { word: "stopped"; outcome: "stopped" | "absent"; removed: string[] }
   | { word: "workers"; workers: FoundWorker[] }
+  | { word: "dialed"; outcomes: DialOutcome[] }
   /** `code` is one of MeshError's. */
   | { word: "failed"; code: string; message: string };
 

@@ -4,6 +4,7 @@ import { MeshError } from "../errors.ts";
 import type { Binary } from "../provider.ts";
 import { digestVariables } from "./digests.ts";
 import type { CacheFolder, HostFacts } from "./host-facts.ts";
+import { lackingLibrary } from "./libraries.ts";
 import { answersIn, quoted, remoteScript, wordsOf } from "./remote-script.ts";
 import digest from "./scripts/digest.sh" with { type: "text" };
 import verify from "./scripts/verify.sh" with { type: "text" };
@@ -11,8 +12,11 @@ import type { Shell } from "./shell.ts";
 import { megabytes, type UploadFailure, upload } from "./upload.ts";
 
 /** What a folder must have left beside the binary, for state and logs of workers. */
-const SPARE_BYTES = 16 * 1024 * 1024;
+export const SPARE_BYTES = 16 * 1024 * 1024;
 const VERIFY_LIMIT_MS = 60_000;
+
+export const ROOM_ADVICE =
+  "make room there, or set XDG_CACHE_HOME for that login to a folder that has some and may run programs";
 
 export interface InstallOptions {
   /** What is going on, for people. */
@@ -102,7 +106,8 @@ async function isWhole(
   return answersIn(stdout, mark).some(([word]) => word === "whole");
 }
 
-function reasonAgainst({ problem, freeBytes }: CacheFolder, { sizeBytes }: Binary): string | undefined {
+/** Why a folder will not do, as far as looking tells. */
+export function reasonAgainst({ problem, freeBytes }: CacheFolder, { sizeBytes }: Binary): string | undefined {
   if (problem?.kind === "noexec") return "it is mounted noexec";
   if (problem) return problem.words;
   if (freeBytes === undefined || freeBytes >= sizeBytes + SPARE_BYTES) return undefined;
@@ -123,21 +128,13 @@ function failureWords(label: string, { kind, words }: UploadFailure, { path }: C
 }
 
 function noRoom(label: string, { sizeBytes }: Binary, tried: readonly string[]): MeshError {
-  const advice = "make room there, or set XDG_CACHE_HOME for that login to a folder that has some and may run programs";
   const where = tried.length > 0 ? tried.join("; ") : "no folder is known there, not even a HOME";
-  const message = `${label} has no place for the binary (${megabytes(sizeBytes + SPARE_BYTES)} MB): ${where}; ${advice}`;
-  return new MeshError("STORAGE", message);
+  const message = `${label} has no place for the binary (${megabytes(sizeBytes + SPARE_BYTES)} MB): ${where}`;
+  return new MeshError("STORAGE", `${message}; ${ROOM_ADVICE}`);
 }
 
-const OLDEST_GLIBC = [2, 17] as const;
-
-function checkLibraries({ lacksLibstdcxx, libcVersion, system }: HostFacts, label: string): void {
-  if (lacksLibstdcxx) {
-    const message = `${label} (${system}) has no libstdc++, which mesh needs there: as root, \`apk add libstdc++\``;
-    throw new MeshError("UNREACHABLE", message);
-  }
-  const [major = 0, minor = 0] = libcVersion?.split(".").map(Number) ?? [];
-  if (!libcVersion || major > OLDEST_GLIBC[0] || minor >= OLDEST_GLIBC[1]) return;
-  const message = `${label} has glibc ${libcVersion}, and mesh needs ${OLDEST_GLIBC.join(".")} or newer: leave this host out`;
-  throw new MeshError("UNREACHABLE", message);
+function checkLibraries(facts: HostFacts, label: string): void {
+  const lacking = lackingLibrary(facts);
+  if (!lacking) return;
+  throw new MeshError("UNREACHABLE", `${label} is ${facts.system}, with ${lacking.words}: ${lacking.fix}`);
 }

@@ -1,6 +1,6 @@
 // Looks at a host through a login on it: what it is, and where the binary can go. Changes nothing there.
 import { isMeshError, MeshError } from "../errors.ts";
-import { type HostFacts, hostFacts } from "./host-facts.ts";
+import { type HostAnswers, type HostFacts, hostFacts } from "./host-facts.ts";
 import { answersIn, remoteScript, wordsOf } from "./remote-script.ts";
 import script from "./scripts/probe.sh" with { type: "text" };
 import type { CommandResult, Shell } from "./shell.ts";
@@ -16,13 +16,19 @@ export interface ProbeOptions {
  * Tells what a host is. One command there. Throws UNREACHABLE when no command can be run by this login, or mesh does
  * not run on such a system; what the shell throws goes through.
  */
-export async function probe(shell: Shell, { signal }: ProbeOptions = {}): Promise<HostFacts> {
+export async function probe(shell: Shell, options: ProbeOptions = {}): Promise<HostFacts> {
+  return hostFacts(await askHost(shell, options), shell.label);
+}
+
+/** What the host says of itself. Throws UNREACHABLE when no command can be run by this login, and what the shell throws. */
+export async function askHost(shell: Shell, { signal }: ProbeOptions = {}): Promise<HostAnswers> {
   const { command, text, mark } = remoteScript(script);
+  const askedMs = Date.now();
   const result = await run(shell, command, text, signal);
   const answers = answersIn(result.stdout, mark);
   const isWhole = answers[0]?.join(" ") === `probe ${PROBE_VERSION}` && answers.at(-1)?.[0] === "end";
   if (!isWhole) throw noShell(shell.label, command, result);
-  return hostFacts(answers, shell.label, Date.now());
+  return { answers, askedMs, answeredMs: Date.now() };
 }
 
 async function run(shell: Shell, command: string, input: Uint8Array, signal?: AbortSignal): Promise<CommandResult> {
