@@ -1,5 +1,7 @@
 // `mesh coordinator`: the node that knows who is in the mesh and which jobs run, in the foreground.
-import { Command } from "@commander-js/extra-typings";
+
+import { rmSync } from "node:fs";
+import { Command, Option } from "@commander-js/extra-typings";
 import { MeshError } from "../core/errors.ts";
 import { stateFolder } from "../core/identity/state-folder.ts";
 import { CoordinatorServer } from "../core/member/coordinator-server.ts";
@@ -24,6 +26,7 @@ export function command() {
       "--discoverable",
       "tell nodes of the LAN, by signed beacons, where it listens (mesh worker --join discover)",
     )
+    .addOption(new Option("--temporary", "of `mesh run --hosts`: the mesh ends with standard input").hideHelp())
     .addOption(meshOption())
     .action(async (options) => {
       process.exitCode = await run(options);
@@ -35,6 +38,7 @@ interface CoordinatorOptions {
   advertise?: string[] | undefined;
   mesh?: string | undefined;
   discoverable?: boolean | undefined;
+  temporary?: true | undefined;
 }
 
 async function run(options: CoordinatorOptions): Promise<number> {
@@ -68,9 +72,17 @@ async function run(options: CoordinatorOptions): Promise<number> {
   try {
     await server.start();
     log.info("ready", { mesh: settings.name, id: server.meshId, listen: server.addresses.join(",") });
+    if (options.temporary) void endOfInput().then(() => over.resolve("the end of its input"));
     log.info("ending", { by: await over.promise });
+    if (options.temporary) await server.endAll().catch((error) => log.error("not all ended", { error: error.message }));
   } finally {
     await server.close();
+    if (options.temporary) rmSync(folder, { recursive: true, force: true });
   }
   return 0;
+}
+
+/** However the process at the other end of the pipe ends, this resolves. */
+async function endOfInput(): Promise<void> {
+  for await (const _ of Bun.stdin.stream());
 }

@@ -13,6 +13,7 @@ import { Guard } from "../core/worker/guard.ts";
 import { becomeSubreaper } from "../core/worker/libc.ts";
 import { makeRunFolder, removeRunFolder } from "../core/worker/run-folder.ts";
 import { UnixTransport } from "../transports/unix/unix-transport.ts";
+import { addHost } from "./add-host.ts";
 import type { HeadMembership } from "./head-membership.ts";
 import type { MeshSettings } from "./mesh-settings.ts";
 import { NO_MESH } from "./no-mesh.ts";
@@ -54,6 +55,7 @@ async function serveTerminal(mesh: string, folder: string, number: number): Prom
     folder,
     slotCommand: ownCommand("slot"),
     forkCommand: ownCommand("fork"),
+    addHost: (host) => addHost(host, mesh),
     mesh: Promise.resolve(membership?.join(`run-${randomBytes(6).toString("hex")}`)),
     owner: { user: userName(), host: hostname() },
     output: (output) => node.request(terminal, MessageType.output, output),
@@ -94,6 +96,7 @@ async function serveDetached(mesh: string, jobFolder: string, number: number, ti
     folder,
     slotCommand: ownCommand("slot"),
     forkCommand: ownCommand("fork"),
+    addHost: (host) => addHost(host, mesh),
     mesh: membership.join(job.head, job.job),
     owner: { user: job.user, host: job.host },
     output: async () => {},

@@ -2,16 +2,18 @@
 // Node and Bun, with nothing else installed. Running it again brings .mesh up to date and leaves the user's files alone.
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { isatty } from "node:tty";
 import { Command } from "@commander-js/extra-typings";
 import { MeshError } from "../core/errors.ts";
 
-const MESH_TOML = `#:schema ./.mesh/mesh.schema.json
+const MESH_HEAD = `#:schema ./.mesh/mesh.schema.json
 # What mesh knows of your machines. Without any host, \`mesh run\` uses this machine alone.
 # \`mesh config check\` tells what is wrong with this file.
 
 [mesh]
 name = "mesh"
-
+`;
+const MESH_TOML = `${MESH_HEAD}
 # [hosts.gpu1]
 # ssh = "alice@10.0.0.5"          # or an alias of ssh_config
 # slots = 8                       # default: its cores
@@ -83,10 +85,13 @@ interface Outcome {
 export function command() {
   return new Command("init")
     .description("Set this folder up for job scripts: mesh.toml, tsconfig.json, a first script, and types for editors.")
+    .argument("[hosts...]", "hosts for mesh.toml: names for ssh, or ranges of them (default: asks on a terminal)")
     .option("--force", "replace mesh.toml, tsconfig.json and hello.ts that are there already")
     .option("--json", "print as JSON: [{ path, status, advice }]")
-    .action(async (options) => {
-      const outcomes = await init(process.cwd(), options.force === true);
+    .action(async (hosts, options) => {
+      const folder = process.cwd();
+      const words = hosts.length > 0 || options.json ? hosts : await askForHosts(folder);
+      const outcomes = await init(folder, options.force === true, words);
       console.log(options.json ? JSON.stringify(outcomes) : outcomes.map(lineOf).join("\n"));
     });
 }
@@ -95,17 +100,52 @@ function lineOf({ path, status, advice }: Outcome): string {
   return `${status.padEnd(10)}${path}${advice === undefined ? "" : `: ${advice}`}`;
 }
 
-async function init(folder: string, force: boolean): Promise<Outcome[]> {
+/** On a terminal, for a folder without mesh.toml: which aliases of ssh_config. */
+async function askForHosts(folder: string): Promise<string[]> {
+  if (!isatty(0) || !isatty(2) || existsSync(join(folder, "mesh.toml"))) return [];
+  const { chooseAliases, sshAliases } = await import("./init-hosts.ts");
+  const aliases = sshAliases();
+  return aliases.length === 0 ? [] : await chooseAliases(aliases);
+}
+
+async function init(folder: string, force: boolean, hosts: string[]): Promise<Outcome[]> {
   try {
+    const toml = hosts.length > 0 ? await writeHosts(folder, hosts, force) : undefined;
     const own = Object.entries(await ownFiles()).map(([path, text]) => writeOwn(folder, path, text));
     const types = writeTypes(folder, await readPack());
-    return [...Object.entries(USER_FILES).map(([path, text]) => writeOnce(folder, path, text, force)), ...own, types];
+    const files = Object.entries(USER_FILES).filter(([path]) => path !== toml?.path);
+    const written = files.map(([path, text]) => writeOnce(folder, path, text, force));
+    return [...(toml ? [toml] : []), ...written, ...own, types];
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === undefined || error instanceof MeshError) throw error;
     const advice = "mesh init needs a folder it may write to, where .mesh is no file";
     throw new MeshError("USAGE", `cannot set up ${folder}: ${message}: ${advice}`, { cause: error });
   }
+}
+
+/** Adds the hosts to mesh.toml that it does not name yet. Throws CONFIG when it is wrong, before or after. */
+async function writeHosts(folder: string, words: string[], force: boolean): Promise<Outcome> {
+  const { hostSections } = await import("./init-hosts.ts");
+  const { checkSource } = await import("../core/config/mod.ts");
+  const path = "mesh.toml";
+  const file = join(folder, path);
+  const found = force ? undefined : readIfThere(file);
+  const text = found ?? MESH_HEAD;
+  const configOf = async (source: string) => {
+    const check = await checkSource(source, file);
+    if ("config" in check) return check.config;
+    throw new MeshError("CONFIG", check.text);
+  };
+  const known = new Set((await configOf(text)).hosts.map(({ name }) => name));
+  const missing = hostSections(words).filter(({ names }) => !names.every((name) => known.has(name)));
+  if (missing.length === 0) return { path, status: "unchanged" };
+  const changed = `${text.trimEnd()}\n${missing.map((section) => section.text).join("")}`;
+  await configOf(changed);
+  writeFileSync(`${file}.new`, changed);
+  renameSync(`${file}.new`, file);
+  const advice = `\`mesh up\` starts a worker on ${missing.flatMap(({ names }) => names).length} new hosts`;
+  return { path, status: found === undefined ? "created" : "updated", advice };
 }
 
 function writeOnce(folder: string, path: string, text: string, force: boolean): Outcome {

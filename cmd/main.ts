@@ -27,6 +27,8 @@ interface Row<Module> {
 // The paths are literals because the compiler bundles only what it can read.
 const COMMANDS: Row<CommandModule>[] = [
   { name: "run", summary: "run a script across the mesh", load: () => import("./run.ts") },
+  { name: "up", summary: "start workers on hosts, over SSH", load: () => import("./up.ts") },
+  { name: "down", summary: "end them again", load: () => import("./down.ts") },
   { name: "status", summary: "show the nodes of the mesh and its jobs", load: () => import("./status.ts") },
   { name: "jobs", summary: "list the last jobs and how they ended", load: () => import("./jobs.ts") },
   { name: "logs", summary: "print what a job printed", load: () => import("./logs.ts") },

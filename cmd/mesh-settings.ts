@@ -1,5 +1,5 @@
 // What a process of a mesh takes from the nearest mesh.toml, with the defaults where there is none.
-import { findConfig, loadConfig } from "../core/config/mod.ts";
+import { findConfig, loadConfig, type MeshConfig } from "../core/config/mod.ts";
 import { knownMeshes } from "../core/member/known.ts";
 
 export interface MeshSettings {
@@ -14,6 +14,8 @@ export interface MeshSettings {
   leaseMs: number;
   /** Whether mesh.toml names hosts beside this machine. */
   hasHosts: boolean;
+  /** All that mesh.toml says; undefined without one. */
+  config?: MeshConfig;
 }
 
 /** The mesh that is meant when nothing names one: the only one this machine knows, or the one it would make. */
@@ -22,9 +24,11 @@ export function defaultMesh(): string {
   return known.length === 1 ? known[0]! : "mesh";
 }
 
+export const DEFAULT_LISTEN = ["tcp://[::]:7450"];
+
 const DEFAULTS: Omit<MeshSettings, "name"> = {
   file: undefined,
-  listen: ["tcp://[::]:7450"],
+  listen: DEFAULT_LISTEN,
   timing: { heartbeatMs: 1_000, suspectAfterMs: 3_000, downAfterMs: 10_000 },
   leaseMs: 10_000,
   hasHosts: false,
@@ -39,9 +43,16 @@ export async function meshSettings(name?: string): Promise<MeshSettings> {
   return {
     name: name ?? config.name,
     file,
-    listen: config.coordinator.listen.filter((address) => address.startsWith("tcp:")),
+    listen: listenOf(config),
     timing: { heartbeatMs, suspectAfterMs, downAfterMs },
     leaseMs: config.leaseMs,
     hasHosts: config.hosts.some(({ provider }) => provider !== "local"),
+    config,
   };
+}
+
+/** Addresses of transports this version has. */
+function listenOf({ coordinator }: MeshConfig): string[] {
+  const addresses = coordinator.listen.filter((address) => address.startsWith("tcp:"));
+  return Bun.deepEquals(addresses, DEFAULT_LISTEN) ? DEFAULT_LISTEN : addresses;
 }

@@ -28,6 +28,7 @@ interface RunOptions {
   detach?: boolean | undefined;
   mesh?: string | undefined;
   local?: boolean | undefined;
+  hosts?: string[] | undefined;
 }
 
 export function command() {
@@ -53,10 +54,18 @@ export function command() {
     )
     .option("-d, --detach", "hand the job to the mesh and return: see `mesh attach`, `mesh logs` and `mesh kill`")
     .option("--local", "use this machine alone, whatever mesh there is")
+    .addOption(
+      new Option(
+        "--hosts <hosts>",
+        'use these hosts for this run: names of mesh.toml or of ssh, such as "a,b,rack[01-16]"',
+      )
+        .argParser((text: string) => text.split(/,(?![^[]*\])/).filter((word) => word !== ""))
+        .conflicts(["local", "detach", "mesh"]),
+    )
     .addOption(meshOption())
     .passThroughOptions()
     .action(async (script, args, options) => {
-      process.exitCode = options.detach ? await submit(script, args, options) : await run(script, args, options);
+      process.exitCode = await runAsAsked(script, args, options);
     });
 }
 
@@ -76,8 +85,32 @@ function parsed(parse: (text: string) => number): (text: string) => number {
   };
 }
 
-/** Runs a job and returns the exit status of this process. */
-async function run(script: string, args: string[], options: RunOptions): Promise<number> {
+async function runAsAsked(script: string, args: string[], options: RunOptions): Promise<number> {
+  if (options.detach) return await submit(script, args, options);
+  return options.hosts ? await runOnHosts(script, args, options) : await run(script, args, options);
+}
+
+/** Brings up a mesh of those hosts, runs the job in it, and takes it down again. */
+async function runOnHosts(script: string, args: string[], { hosts, ...options }: RunOptions): Promise<number> {
+  const { TemporaryMesh } = await import("./temporary-mesh.ts");
+  const { PARALLEL } = await import("./fleet-options.ts");
+  const { statusOfSignal, surroundingsOfProcess } = await import("./surroundings.ts");
+  const around = surroundingsOfProcess();
+  const interruption = around.catchSignals();
+  try {
+    await using mesh = await TemporaryMesh.start(hosts!, { parallel: PARALLEL }, around, interruption.signal);
+    interruption[Symbol.dispose](); // from here on signals are for the job
+    return await run(script, args, { ...options, mesh: mesh.name }, [mesh.pid]);
+  } catch (error) {
+    if (interruption.signal.aborted) return statusOfSignal(interruption.signal);
+    throw error;
+  } finally {
+    interruption[Symbol.dispose]();
+  }
+}
+
+/** Runs a job and returns the exit status of this process; `keep` are children that are not the job's. */
+async function run(script: string, args: string[], options: RunOptions, keep: number[] = []): Promise<number> {
   const config = await settingsHere(options);
   const broken = Promise.withResolvers<never>();
   broken.promise.catch(() => {}); // it may break after the job is over
@@ -95,6 +128,7 @@ async function run(script: string, args: string[], options: RunOptions): Promise
     showsProgress: process.stderr.isTTY,
     headCommand: [...ownCommand("head"), config.mesh ?? NO_MESH],
     apiExports: Object.keys(api),
+    keep: new Set(keep),
   });
   const limits = watch(launcher, terminal, options.timeout);
   try {

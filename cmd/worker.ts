@@ -7,7 +7,7 @@ import { systemClock } from "../core/clock.ts";
 import { parseSize } from "../core/config/mod.ts";
 import { MeshError } from "../core/errors.ts";
 import { filesRoot } from "../core/files/root.ts";
-import { joinedFolder } from "../core/identity/state-folder.ts";
+import { joinedFolder, removeJoined } from "../core/identity/state-folder.ts";
 import { Trust } from "../core/identity/trust.ts";
 import type { Log } from "../core/log.ts";
 import { type Access, joinedAccess, localAccess } from "../core/member/access.ts";
@@ -107,6 +107,7 @@ async function run(given: WorkerOptions): Promise<number> {
     const options = { ...given, slots, tag, ...(slotMemory !== undefined && { slotMemory }) };
     const status = await serve(options, { name: given.mesh!, timing }, managed);
     managed.ended();
+    if (managed.wanted.worker.isTemporary) removeJoined(given.mesh!, given.name!);
     return status;
   } catch (error) {
     managed.failed(error);
@@ -181,6 +182,7 @@ async function serve(options: WorkerOptions, settings: Settings, managed?: Manag
     await Promise.race([joined, over.promise]);
     log.info("memory", { limits: memoryLimiter().description });
     log.info("ready", { name: identity.name, mesh: meshName, slots, listen: member.addresses.join(",") });
+    if (managed?.wanted.worker.isTemporary) endWhenDeserted(member, () => over.resolve("its mesh being gone"));
     log.info("ending", { by: await over.promise });
   } finally {
     await worker.closeAll("its worker was stopped");
@@ -189,6 +191,20 @@ async function serve(options: WorkerOptions, settings: Settings, managed?: Manag
   }
   return 0;
 }
+
+/** A mesh that lasts for one run has no other coordinator to wait for. */
+function endWhenDeserted(member: Member, end: () => void): void {
+  let sinceMs = systemClock.now();
+  const look = () => {
+    if (member.isConnected) sinceMs = systemClock.now();
+    if (systemClock.now() - sinceMs >= DESERTED_AFTER_MS) end();
+    else systemClock.after(DESERTION_LOOK_MS, look);
+  };
+  look();
+}
+
+const DESERTED_AFTER_MS = 60_000;
+const DESERTION_LOOK_MS = 1_000;
 
 /**
  * Makes room for a worker of another build that is about to come under the same name. Resolves when the last job here is

@@ -22,6 +22,8 @@ export interface WorkerSettings {
   heartbeatMs: number;
   suspectAfterMs: number;
   downAfterMs: number;
+  /** Of a mesh that lasts for one run: it ends when its coordinator is gone for good, and leaves no state on the host. */
+  isTemporary?: boolean;
 }
 
 /** The system a binary is for. */
@@ -54,6 +56,11 @@ export interface ProviderContext {
   certify(request: { publicKey: Uint8Array; name: string }): Promise<Joined>;
   /** Pull: lets one worker of that name join, once. */
   token(name: string): Promise<{ token: string; coordinators: string[] }>;
+  /**
+   * Has the coordinator reached over the SSH connections of this machine, by way of that socket on the host, from now on.
+   * Throws why it cannot be.
+   */
+  tunnel(host: ProvidedHost, socketPath: string): Promise<void>;
   /** The binary for a host; made for its platform when it is another one than this machine's. Throws UNREACHABLE. */
   binary(platform: Platform): Promise<Binary>;
   /** Push by SSH: has the user's machine hold a tunnel to the host, whose worker cannot dial the mesh. Rejects with why not. */

@@ -55,3 +55,9 @@ export function describe(value: unknown): string {
   if (typeof value === "object" && value !== null) return `a ${value.constructor?.name || "object"}`;
   return String(value);
 }
+
+/** The options of every call that waits. */
+export function checkWait(label: string, { timeoutMs, signal }: { timeoutMs?: number; signal?: AbortSignal }): void {
+  checkWhole(`${label}: timeoutMs`, timeoutMs, 1, 0x7fffffff);
+  checkSignal(label, signal);
+}

@@ -1,7 +1,7 @@
 // More nodes on this machine for a job, and the end of nodes.
 import { MeshError } from "../errors.ts";
 import { MessageType } from "../wire/message-types.ts";
-import { checkKeys, checkSignal, checkWhole, describe } from "./check.ts";
+import { checkKeys, checkWait, checkWhole, describe } from "./check.ts";
 import { jobContext } from "./context.ts";
 import type { NodeInfo, WaitOptions } from "./node-view.ts";
 import { asCalled } from "./task-error.ts";
@@ -68,9 +68,4 @@ export async function shutdown(target: string | NodeInfo, options: ShutdownOptio
   const { graceMs = 5_000, ...wait } = options;
   const body: ShutdownNode = { name, graceMs };
   await node.request(head, MessageType.shutdownNode, body, wait);
-}
-
-function checkWait(label: string, { timeoutMs, signal }: WaitOptions): void {
-  checkWhole(`${label}: timeoutMs`, timeoutMs, 1, 0x7fffffff);
-  checkSignal(label, signal);
 }

@@ -1,11 +1,13 @@
 // pool(): functions over many items on many slots, with the shape of a local array's methods.
 import { MeshError } from "../errors.ts";
 import type { AnyFunction } from "../wire/travel.ts";
+import { addHost } from "./add-host.ts";
 import { checkHosts, checkItems, checkKeys, checkSignal, checkWhole, describe } from "./check.ts";
 import { jobContext } from "./context.ts";
 import { describeTask, encodeDefinition } from "./define.ts";
 import type { HostChoice } from "./host-choice.ts";
 import { type Items, itemSource } from "./items.ts";
+import type { NodeInfo, WaitOptions } from "./node-view.ts";
 import { ResultQueue } from "./result-queue.ts";
 import { Run, type Sink } from "./run.ts";
 import type { Scheduler } from "./scheduler.ts";
@@ -97,6 +99,11 @@ export interface Pool extends AsyncDisposable {
   submit<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): Promise<TaskResult<R>>;
   /** Calls `fn` once on every slot; the results in the order of the slots. */
   apply<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): Promise<TaskResult<R>[]>;
+  /**
+   * Brings a worker up on a host of mesh.toml, or on whatever ssh finds by that name, as `mesh up` does, and waits until
+   * this pool may use it. For scripts in a mesh. Throws USAGE, UNREACHABLE, AUTHENTICATION, TIMEOUT or CANCELLED.
+   */
+  addHost(host: string, options?: WaitOptions): Promise<NodeInfo>;
   /** Ends what this pool has under way with CANCELLED, and its slots unless another pool uses them. */
   close(): Promise<void>;
 }
@@ -133,7 +140,7 @@ interface Call {
 
 class MeshPool implements AsyncDisposable {
   readonly #slots: number | undefined;
-  readonly #choice: HostChoice;
+  #choice: HostChoice;
   readonly #scheduler: Scheduler = jobContext().scheduler;
   readonly #runs = new Set<Run>();
   #claim: Claim | undefined;
@@ -180,6 +187,16 @@ class MeshPool implements AsyncDisposable {
     } finally {
       this.#scheduler.releaseSeats(claim);
     }
+  }
+
+  async addHost(host: string, options: WaitOptions = {}): Promise<NodeInfo> {
+    const added = await addHost(host, options);
+    const { hosts } = this.#choice;
+    if (hosts) {
+      this.#choice = { ...this.#choice, hosts: [...hosts, added.name] };
+      if (this.#claim) this.#scheduler.widen(this.#claim, this.#choice);
+    }
+    return added;
   }
 
   async close(): Promise<void> {

@@ -160,6 +160,12 @@ export class Scheduler {
   }
 
   /** A slot that nobody else uses and that is not replaced; undefined when no host is there. */
+  /** More hosts are meant from now on. */
+  widen(claim: Claim, choice: HostChoice): void {
+    claim.choice = choice;
+    this.#reseat();
+  }
+
   takePrivateSeat(choice: HostChoice, name: string, watcher: SeatWatcher): Claim | undefined {
     return this.#seats.takePrivate(choice, name, watcher);
   }

@@ -89,7 +89,7 @@ export class Host {
 /** Seats somebody has taken. The set changes when hosts come and go. */
 export interface Claim {
   readonly seats: Set<Seat>;
-  readonly choice: HostChoice;
+  choice: HostChoice;
   /** How many seats it wants; undefined: all there are. */
   readonly count: number | undefined;
   /** Takes no other seats when these are lost. */

@@ -174,6 +174,12 @@ export class Coordinator {
     });
   }
 
+  /** Ends all jobs, then all other nodes. Throws TIMEOUT naming what is still there. */
+  async endAll(): Promise<void> {
+    await this.#kills.killJobs({ all: true });
+    await this.#kills.killNodes({ all: true });
+  }
+
   /** Lets go of the folder. Jobs and nodes go on without it. */
   close(): Promise<void> {
     this.#closed ??= this.#close();

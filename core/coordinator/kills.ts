@@ -40,7 +40,7 @@ export class Kills {
   }
 
   /** As killJobs, for nodes. With `all` neither the asker nor the coordinator is meant. */
-  async killNodes(body: KillNode, asker: Asker): Promise<{ nodes: string[] }> {
+  async killNodes(body: KillNode, asker?: Asker): Promise<{ nodes: string[] }> {
     const graceMs = body.graceMs ?? GRACE_MS;
     if (!("all" in body) && body.name === this.#ownName) return this.#stopSelf();
     const targets = "all" in body ? this.#allBut(asker) : this.#named(body.name);
@@ -113,9 +113,9 @@ export class Kills {
     return this.#options.membership.get(this.#options.node.address.node)?.name;
   }
 
-  #allBut(asker: Asker) {
+  #allBut(asker: Asker | undefined) {
     const own = this.#options.node.address.node;
-    return [...this.#options.membership.nodes()].filter(({ node }) => node !== own && node !== asker.node);
+    return [...this.#options.membership.nodes()].filter(({ node }) => node !== own && node !== asker?.node);
   }
 
   /** Also those that retire under that name. None when it is known to be down already. */

@@ -1,4 +1,5 @@
 // Where a mesh keeps on disk what outlives its processes.
+import { rmdirSync, rmSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, isAbsolute, join } from "node:path";
 import { checkName } from "./names.ts";
@@ -25,6 +26,20 @@ export function joinedFolder(meshName: string, nodeName: string): string {
   checkName(nodeName, "the name of a node");
   const joined = join(stateFolder(meshName), "joined");
   return privateFolders(joined, join(joined, nodeName));
+}
+
+/** Removes what a node that joined has there, and the folders above it that hold nothing else. */
+export function removeJoined(meshName: string, nodeName: string): void {
+  const mesh = stateFolderPath(meshName);
+  const joined = join(mesh, "joined");
+  rmSync(join(joined, nodeName), { recursive: true, force: true });
+  for (const folder of [joined, mesh]) {
+    try {
+      rmdirSync(folder);
+    } catch {
+      return; // there is more in it
+    }
+  }
 }
 
 /** By the XDG base directory specification, a path that is not absolute is to be ignored. */

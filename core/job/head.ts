@@ -2,6 +2,7 @@
 // mesh; lets workers of the mesh serve the job; takes what the job prints; and says when it is over. It runs no user
 // code, so its loop is always free.
 import { readFileSync } from "node:fs";
+import type { AddHost } from "../api/add-host.ts";
 import type { Fork, ShutdownNode } from "../api/fork.ts";
 import type { MembershipChange } from "../coordinator/membership-view.ts";
 import { MeshError } from "../errors.ts";
@@ -60,6 +61,8 @@ export interface HeadOptions {
   folder: string;
   slotCommand: readonly string[];
   forkCommand: readonly string[];
+  /** Brings a worker up on another host; resolves with its node's name. Throws what went wrong there. */
+  addHost(host: string): Promise<string>;
   /** Resolves once it is known whether there is a mesh. */
   mesh: Promise<HeadMesh | undefined>;
   /** Who runs the job, for the mesh. */
@@ -213,6 +216,7 @@ export class Head {
     );
     node.handleRequest(MessageType.fork, (order: Fork) => this.#forks.start(order));
     node.handleRequest(MessageType.shutdownNode, (order: ShutdownNode) => this.#shutdown(order));
+    node.handleRequest(MessageType.addHost, ({ host }: AddHost) => this.#addHost(host));
     node.handleRequest(MessageType.openHost, ({ node: number }: OpenHost) => this.#openHost(number));
     node.handleRequest(MessageType.output, (output: Output) => this.#output(output));
     node.handle(MessageType.notice, ({ payload }) => notice((codec.decode(payload) as Notice).text));
@@ -245,6 +249,12 @@ export class Head {
       detached: mesh.detached !== undefined,
       ...(mesh.detached !== undefined && { job: mesh.detached }),
     });
+  }
+
+  async #addHost(host: string): Promise<string> {
+    if (this.#mesh) return await this.#options.addHost(host);
+    const how = "start with `mesh run --hosts A,B`, or bring a mesh up with `mesh up`";
+    throw new MeshError("USAGE", `pool.addHost(${JSON.stringify(host)}): this job runs without a mesh: ${how}`);
   }
 
   async #shutdown({ name, graceMs }: ShutdownNode): Promise<void> {

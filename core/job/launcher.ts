@@ -48,6 +48,8 @@ export interface JobOptions {
   headCommand: readonly string[];
   /** Names that "mesh" exports. */
   apiExports: readonly string[];
+  /** Other children of this process, that are not the job's. */
+  keep?: ReadonlySet<number>;
 }
 
 const HEAD_START_LIMIT_MS = 10_000;
@@ -108,7 +110,7 @@ export class Launcher {
       this.#kill();
       await this.#process.exited;
     }
-    await sweepStrays(new Set());
+    await sweepStrays(this.#options.keep ?? new Set());
     removeRunFolder(this.#folder);
   }
 

@@ -141,6 +141,11 @@ export class CoordinatorServer {
     if (this.#options.isDiscoverable) this.#beacon = await this.#startBeacon();
   }
 
+  /** Ends all jobs and nodes of the mesh. Throws TIMEOUT naming what is still there. */
+  endAll(): Promise<void> {
+    return this.#coordinator.endAll();
+  }
+
   /** Lets go of everything; nodes and jobs go on without it. */
   async close(): Promise<void> {
     this.#watch?.cancel();

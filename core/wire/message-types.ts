@@ -108,6 +108,8 @@ export const MessageType = {
   /** slot -> head, requests: start nodes on its machine; end a node. */
   fork: 101,
   shutdownNode: 102,
+  /** slot -> head, request: start a worker on another host. */
+  addHost: 103,
 
   /** Pipes (core/api/pipe-wire.ts): values from who sends to the pipe's home, and from there to who receives. Payloads in bytes. */
   pipeSend: 112,

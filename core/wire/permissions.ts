@@ -99,6 +99,7 @@ const RULES: Record<keyof typeof MessageType, Rule> = {
   userGone: IN_A_JOB,
   fork: NEVER,
   shutdownNode: TO_HEADS,
+  addHost: NEVER,
 
   pipeSend: IN_A_JOB,
   pipeValue: IN_A_JOB,

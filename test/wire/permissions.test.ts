@@ -70,6 +70,7 @@ const WAYS: Record<TypeName, string> = {
   userGone: "hw wh ww",
   fork: "",
   shutdownNode: "wh",
+  addHost: "",
   pipeSend: "hw wh ww",
   pipeValue: "hw wh ww",
   pipeCredit: "hw wh ww",

@@ -1,0 +1,138 @@
+// The coordinator that `mesh up` starts on this machine: a process of its own, that outlives the command.
+import { closeSync, existsSync, fstatSync, openSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import type { Status } from "../core/coordinator/answers.ts";
+import type { MeshClient } from "../core/coordinator/client.ts";
+import { readCoordinatorPlace } from "../core/coordinator/folder-lock.ts";
+import { isMeshError, MeshError } from "../core/errors.ts";
+import { stateFolder } from "../core/identity/state-folder.ts";
+import { CERTIFICATE_SOCKET } from "../core/member/certificate-socket.ts";
+import { ask, askStatus } from "./asking.ts";
+import { openClient } from "./client.ts";
+import { DEFAULT_LISTEN, type MeshSettings } from "./mesh-settings.ts";
+import { buildName } from "./node-process.ts";
+import { ownCommand } from "./own-command.ts";
+
+const START_LIMIT_MS = 20_000;
+const LOOK_MS = 20;
+const LOG = "coordinator.log";
+const LOG_TAIL_CHARS = 600;
+
+export interface RunningCoordinator {
+  client: MeshClient;
+  /** Whether this call started it. */
+  isNew: boolean;
+}
+
+/** Connects to the mesh's coordinator; starts it when none runs, and anew when it is of another build. */
+export async function ensureCoordinator(settings: MeshSettings, signal: AbortSignal): Promise<RunningCoordinator> {
+  const running = await connectIfUp(settings.name);
+  if (running && (await isOwnBuild(running))) return { client: running, isNew: false };
+  if (running) await endCoordinator(running);
+  await start(settings, signal);
+  return { client: await openClient({ mesh: settings.name }), isNew: running === undefined };
+}
+
+/** Undefined when the mesh is not up. */
+export async function connectIfUp(mesh: string): Promise<MeshClient | undefined> {
+  try {
+    return await openClient({ mesh });
+  } catch (error) {
+    if (isMeshError(error, "UNREACHABLE")) return undefined;
+    throw error;
+  }
+}
+
+async function isOwnBuild(client: MeshClient): Promise<boolean> {
+  const { nodes } = await askStatus(client);
+  const coordinator = nodes.find(({ role }) => role === "coordinator");
+  return coordinator !== undefined && buildOf(coordinator) === buildName();
+}
+
+function buildOf({ version, build }: Status["nodes"][number]): string {
+  return `${version} (${build})`;
+}
+
+/** Ends it, and the client; jobs and workers go on without it, and come back to the next one. */
+export async function endCoordinator(client: MeshClient): Promise<void> {
+  await using ending = client;
+  const body = { name: "coordinator" };
+  try {
+    await ask(ending, { type: "killNode", body });
+  } catch (error) {
+    if (!isMeshError(error, "LINK_CLOSED")) throw error; // who should answer is who ends
+  }
+}
+
+async function start(settings: MeshSettings, signal: AbortSignal): Promise<void> {
+  const { name, file, listen } = settings;
+  const cwd = file === undefined ? "/" : dirname(file);
+  try {
+    (await spawnCoordinator(name, { cwd, stdin: "ignore", args: [], signal })).unref();
+  } catch (error) {
+    // Nobody asked for the port by default: another mesh of this machine may have it.
+    const isTaken = isMeshError(error, "UNREACHABLE") && /in use/.test(error.message);
+    if (!isTaken || listen !== DEFAULT_LISTEN) throw error;
+    const args = ["--listen", "tcp://[::]:0"];
+    (await spawnCoordinator(name, { cwd, stdin: "ignore", args, signal })).unref();
+  }
+}
+
+export interface SpawnCoordinatorOptions {
+  cwd: string;
+  stdin: "ignore" | "pipe";
+  args: string[];
+  signal: AbortSignal;
+}
+
+/**
+ * Starts a coordinator in a session of its own; resolves when it can be asked. Throws what it said when it ended instead,
+ * TIMEOUT when it does not get ready, CANCELLED; nothing of it runs then.
+ */
+export async function spawnCoordinator(
+  mesh: string,
+  { cwd, stdin, args, signal }: SpawnCoordinatorOptions,
+): Promise<Bun.Subprocess> {
+  const folder = stateFolder(mesh);
+  const path = join(folder, LOG);
+  const log = openSync(path, "a", 0o600);
+  const begin = fstatSync(log).size;
+  try {
+    const child = Bun.spawn([...ownCommand("coordinator"), "--mesh", mesh, ...args], {
+      cwd,
+      env: process.env,
+      detached: true,
+      stdio: [stdin, log, log],
+    });
+    const said = () => readFileSync(path).subarray(begin).toString().slice(-LOG_TAIL_CHARS).trim();
+    await untilReady(child, folder, said, signal);
+    return child;
+  } finally {
+    closeSync(log);
+  }
+}
+
+async function untilReady(
+  child: Bun.Subprocess,
+  folder: string,
+  said: () => string,
+  signal: AbortSignal,
+): Promise<void> {
+  const socket = join(folder, CERTIFICATE_SOCKET);
+  const deadline = performance.now() + START_LIMIT_MS;
+  while (readCoordinatorPlace(folder)?.pid !== child.pid || !existsSync(socket)) {
+    if (child.exitCode !== null || child.signalCode !== null) {
+      throw new MeshError("UNREACHABLE", `the coordinator ended at once; its last words: ${said()}`);
+    }
+    if (signal.aborted || performance.now() > deadline) {
+      child.kill("SIGKILL");
+      if (signal.aborted) throw new MeshError("CANCELLED", "given up while the coordinator started");
+      const limit = `${START_LIMIT_MS / 1_000} s`;
+      throw new MeshError(
+        "TIMEOUT",
+        `the coordinator was not ready after ${limit}; its last words: ${said() || "none"}`,
+      );
+    }
+    await Bun.sleep(LOOK_MS);
+  }
+}

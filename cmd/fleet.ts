@@ -1,0 +1,204 @@
+// What the commands that work on hosts share: which hosts, by which providers, with what rights in the mesh.
+import type { Status } from "../core/coordinator/answers.ts";
+import type { MeshClient } from "../core/coordinator/client.ts";
+import { MeshError } from "../core/errors.ts";
+import {
+  bringDown,
+  bringUp,
+  type FleetOptions,
+  type HostOutcome,
+  type NodesByName,
+  planUp,
+} from "../core/fleet/fleet.ts";
+import { chooseHosts, didYouMean, type FleetHost, hostOf } from "../core/fleet/hosts.ts";
+import { FleetRecord } from "../core/fleet/record.ts";
+import type { Joined } from "../core/identity/join.ts";
+import { stateFolder } from "../core/identity/state-folder.ts";
+import type { Plan, ProviderContext } from "../core/provider.ts";
+import { ensureTether, releaseTether } from "../core/tether/ensure.ts";
+import { MessageType } from "../core/wire/message-types.ts";
+import { ANSWER_LIMIT_MS, ask, askStatus } from "./asking.ts";
+import { binaryFor } from "./binary-interim.ts";
+import { connectIfUp, endCoordinator, ensureCoordinator } from "./coordinator-daemon.ts";
+import type { FleetCommandOptions } from "./fleet-options.ts";
+import { HostRows } from "./host-rows.ts";
+import { type MeshSettings, meshSettings } from "./mesh-settings.ts";
+import { buildName } from "./node-process.ts";
+import { ownCommand } from "./own-command.ts";
+import { personAt } from "./person.ts";
+import { Providers } from "./providers.ts";
+import type { Surroundings } from "./surroundings.ts";
+import { tetherAccess } from "./tether-process.ts";
+
+/** So much longer than its grace period a worker may take to end. */
+const KILL_EXTRA_MS = 30_000;
+
+/** The hosts a command works on, and all it needs for that. */
+export class Fleet implements AsyncDisposable {
+  readonly settings: MeshSettings;
+  readonly hosts: readonly FleetHost[];
+  readonly #known: readonly FleetHost[];
+  readonly #record: FleetRecord;
+  readonly #providers: Providers;
+  readonly #options: FleetCommandOptions;
+  readonly #around: Surroundings;
+  readonly #rows: HostRows;
+  #client: MeshClient | undefined;
+
+  /** Those that `words` name, else all. Throws USAGE or CONFIG. */
+  static async open(words: readonly string[], options: FleetCommandOptions, around: Surroundings): Promise<Fleet> {
+    const settings = await meshSettings(options.mesh);
+    const record = new FleetRecord(stateFolder(settings.name));
+    const providers = await Providers.load(settings.config?.plugins.providers ?? [], {
+      ownCommand,
+      acceptsNewKeys: options.acceptNewKeys === true,
+      asksPassword: options.askPassword === true,
+      parallel: options.parallel,
+    });
+    return new Fleet(words, settings, record, providers, options, around);
+  }
+
+  private constructor(
+    words: readonly string[],
+    settings: MeshSettings,
+    record: FleetRecord,
+    providers: Providers,
+    options: FleetCommandOptions,
+    around: Surroundings,
+  ) {
+    this.settings = settings;
+    this.#known = knownHosts(settings, record);
+    this.hosts = chooseHosts(words, this.#known, settings.timing).map((host) =>
+      options.isTemporary ? { ...host, worker: { ...host.worker, isTemporary: true } } : host,
+    );
+    this.#record = record;
+    this.#providers = providers;
+    this.#options = options;
+    this.#around = around;
+    const names = this.hosts.map(({ name }) => name);
+    this.#rows = new HostRows(around, names, options.json === true);
+  }
+
+  /** Starts the coordinator if need be, then the workers. A coordinator that was started for nothing is ended again. */
+  async up(signal: AbortSignal): Promise<HostOutcome[]> {
+    const { client, isNew } = await ensureCoordinator(this.settings, signal);
+    this.#client = client;
+    if (isNew) this.#rows.say(`the coordinator of the mesh ${this.settings.name} runs on this machine`);
+    const status = await askStatus(client);
+    const outcomes = await bringUp(this.#work(this.#context(status, signal)), nodesOf(status));
+    const hasWorkers = outcomes.some(({ outcome }) => outcome !== "failed");
+    if (isNew && !hasWorkers) await this.endCoordinator();
+    return outcomes;
+  }
+
+  /** What `up` would do, by host. */
+  async plan(signal: AbortSignal): Promise<Map<FleetHost, Plan | MeshError>> {
+    this.#client = await connectIfUp(this.settings.name);
+    const status = this.#client && (await askStatus(this.#client));
+    return await planUp(this.#work(this.#context(status, signal)), nodesOf(status));
+  }
+
+  /** Ends the workers. */
+  async down({ purge, graceMs }: { purge: boolean; graceMs: number }, signal: AbortSignal): Promise<HostOutcome[]> {
+    this.#client = await connectIfUp(this.settings.name);
+    const status = this.#client && (await askStatus(this.#client));
+    const kill = async (name: string) => {
+      await ask(this.#client!, { type: "killNode", body: { name, graceMs }, timeoutMs: graceMs + KILL_EXTRA_MS });
+    };
+    const wanted = { purge, graceMs, kill };
+    const outcomes = await bringDown(this.#work(this.#context(status, signal)), nodesOf(status), wanted);
+    const access = tetherAccess(this.settings.name);
+    for (const { host, error } of outcomes) if (!error) await releaseTether(host.name, access);
+    return outcomes;
+  }
+
+  /** Takes the rows off the terminal: what follows is the answer. */
+  settle(): Promise<void> {
+    return this.#rows[Symbol.asyncDispose]();
+  }
+
+  /** Whether it ran. */
+  async endCoordinator(): Promise<boolean> {
+    const client = this.#client;
+    this.#client = undefined;
+    if (!client) return false;
+    await endCoordinator(client);
+    return true;
+  }
+
+  /** Names of workers that the mesh has and this fleet does not know. */
+  async otherWorkers(): Promise<string[]> {
+    if (!this.#client) return [];
+    const { nodes } = await askStatus(this.#client);
+    const known = new Set(this.hosts.map(({ name }) => name));
+    return nodes
+      .filter(({ role, state, name }) => role === "worker" && state !== "down" && !known.has(name))
+      .map(({ name }) => name);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.settle();
+    await this.#client?.[Symbol.asyncDispose]();
+    await this.#providers[Symbol.asyncDispose]();
+  }
+
+  #work(context: FleetOptions["context"]): FleetOptions {
+    return {
+      hosts: this.hosts,
+      provider: (name) => this.#providers.get(name),
+      context,
+      record: this.#record,
+      parallel: this.#options.parallel,
+      progress: ({ name }, text) => this.#rows.tell(name, text),
+      done: ({ host, outcome, error }) =>
+        this.#rows.tell(host.name, error ? `failed: ${this.reasonFor(host, error)}` : outcome),
+    };
+  }
+
+  /** The error's words, with what may have been meant. */
+  readonly reasonFor = (host: FleetHost, error: MeshError): string =>
+    error.message + (error.code === "UNREACHABLE" ? didYouMean(host, this.#known) : "");
+
+  #context(status: Status | undefined, signal: AbortSignal): Omit<ProviderContext, "progress"> {
+    const { name } = this.settings;
+    const client = () => {
+      if (this.#client) return this.#client;
+      throw new MeshError("UNREACHABLE", `the mesh ${name} is not up: nobody can hand out certificates`);
+    };
+    const person = personAt(this.#around, (use) => this.#rows.aside(use));
+    return {
+      mesh: { name, id: status?.mesh.id ?? "" },
+      build: buildName(),
+      certify: ({ publicKey, name }) => {
+        const body = { publicKey, role: "worker", name };
+        return client().ask<Joined>(MessageType.admit, body, { timeoutMs: ANSWER_LIMIT_MS });
+      },
+      token: async (name) => {
+        const { token } = await ask<{ token: string }>(client(), {
+          type: "issueToken",
+          body: { role: "worker", name },
+        });
+        return { token, coordinators: status!.mesh.coordinator.addresses };
+      },
+      tunnel: async ({ name: host, target }, socketPath) => {
+        const access = tetherAccess(name, signal);
+        const [state] = await ensureTether([{ name: host, target, socketPath }], access);
+        if (state?.error) throw state.error;
+      },
+      binary: (platform) => binaryFor(platform, { signal }),
+      signal,
+      ...(person && { person }),
+    };
+  }
+}
+
+/** Those of mesh.toml, and those that were brought up without it. */
+function knownHosts({ config, timing }: MeshSettings, record: FleetRecord): FleetHost[] {
+  const named = (config?.hosts ?? []).map((host) => hostOf(host, timing));
+  const names = new Set(named.map(({ name }) => name));
+  return [...named, ...record.hosts.filter(({ name }) => !names.has(name))];
+}
+
+function nodesOf(status: Status | undefined): NodesByName {
+  return new Map((status?.nodes ?? []).map((node) => [node.name, node]));
+}

@@ -1,0 +1,138 @@
+// Brings workers up on many hosts at once, and down again. One host that fails stops none of the others and is not lost
+// among them: every host has an outcome. Knows no terminal, no provider by name and no transport.
+import type { NodeStatus } from "../coordinator/answers.ts";
+import { isMeshError, MeshError } from "../errors.ts";
+import type { Plan, Provider, ProviderContext } from "../provider.ts";
+import type { FleetHost } from "./hosts.ts";
+import type { FleetRecord } from "./record.ts";
+
+/** What became of one host; of "failed", why. */
+export interface HostOutcome {
+  host: FleetHost;
+  outcome: "started" | "replaced" | "unchanged" | "stopped" | "absent" | "failed";
+  /** Bytes sent to it. */
+  sentBytes: number;
+  /** Folders removed there. */
+  removed: string[];
+  error?: MeshError;
+}
+
+export interface FleetOptions {
+  hosts: readonly FleetHost[];
+  /** The provider of that name. */
+  provider(name: string): Provider;
+  context: Omit<ProviderContext, "progress">;
+  record: FleetRecord;
+  /** How many hosts are worked on at a time. */
+  parallel: number;
+  progress(host: FleetHost, text: string): void;
+  done(outcome: HostOutcome): void;
+}
+
+/** What is known of the mesh's nodes, by name; empty when it is not up. */
+export type NodesByName = ReadonlyMap<string, NodeStatus>;
+
+/** Starts a worker on each host where none of this build with these settings runs. Never rejects. */
+export function bringUp(options: FleetOptions, nodes: NodesByName): Promise<HostOutcome[]> {
+  const { record, provider, context } = options;
+  return forEachHost(options, async (host, progress) => {
+    if (isAsWanted(host, nodes.get(host.name), options)) return { outcome: "unchanged" };
+    const { outcome, sentBytes } = await provider(host.provider).start(host, { ...context, progress });
+    record.set(host);
+    return { outcome, sentBytes };
+  });
+}
+
+/** Whether the mesh says that the worker runs, is of this build, and was started from here with these settings. */
+function isAsWanted(host: FleetHost, node: NodeStatus | undefined, { record, context }: FleetOptions): boolean {
+  if (node?.role !== "worker" || node.state !== "up") return false;
+  return `${node.version} (${node.build})` === context.build && record.isSame(host);
+}
+
+/**
+ * Ends the workers, by `kill` where the mesh reaches them, else by their provider; `purge` removes all that mesh keeps on
+ * the hosts. Never rejects.
+ */
+export function bringDown(
+  options: FleetOptions,
+  nodes: NodesByName,
+  { purge, graceMs, kill }: { purge: boolean; graceMs: number; kill(name: string): Promise<void> },
+): Promise<HostOutcome[]> {
+  const { record, provider, context } = options;
+  return forEachHost(options, async (host, progress) => {
+    const isUp = nodes.get(host.name)?.role === "worker" && nodes.get(host.name)?.state !== "down";
+    if (isUp) await kill(host.name);
+    const wanted = { purge, graceMs };
+    const stopped =
+      isUp && !purge ? undefined : await provider(host.provider).stop(host, wanted, { ...context, progress });
+    record.delete(host.name);
+    return { outcome: isUp ? "stopped" : stopped!.outcome, removed: stopped?.removed ?? [] };
+  });
+}
+
+/** What bringUp would do. Rejects for none: a host that cannot be looked at has the error in its place. */
+export async function planUp(options: FleetOptions, nodes: NodesByName): Promise<Map<FleetHost, Plan | MeshError>> {
+  const plans = new Map<FleetHost, Plan | MeshError>();
+  await inParallel(options.hosts, options.parallel, async (host) => {
+    const progress = (text: string) => options.progress(host, text);
+    try {
+      const isThere = isAsWanted(host, nodes.get(host.name), options);
+      const context = { ...options.context, progress };
+      plans.set(
+        host,
+        isThere ? { action: "none", steps: [] } : await options.provider(host.provider).plan(host, context),
+      );
+    } catch (error) {
+      plans.set(host, meshErrorOf(error, host));
+    }
+  });
+  return plans;
+}
+
+type Done = Pick<HostOutcome, "outcome"> & Partial<HostOutcome>;
+
+async function forEachHost(
+  options: FleetOptions,
+  act: (host: FleetHost, progress: (text: string) => void) => Promise<Done>,
+): Promise<HostOutcome[]> {
+  const outcomes: HostOutcome[] = [];
+  await inParallel(options.hosts, options.parallel, async (host) => {
+    const outcome = await outcomeOf(options, host, act);
+    outcomes.push(outcome);
+    options.done(outcome);
+  });
+  return outcomes;
+}
+
+async function outcomeOf(
+  { context, progress }: FleetOptions,
+  host: FleetHost,
+  act: (host: FleetHost, progress: (text: string) => void) => Promise<Done>,
+): Promise<HostOutcome> {
+  const none = { host, sentBytes: 0, removed: [] };
+  try {
+    if (context.signal.aborted) throw new MeshError("CANCELLED", `${host.name}: not begun`);
+    return { ...none, ...(await act(host, (text) => progress(host, text))) };
+  } catch (error) {
+    return { ...none, outcome: "failed", error: meshErrorOf(error, host) };
+  }
+}
+
+/** A bug in a provider, be it a user's, is told as that host's failure too. */
+function meshErrorOf(error: unknown, host: FleetHost): MeshError {
+  if (isMeshError(error)) return error;
+  const words = error instanceof Error ? error.message : String(error);
+  return new MeshError("PROTOCOL", `${host.name}: the provider ${host.provider} failed: ${words}`, { cause: error });
+}
+
+async function inParallel<Item>(
+  items: readonly Item[],
+  limit: number,
+  act: (item: Item) => Promise<void>,
+): Promise<void> {
+  const waiting = [...items];
+  const lane = async () => {
+    for (let item = waiting.shift(); item !== undefined; item = waiting.shift()) await act(item);
+  };
+  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, lane));
+}

@@ -1,0 +1,90 @@
+// Which hosts are meant: those of mesh.toml, those that earlier calls brought up, and whatever else ssh finds by that name.
+import { expandRanges } from "../config/ranges.ts";
+import { MeshError } from "../errors.ts";
+import { isName, NAME_WORDS } from "../identity/names.ts";
+import { nearest } from "../nearest.ts";
+import type { ProvidedHost, WorkerSettings } from "../provider.ts";
+
+/** A host, and the provider that starts its worker. */
+export interface FleetHost extends ProvidedHost {
+  provider: string;
+}
+
+/** What mesh.toml says of a host, ranges expanded. */
+export interface HostEntry {
+  name: string;
+  provider: string;
+  /** The destination for ssh. */
+  ssh: string;
+  slots?: number;
+  slotMemoryBytes?: number;
+  tags: string[];
+}
+
+export type Timing = Pick<WorkerSettings, "heartbeatMs" | "suspectAfterMs" | "downAfterMs">;
+
+export function hostOf({ name, provider, ssh, slots, slotMemoryBytes, tags }: HostEntry, timing: Timing): FleetHost {
+  const { heartbeatMs, suspectAfterMs, downAfterMs } = timing;
+  return {
+    name,
+    provider,
+    target: ssh,
+    worker: {
+      ...(slots !== undefined && { slots }),
+      ...(slotMemoryBytes !== undefined && { slotMemoryBytes }),
+      tags,
+      heartbeatMs,
+      suspectAfterMs,
+      downAfterMs,
+    },
+  };
+}
+
+/**
+ * The hosts that `words` name: each a host among `known`, a range of them ("rack[01-16]"), or, if nothing is known of that
+ * name, a destination for ssh ("alice@10.0.0.5"). Without words all that are known. Throws USAGE for what can be neither.
+ */
+export function chooseHosts(words: readonly string[], known: readonly FleetHost[], timing: Timing): FleetHost[] {
+  if (words.length === 0) return [...known];
+  const byName = new Map(known.map((host) => [host.name, host]));
+  const chosen = new Map<string, FleetHost>();
+  for (const word of words.flatMap((each) => expandRanges(each))) {
+    const host = byName.get(word) ?? destination(word, timing);
+    const other = chosen.get(host.name);
+    if (other && other.target !== host.target) {
+      const message = `${other.target} and ${host.target} would both be named ${host.name}: name them in mesh.toml`;
+      throw new MeshError("USAGE", message);
+    }
+    chosen.set(host.name, host);
+  }
+  return [...chosen.values()];
+}
+
+/** A host that nothing is known of but how ssh gets there. */
+function destination(word: string, timing: Timing): FleetHost {
+  const name = nameOf(word);
+  if (word.startsWith("-") || /[\s\p{Cc}]/u.test(word) || !isName(name)) {
+    throw new MeshError(
+      "USAGE",
+      `${JSON.stringify(word)} is no host: a name for ssh is meant; nodes' names have ${NAME_WORDS}`,
+    );
+  }
+  return hostOf({ name, provider: "ssh", ssh: word, tags: [] }, timing);
+}
+
+/** The node's name for a destination: without its user and port, as letters, digits, ".", "_" and "-". */
+function nameOf(destination: string): string {
+  const host = destination.replace(/^ssh:\/\//, "").replace(/^.*@/, "");
+  return host
+    .replace(/^\[(.*)\](:\d+)?$/, "$1")
+    .replace(/^([^:]+):\d+$/, "$1")
+    .replace(/[^A-Za-z0-9._-]/g, "-");
+}
+
+/** Advice on a destination that ssh could not find, when something like it is known. */
+export function didYouMean(host: FleetHost, known: readonly FleetHost[]): string {
+  const names = known.map(({ name }) => name);
+  if (names.includes(host.name)) return "";
+  const near = nearest(host.name, names);
+  return near === undefined ? "" : `; mesh.toml names no such host: did you mean ${near}?`;
+}

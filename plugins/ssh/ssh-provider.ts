@@ -1,0 +1,136 @@
+// Workers on hosts that answer SSH: looks at the host, sends the binary if it is not there, and talks to it. One login for
+// each host and call; on the host nothing but POSIX tools is needed.
+import type { HostFacts } from "../../core/bootstrap/host-facts.ts";
+import { type HostAnswer, talkToHost } from "../../core/bootstrap/host-talk.ts";
+import type { Order } from "../../core/bootstrap/host-words.ts";
+import { binaryCommand, binaryPath, installBinary, isInstalled } from "../../core/bootstrap/install.ts";
+import { planFrom } from "../../core/bootstrap/plan.ts";
+import { probe } from "../../core/bootstrap/probe.ts";
+import type { Shell } from "../../core/bootstrap/shell.ts";
+import { MeshError } from "../../core/errors.ts";
+import type {
+  FoundWorker,
+  Plan,
+  ProvidedHost,
+  Provider,
+  ProviderContext,
+  Started,
+  Stopped,
+} from "../../core/provider.ts";
+import { connectSsh } from "./connect.ts";
+import { Dialing } from "./dialing.ts";
+
+export interface SshProviderOptions {
+  acceptsNewKeys: boolean;
+  asksPassword: boolean;
+  parallel: number;
+}
+
+export class SshProvider implements Provider {
+  readonly name = "ssh";
+  readonly #options: SshProviderOptions;
+  readonly #dialing: Dialing;
+
+  constructor(options: SshProviderOptions) {
+    this.#options = options;
+    this.#dialing = new Dialing({ parallel: options.parallel });
+  }
+
+  async plan(host: ProvidedHost, context: ProviderContext): Promise<Plan> {
+    await using shell = await this.#login(host, context);
+    const facts = await probe(shell, context);
+    const binary = await context.binary(facts.platform);
+    const sends = isInstalled(facts, binary) ? undefined : `${Math.round(binary.compressedBytes / 1e6)} MB`;
+    return planFrom(host, await workersOn(shell, facts, host, context), context, sends);
+  }
+
+  async start(host: ProvidedHost, context: ProviderContext): Promise<Started> {
+    await using shell = await this.#login(host, context);
+    const { progress, signal } = context;
+    progress("looking at it");
+    const facts = await probe(shell, context);
+    const { path, sentBytes } = await installBinary(shell, facts, await context.binary(facts.platform), {
+      progress,
+      signal,
+    });
+    const { mesh, build } = context;
+    const { name, worker } = host;
+    progress("starting a worker");
+    const order = { op: "start", meshName: mesh.name, meshId: mesh.id, name, build, worker } as const;
+    const { outcome } = await talk(shell, path, order, host, context);
+    return { outcome, sentBytes };
+  }
+
+  async list(host: ProvidedHost, context: ProviderContext): Promise<FoundWorker[]> {
+    await using shell = await this.#login(host, context);
+    return await workersOn(shell, await probe(shell, context), host, context);
+  }
+
+  async stop(
+    host: ProvidedHost,
+    { purge, graceMs }: { purge: boolean; graceMs: number },
+    context: ProviderContext,
+  ): Promise<Stopped> {
+    await using shell = await this.#login(host, context);
+    const path = await anyBinary(await probe(shell, context), context);
+    if (path === undefined) return { outcome: "absent", removed: [] };
+    const order = { op: "stop", meshName: context.mesh.name, name: host.name, graceMs, purge } as const;
+    const { outcome, removed } = await talk(shell, path, order, host, context);
+    return { outcome, removed };
+  }
+
+  async close(): Promise<void> {}
+
+  #login({ target }: ProvidedHost, { progress, signal, person }: ProviderContext): Promise<Shell> {
+    progress("logging in");
+    const { acceptsNewKeys: acceptNewKeys, asksPassword: askPassword } = this.#options;
+    return connectSsh(target, {
+      signal,
+      acceptNewKeys,
+      askPassword,
+      dialing: this.#dialing,
+      ...(person && { person }),
+    });
+  }
+}
+
+async function workersOn(
+  shell: Shell,
+  facts: HostFacts,
+  host: ProvidedHost,
+  context: ProviderContext,
+): Promise<FoundWorker[]> {
+  const path = await anyBinary(facts, context);
+  if (path === undefined) return [];
+  return (await talk(shell, path, { op: "list", meshName: context.mesh.name }, host, context)).workers;
+}
+
+/** A binary of mesh on the host: this build's, else any. Without one no worker can run there. */
+async function anyBinary({ folders, platform }: HostFacts, context: ProviderContext): Promise<string | undefined> {
+  const own = await context.binary(platform).catch(() => undefined); // another build can be asked just as well
+  const usable = folders.flatMap(({ path, problem, binaries }) =>
+    problem ? [] : [...binaries].filter(([, state]) => state === "whole").map(([sha256]) => ({ path, sha256 })),
+  );
+  const best = usable.find(({ sha256 }) => sha256 === own?.sha256) ?? usable[0];
+  return best && binaryPath(best.path, best);
+}
+
+async function talk<Op extends Order["op"]>(
+  shell: Shell,
+  path: string,
+  order: Extract<Order, { op: Op }>,
+  host: ProvidedHost,
+  { certify, tunnel, progress, signal }: ProviderContext,
+): Promise<HostAnswer<Op>> {
+  const conversation = await shell.open(binaryCommand(path, "host"), { signal });
+  return await talkToHost<Op>(conversation, order, {
+    label: shell.label,
+    certify: (publicKey) => certify({ publicKey, name: host.name }),
+    unreached: (socketPath, why) =>
+      tunnel(host, socketPath).catch((error: Error) => {
+        throw new MeshError("UNREACHABLE", `${why.message}; and there is no tunnel over SSH: ${error.message}`);
+      }),
+    progress,
+    signal,
+  });
+}
