@@ -1,7 +1,7 @@
 // A mesh of some hosts for one run: `mesh run --hosts a,b job.ts`. However this process ends, the mesh ends with it: its
 // coordinator reads its input to the end, and this process holds the other end of that pipe.
-import { randomBytes } from "node:crypto";
 import { MeshError } from "../core/errors.ts";
+import { temporaryMeshName } from "../core/member/known.ts";
 import { spawnCoordinator } from "./coordinator-daemon.ts";
 import { Fleet } from "./fleet.ts";
 import type { FleetCommandOptions } from "./fleet-options.ts";
@@ -26,7 +26,7 @@ export class TemporaryMesh implements AsyncDisposable {
     around: Surroundings,
     signal: AbortSignal,
   ): Promise<TemporaryMesh> {
-    const name = `run-${randomBytes(5).toString("hex")}`;
+    const name = temporaryMeshName();
     const args = ["--listen", "tcp://[::]:0", "--temporary"];
     const mesh = new TemporaryMesh(name, await spawnCoordinator(name, { cwd: "/", stdin: "pipe", args, signal }));
     try {
