@@ -6,9 +6,18 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { type DetachedJob, DRIVER_FILE, JOB_FILE, WORKER_FILE } from "../core/coordinator/submissions.ts";
 import { MeshError } from "../core/errors.ts";
+import { FileHost } from "../core/files/file-host.ts";
+import { filesRoot } from "../core/files/root.ts";
 import { Head } from "../core/job/head.ts";
 import { MessageType } from "../core/wire/message-types.ts";
-import { type JobEnded, type StartJob, TERMINAL_SLOT, TERMINAL_SOCKET, terminalOf } from "../core/worker/control.ts";
+import {
+  type JobEnded,
+  LOCAL_HOST,
+  type StartJob,
+  TERMINAL_SLOT,
+  TERMINAL_SOCKET,
+  terminalOf,
+} from "../core/worker/control.ts";
 import { Guard } from "../core/worker/guard.ts";
 import { becomeSubreaper } from "../core/worker/libc.ts";
 import { makeRunFolder, removeRunFolder } from "../core/worker/run-folder.ts";
@@ -48,6 +57,7 @@ async function serveTerminal(mesh: string, folder: string, number: number): Prom
   // The mesh may have something to say before the terminal is there to hear it.
   const notice = (text: string) => void shown.promise.then(() => node.notify(terminal, MessageType.notice, { text }));
   const membership = mesh === NO_MESH ? undefined : await membershipIn(mesh, node, silentLog, notice);
+  const files = new FileHost({ node, root: filesRoot(mesh === NO_MESH ? LOCAL_HOST : mesh) });
   // Before the first slot is started: on a busy machine it is faster than this process.
   await listenForSlots(node, unix, folder, (process) => head.connected(process));
   const head = new Head({
@@ -68,6 +78,7 @@ async function serveTerminal(mesh: string, folder: string, number: number): Prom
   node.onPeerLost = (peer, error) => {
     if (peer.node === node.address.node && peer.slot === TERMINAL_SLOT) over.resolve("its terminal is gone");
     else head.peerLost(peer, error);
+    files.gone(peer);
     membership?.peerLost(peer, error);
   };
   try {
@@ -89,6 +100,7 @@ async function serveDetached(mesh: string, jobFolder: string, number: number, ti
   const over = Promise.withResolvers<JobEnded | undefined>();
   void endSignal().then(() => over.resolve(undefined));
   const log = foregroundLog();
+  const files = new FileHost({ node, root: filesRoot(mesh) });
   const membership = await membershipIn(mesh, node, log, (text) => log.info("notice", { text }), timing);
   await listenForSlots(node, unix, folder, (process) => head.connected(process));
   const head = new Head({
@@ -109,6 +121,7 @@ async function serveDetached(mesh: string, jobFolder: string, number: number, ti
   node.handle(MessageType.shutdown, () => over.resolve(undefined));
   node.onPeerLost = (peer, error) => {
     head.peerLost(peer, error);
+    files.gone(peer);
     membership.peerLost(peer, error);
   };
   try {

@@ -1,6 +1,13 @@
 // The library as jobs import it: `import { pool } from "mesh"`.
 
 export type { Self } from "./api/context.ts";
+export {
+  deleteFile,
+  type FileOptions,
+  type SendFileOptions,
+  type SendFileResult,
+  sendFile,
+} from "./api/files.ts";
 export { type ForkOptions, fork, type ShutdownOptions, shutdown } from "./api/fork.ts";
 export type { Items } from "./api/items.ts";
 export type { NodeEvent, NodeInfo, NodeListener, WaitOptions } from "./api/node-view.ts";
