@@ -8,6 +8,7 @@ import { DroppedLogin } from "./dialing.ts";
 import { type HostKeys, refuseHostKey, rememberHostKey, type Shown } from "./host-keys.ts";
 import { preferredAlgorithms } from "./known-hosts.ts";
 import type { Login } from "./login.ts";
+import { RefusedLogin } from "./refusal.ts";
 import type { SshSettings } from "./settings.ts";
 import { Ssh2Connection } from "./ssh2-connection.ts";
 
@@ -22,16 +23,6 @@ export class StrangeHostKey extends Error {
     super(refusal.message);
     this.shown = shown;
     this.refusal = refusal;
-  }
-}
-
-/** The host took none of what was offered, or shares no algorithm with ssh2; `forSystem` says what ssh may have besides. */
-export class RefusedLogin extends MeshError {
-  readonly forSystem: string[];
-
-  constructor(message: string, forSystem: string[], cause: Error) {
-    super("AUTHENTICATION", message, { cause });
-    this.forSystem = forSystem;
   }
 }
 
@@ -85,6 +76,7 @@ class Attempt {
   #phase: Phase = "connect";
   #timer: NodeJS.Timeout | undefined;
   #reject: (error: Error) => void;
+  #hostKey: Buffer | undefined;
   /** Why the host's key was not good enough. */
   #keyFault: Error | undefined;
 
@@ -99,7 +91,8 @@ class Attempt {
     this.#client.on("handshake", () => this.#enter("login", LOGIN_TIMEOUT_MS));
     this.#client.on("ready", () => {
       this.#enter("done");
-      resolve(new Ssh2Connection(this.#client, options.label));
+      const account = { hostKey: this.#hostKey!, by: options.login.by };
+      resolve(new Ssh2Connection(this.#client, options.label, account));
     });
     options.signal?.addEventListener("abort", this.#cancel, { once: true });
     options.login.watch = {
@@ -172,6 +165,7 @@ class Attempt {
   /** Is asked again whenever keys are exchanged anew. */
   async #isGoodKey(key: Buffer): Promise<boolean> {
     const { label, command, settings, hostKeys: keys, trusted, acceptNewKeys } = this.#options;
+    this.#hostKey = key;
     if (trusted?.equals(key)) return true;
     const shown: Shown = { label, command, settings, keys, key };
     const refusal = refuseHostKey(shown);
@@ -230,7 +224,8 @@ class Attempt {
       return new DroppedLogin(error.message);
     if (/no matching/.test(error.message)) {
       const what = error.message.replace(/^Handshake failed: /, "");
-      return new RefusedLogin(`${label} and mesh share no algorithm: ${what}`, ["other algorithms"], error);
+      const advice = "let its sshd offer newer ones (KexAlgorithms, HostKeyAlgorithms and Ciphers of sshd_config)";
+      return new RefusedLogin(`${label} and mesh share no algorithm: ${what}`, advice, ["other algorithms"], error);
     }
     return this.#unreachable(`what answers there speaks no SSH that mesh knows (${error.message})`, error);
   }
@@ -243,7 +238,7 @@ class Attempt {
       return this.#unreachable(`it hung up in the middle of the login (${error.message})${tried}`, error);
     }
     const why = isDisconnect ? ` (${error.message})` : "";
-    return new RefusedLogin(`${label} let nobody in${why}${tried}; ${login.advice}`, login.forSystem, error);
+    return new RefusedLogin(`${label} let nobody in${why}${tried}`, login.advice, login.forSystem, error);
   }
 
   #unreachable(words: string, cause?: Error): MeshError {

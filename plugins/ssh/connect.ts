@@ -1,12 +1,13 @@
 // Logs in on a host over SSH, as the user's own ssh would: their settings, keys, known hosts and jump hosts.
 import { MeshError } from "../../core/errors.ts";
-import { attemptLogin, RefusedLogin, StrangeHostKey } from "./attempt.ts";
+import { attemptLogin, StrangeHostKey } from "./attempt.ts";
 import { parseDestination } from "./destination.ts";
 import { Dialing } from "./dialing.ts";
 import { describeKey, loadHostKeys, rememberHostKey } from "./host-keys.ts";
 import { needsCertificate } from "./known-hosts.ts";
 import { Login } from "./login.ts";
 import { commandLine, findSsh } from "./read-settings.ts";
+import { RefusedLogin } from "./refusal.ts";
 import { findRoute, type Hop, routeName } from "./route.ts";
 import type { Lease } from "./shared-jumps.ts";
 import type { SshConnection, SshOptions } from "./ssh-connection.ts";
@@ -20,10 +21,18 @@ const KEEP_ALIVE = { intervalMs: 15_000, count: 3 };
  * destination), CONFIG (ssh_config), UNREACHABLE, AUTHENTICATION (host key, login), STORAGE (known_hosts), CANCELLED.
  */
 export async function connectSsh(destination: string, options: SshOptions = {}): Promise<SshConnection> {
+  const route = await routeTo(destination, options);
+  return await new Way(withConfigFile(options)).connect(route);
+}
+
+/** The hosts on the way to `destination` with the user's settings for each, itself last. Throws USAGE, CONFIG, CANCELLED. */
+export function routeTo(destination: string, options: Pick<SshOptions, "configFile" | "signal"> = {}): Promise<Hop[]> {
+  return findRoute(parseDestination(destination), withConfigFile(options));
+}
+
+function withConfigFile<Options extends Pick<SshOptions, "configFile">>(options: Options): Options {
   const configFile = options.configFile ?? (process.env.MESH_SSH_CONFIG || undefined);
-  const route = await findRoute(parseDestination(destination), { ...options, ...(configFile && { configFile }) });
-  const way = new Way({ ...options, ...(configFile && { configFile }) });
-  return await way.connect(route);
+  return { ...options, ...(configFile && { configFile }) };
 }
 
 class Way {
@@ -124,7 +133,7 @@ class Way {
 }
 
 /** What the settings of the hosts on the way ask for and ssh2 lacks. */
-async function systemNeeds(route: Hop[]): Promise<string[]> {
+export async function systemNeeds(route: Hop[]): Promise<string[]> {
   const needs = route.flatMap(({ settings }) => settings.needsSystem);
   const known = await Promise.all(route.map(({ settings }) => loadHostKeys(settings)));
   return known.some((keys) => needsCertificate(keys.known)) ? [...needs, "a host certificate"] : needs;

@@ -44,6 +44,8 @@ interface Stranger {
 export class Dialing {
   readonly keyRing = new KeyRing();
   readonly jumps = new SharedJumps();
+  /** Logins that hosts have dropped so far. */
+  drops = 0;
   readonly #parallel: number;
   readonly #clock: Clock;
   readonly #random: () => number;
@@ -72,6 +74,7 @@ export class Dialing {
         return await login();
       } catch (error) {
         if (!(error instanceof DroppedLogin)) throw error;
+        this.drops++;
         if (tries === TRIES) throw allDropped(label, error);
         place.limit = Math.max(1, Math.floor(Math.min(place.limit, place.active) / 2));
       } finally {

@@ -14,6 +14,7 @@ import {
   knownName,
   type Verdict,
 } from "./known-hosts.ts";
+import { RefusedHostKey } from "./refusal.ts";
 import type { SshSettings } from "./settings.ts";
 
 export interface HostKeys {
@@ -68,41 +69,44 @@ export interface Shown {
 }
 
 /** Why a key is not good enough to go on; undefined when it is known. Nothing was sent to the host yet. */
-export function refuseHostKey(shown: Shown): { verdict: Verdict; error: MeshError } | undefined {
+export function refuseHostKey(shown: Shown): { verdict: Verdict; error: RefusedHostKey } | undefined {
   const verdict = judge(shown.keys.known, shown.key);
   if (verdict.kind === "known") return undefined;
-  const words = { unknown: wordsForUnknown, changed: wordsForChanged, revoked: wordsForRevoked }[verdict.kind];
-  return { verdict, error: new MeshError("AUTHENTICATION", words(shown, verdict as never)) };
+  const explain = { unknown: explainUnknown, changed: explainChanged, revoked: explainRevoked }[verdict.kind];
+  return { verdict, error: new RefusedHostKey(...explain(shown, verdict as never)) };
 }
 
-function wordsForUnknown({ label, command, settings, keys, key }: Shown): string {
+/** What is wrong, and what to do. */
+type Explained = [words: string, advice: string];
+
+function explainUnknown({ label, command, settings, keys, key }: Shown): Explained {
   const file = `/etc/ssh/ssh_host_${keyTypeName(keyType(key)).toLowerCase()}_key.pub`;
   const check = `compare it with the host's own (there: ssh-keygen -lf ${file})`;
   const byHand = `put this line into ${settings.userKnownHosts[0]}: ${knownHostsLine(keys.name, key).trim()}`;
   const trust = settings.keyPolicy === "refuse" ? byHand : `run: ${command} true`;
-  return `${label} is not known: it shows ${describeKey(key)}. ${capital(check)}, then ${trust} – or use --accept-new-keys`;
+  return [`${label} is not known: it shows ${describeKey(key)}`, `${check}, then ${trust} – or use --accept-new-keys`];
 }
 
-function wordsForChanged({ label, settings, keys, key }: Shown, { entries }: { entries: KnownKey[] }): string {
+function explainChanged({ label, settings, keys, key }: Shown, { entries }: { entries: KnownKey[] }): Explained {
   const old = entries[0]!;
   const others = entries.length > 1 ? ` (and ${entries.length - 1} more)` : "";
   const isUsers = settings.userKnownHosts.includes(old.file);
   const remove = isUsers ? `ssh-keygen -R '${keys.name}' -f ${old.file}` : `take line ${old.line} out of ${old.file}`;
-  return (
+  return [
     `the host key of ${label} has changed: it shows ${describeKey(key)}, but ${old.file}:${old.line} knows ${describeKey(old.key)}${others}. ` +
-    `Somebody may be listening in, or the host was set up anew. Nothing was sent to it. If you know that the new key is right: ${remove}`
-  );
+      "Somebody may be listening in, or the host was set up anew. Nothing was sent to it",
+    `if you know that the new key is right: ${remove}`,
+  ];
 }
 
-function wordsForRevoked({ label, key }: Shown, { entry }: { entry: KnownKey }): string {
-  return `${label} shows ${describeKey(key)}, which ${entry.file}:${entry.line} revokes. Give the host another key; this one is never trusted`;
+function explainRevoked({ label, key }: Shown, { entry }: { entry: KnownKey }): Explained {
+  return [
+    `${label} shows ${describeKey(key)}, which ${entry.file}:${entry.line} revokes`,
+    "give the host another key; this one is never trusted",
+  ];
 }
 
 function nameParts(settings: SshSettings): [string, number] {
   // An alias is a name of its own, whatever the port.
   return settings.hostKeyAlias ? [settings.hostKeyAlias, 22] : [settings.hostName, settings.port];
-}
-
-function capital(text: string): string {
-  return text[0]!.toUpperCase() + text.slice(1);
 }

@@ -21,6 +21,8 @@ const PASSWORD_TRIES = 3;
 /** One login. `tried` says afterwards what was offered and how the host took it. */
 export class Login {
   readonly tried: string[] = [];
+  /** What the host was shown last: of a login that worked, what it was let in by. */
+  by = "nothing: it lets anybody in";
   /** What the system's ssh could try that this login could not. */
   readonly forSystem: string[];
   /** Told while somebody is asked. */
@@ -102,7 +104,9 @@ export class Login {
     for (const { path } of found.sealed) {
       const key = await keyRing.unlock(path, parse, person).catch((error: Error) => error);
       this.tried.push(`${path}: ${key instanceof Error ? key.message : "refused"}`);
-      if (!(key instanceof Error)) yield { type: "publickey", username, key: key as unknown as string };
+      if (key instanceof Error) continue;
+      this.by = path;
+      yield { type: "publickey", username, key: key as unknown as string };
     }
     if (found.offered.length + found.sealed.length === 0) {
       this.tried.push(
@@ -123,6 +127,7 @@ export class Login {
     };
     const sign = async (identity: Identity, data: Buffer, options: SigningRequestOptions): Promise<Buffer> => {
       this.#hasSigned = true;
+      this.by = identity.label;
       outcome(identity, "accepted, but it does not suffice");
       if (identity.from === "agent") return signByAgent(real!, identity.publicKey, data, options);
       const key = identity.file.privateKey ?? (await keyRing.unlock(identity.file.path, parse, person));
@@ -154,6 +159,7 @@ export class Login {
     const { settings, label } = this.#options;
     for (let tries = 0; tries < PASSWORD_TRIES; tries++) {
       this.tried.push("keyboard-interactive: refused");
+      this.by = "keyboard-interactive";
       yield {
         type: "keyboard-interactive",
         username: settings.user,
@@ -174,6 +180,7 @@ export class Login {
       const password = await person.secret(`Password of ${label}${tries > 0 ? " (that was not it)" : ""}`);
       if (password === undefined) return;
       this.tried.push("password: refused");
+      this.by = "password";
       yield { type: "password", username: settings.user, password };
     }
   }

@@ -12,9 +12,19 @@ export interface Forwarding extends AsyncDisposable {
   readonly port: number;
 }
 
+/** How a login came about. */
+export interface LoginAccount {
+  /** The host's public key as it goes over the wire. */
+  hostKey: Buffer;
+  /** What the host let us in by: "/home/alice/.ssh/id_ed25519", "agent: alice@desk", "password". */
+  by: string;
+}
+
 export interface SshConnection extends Shell {
   /** "ssh2", or "ssh" for the system's own. */
   readonly means: "ssh2" | "ssh";
+  /** Of ssh2 only: the system's ssh does not tell. */
+  readonly account?: LoginAccount;
   /** Resolves once, when the connection is over: with the reason, or undefined when it was ended from here. */
   readonly closed: Promise<MeshError | undefined>;
   /**

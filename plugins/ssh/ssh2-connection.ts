@@ -5,11 +5,12 @@ import { runCommand } from "../../core/bootstrap/run-command.ts";
 import type { CommandResult, Conversation, RunOptions } from "../../core/bootstrap/shell.ts";
 import { MeshError } from "../../core/errors.ts";
 import { ChannelConversation } from "./channel-conversation.ts";
-import type { Forwarding, SshConnection } from "./ssh-connection.ts";
+import type { Forwarding, LoginAccount, SshConnection } from "./ssh-connection.ts";
 
 export class Ssh2Connection implements SshConnection {
   readonly means = "ssh2";
   readonly label: string;
+  readonly account: LoginAccount;
   readonly closed: Promise<MeshError | undefined>;
   readonly #client: Client;
   readonly #forwardings = new Map<string, (stream: Duplex) => void>();
@@ -18,9 +19,10 @@ export class Ssh2Connection implements SshConnection {
   #isClosed = false;
 
   /** `client` has just become ready. */
-  constructor(client: Client, label: string) {
+  constructor(client: Client, label: string, account: LoginAccount) {
     this.#client = client;
     this.label = label;
+    this.account = account;
     this.closed = this.#untilClosed();
     client.on("tcp connection", (details, accept, reject) => this.#incoming(`tcp ${details.destPort}`, accept, reject));
     client.on("unix connection", (details, accept, reject) => {
