@@ -83,13 +83,12 @@ export class AcceptorHandshake implements Receiver {
   drained(): void {}
 
   closed(error?: Error): void {
-    const { label } = this.#end.link;
+    const { label, tls } = this.#end.link;
     const why = error?.message ?? "the other side closed it";
-    this.#over(
-      this.#hasJoined
-        ? undefined
-        : new Refusal("TIMEOUT", `${label} ended in its handshake: ${why}`, { isRemote: true }),
-    );
+    // A node that dials several addresses side by side keeps one; a tether looks who answers, and no more.
+    const isAllWell = this.#hasJoined || (error === undefined && tls?.peerCertificate !== undefined);
+    const refusal = new Refusal("TIMEOUT", `${label} ended in its handshake: ${why}`, { isRemote: true });
+    this.#over(isAllWell ? undefined : refusal);
   }
 
   /** Sends the link away. */
