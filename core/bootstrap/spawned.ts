@@ -46,9 +46,9 @@ class SpawnedConversation implements Conversation {
 
   async write(bytes: Uint8Array): Promise<void> {
     try {
-      this.#child.stdin.write(bytes);
-      const over = this.#child.exited.then(() => Promise.reject(new Error("it has ended")));
-      await Promise.race([this.#child.stdin.flush(), over]);
+      const { stdin, exited } = this.#child;
+      const over = exited.then(() => Promise.reject(new Error("it has ended")));
+      await Promise.race([Promise.resolve(stdin.write(bytes)).then(() => stdin.flush()), over]);
     } catch (cause) {
       throw new MeshError("LINK_CLOSED", `the process takes no more input: ${(cause as Error).message}`, { cause });
     }

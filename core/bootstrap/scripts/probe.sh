@@ -6,12 +6,14 @@ have() { command -v "$1" >/dev/null 2>&1; }
 libc() {
   words=$(getconf GNU_LIBC_VERSION 2>/dev/null)
   case $words in glibc*) say "libc $words"; return ;; esac
-  words=$(ldd --version 2>&1)
-  case $words in
-    *musl*) say "libc musl" ;;
-    *GLIBC* | *'GNU libc'*) say "libc glibc" ;;
-    *) for loader in /lib/ld-musl-*; do [ -e "$loader" ] && say "libc musl" && return; done ;;
-  esac
+  # What this very shell runs on; a shell that brings its own says nothing.
+  while read -r line; do
+    case $line in
+      */ld-musl-*) say "libc musl"; return ;;
+      */libc.so.6 | */ld-linux*) say "libc glibc"; return ;;
+    esac
+  done </proc/self/maps
+  for loader in /lib/ld-musl-*; do [ -e "$loader" ] && say "libc musl" && return; done
 }
 
 processor() {
