@@ -8,8 +8,6 @@ export interface FleetCommandOptions {
   acceptNewKeys?: true | undefined;
   askPassword?: true | undefined;
   json?: true | undefined;
-  /** Of a mesh that lasts for one run. */
-  isTemporary?: boolean;
 }
 
 /** How many hosts are worked on at a time, unless somebody says otherwise. */

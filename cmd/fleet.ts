@@ -14,6 +14,7 @@ import { chooseHosts, didYouMean, type FleetHost, hostOf } from "../core/fleet/h
 import { FleetRecord } from "../core/fleet/record.ts";
 import type { Joined } from "../core/identity/join.ts";
 import { stateFolder } from "../core/identity/state-folder.ts";
+import { isTemporaryMesh } from "../core/member/known.ts";
 import type { Plan, ProviderContext } from "../core/provider.ts";
 import { ensureTether, releaseTether } from "../core/tether/ensure.ts";
 import { MessageType } from "../core/wire/message-types.ts";
@@ -69,7 +70,7 @@ export class Fleet implements AsyncDisposable {
     this.settings = settings;
     this.#known = knownHosts(settings, record);
     this.hosts = chooseHosts(words, this.#known, settings.timing).map((host) =>
-      options.isTemporary ? { ...host, worker: { ...host.worker, isTemporary: true } } : host,
+      isTemporaryMesh(settings.name) ? { ...host, worker: { ...host.worker, isTemporary: true } } : host,
     );
     this.#record = record;
     this.#providers = providers;

@@ -49,7 +49,7 @@ export class TemporaryMesh implements AsyncDisposable {
     around: Surroundings,
     signal: AbortSignal,
   ): Promise<void> {
-    await using fleet = await Fleet.open(words, { ...options, mesh: this.name, isTemporary: true }, around);
+    await using fleet = await Fleet.open(words, { ...options, mesh: this.name }, around);
     const outcomes = await fleet.up(signal);
     await fleet.settle();
     const failures = outcomes.flatMap(({ host, error }) => (error ? [{ host, error }] : []));

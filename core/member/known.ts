@@ -18,10 +18,14 @@ export function temporaryMeshName(): string {
   return `run-${randomBytes(5).toString("hex")}`;
 }
 
+export function isTemporaryMesh(meshName: string): boolean {
+  return TEMPORARY.test(meshName);
+}
+
 /** The meshes this machine has anything to do with, by name. */
 export function knownMeshes(): string[] {
   const all = dirname(stateFolderPath("any"));
   return existsSync(all)
-    ? readdirSync(all).filter((name) => isName(name) && !TEMPORARY.test(name) && isMeshKnown(name))
+    ? readdirSync(all).filter((name) => isName(name) && !isTemporaryMesh(name) && isMeshKnown(name))
     : [];
 }
