@@ -1,13 +1,12 @@
 // mesh cp: copies files between this machine and workers of a mesh that is up, over the sessions of the mesh.
-import { hostname } from "node:os";
 import { Command } from "@commander-js/extra-typings";
 import type { NodeStatus } from "../core/coordinator/answers.ts";
+import type { MeshClient } from "../core/coordinator/client.ts";
 import { isMeshError, MeshError } from "../core/errors.ts";
 import { copyTree, type TreeOutcome } from "../core/files/copy-tree.ts";
 import type { Files } from "../core/files/files.ts";
 import { LocalFiles } from "../core/files/local-files.ts";
 import { RemoteFiles } from "../core/files/remote-files.ts";
-import type { Client } from "../core/member/client.ts";
 import { bytesWords, spanWords } from "./amounts.ts";
 import { askStatus } from "./asking.ts";
 import { type CopyStep, copySteps, within } from "./cp-paths.ts";
@@ -16,7 +15,14 @@ import { EXIT, exitStatusOf } from "./exit.ts";
 import { count } from "./job-words.ts";
 import { jsonOption, meshOption } from "./options.ts";
 import type { ProgramContext } from "./program.ts";
-import { endingQuietly, print, type Surroundings, statusOfSignal, surroundingsOfProcess } from "./surroundings.ts";
+import {
+  connect,
+  endingQuietly,
+  print,
+  type Surroundings,
+  statusOfSignal,
+  surroundingsOfProcess,
+} from "./surroundings.ts";
 
 const EXAMPLES = `
 Paths on hosts are relative to the home folder there. Permissions and times are kept, links are followed, and a file
@@ -53,8 +59,7 @@ export function command(_context?: ProgramContext, around = surroundingsOfProces
 }
 
 async function run(paths: string[], options: CpOptions, around: Surroundings): Promise<number> {
-  const { openClient } = await import("./client.ts");
-  await using client: Client = await openClient(options.mesh === undefined ? {} : { mesh: options.mesh });
+  await using client = await connect(around, options);
   using interruption = around.catchSignals();
   const { signal } = interruption;
   const status = await askStatus(client);
@@ -70,7 +75,7 @@ async function run(paths: string[], options: CpOptions, around: Surroundings): P
 }
 
 class CopyRun {
-  readonly #client: Client;
+  readonly #client: MeshClient;
   readonly #nodes: readonly NodeStatus[];
   readonly #options: CpOptions & { signal: AbortSignal };
   readonly #progress: CopyProgress;
@@ -82,7 +87,7 @@ class CopyRun {
   #isOne = false;
 
   constructor(
-    client: Client,
+    client: MeshClient,
     nodes: readonly NodeStatus[],
     options: CpOptions & { signal: AbortSignal },
     progress: CopyProgress,
@@ -100,7 +105,7 @@ class CopyRun {
     this.#isOne = steps.length === 1 && !this.#options.recursive;
     const names = new Set(steps.flatMap(({ fromHost, toHost }) => [fromHost, toHost]));
     const hosts = this.#nodes.filter(({ name, state }) => names.has(name) && state !== "down");
-    await this.#client.meet(hosts, hostname());
+    await this.#client.meet(hosts);
   }
 
   /** What goes from one host to one other; no error of one ends another. */

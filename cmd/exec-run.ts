@@ -1,8 +1,7 @@
 // One command on many workers at once: begins it, hands on what it prints, gives it to read, ends it, and tells how it ended.
-import { hostname } from "node:os";
 import type { NodeStatus } from "../core/coordinator/answers.ts";
+import type { MeshClient } from "../core/coordinator/client.ts";
 import { MeshError } from "../core/errors.ts";
-import type { Client } from "../core/member/client.ts";
 import type { Node } from "../core/node/node.ts";
 import type { Address } from "../core/wire/message.ts";
 import { MessageType } from "../core/wire/message-types.ts";
@@ -39,7 +38,7 @@ const STOP_GRACE_MS = 5_000;
  * that is sent. Lost hosts are outcomes too.
  */
 export async function execOn(
-  client: Client,
+  client: MeshClient,
   workers: readonly NodeStatus[],
   order: ExecOrder,
   events: ExecEvents,
@@ -52,7 +51,7 @@ export async function execOn(
     if (worker) await events.printed(worker.name, stream, bytes);
   });
   const isThere = workers.filter(({ state }) => state !== "down");
-  await client.meet(isThere, hostname());
+  await client.meet(isThere);
   const end = () => {
     for (const to of running.keys()) stopCommand(node, addressOf(to), stop.reason as ExecStop["signal"]);
   };

@@ -3,7 +3,6 @@ import { readFileSync } from "node:fs";
 import { Command, Option } from "@commander-js/extra-typings";
 import { parseDuration } from "../core/config/mod.ts";
 import { MeshError } from "../core/errors.ts";
-import type { Client } from "../core/member/client.ts";
 import { askStatus } from "./asking.ts";
 import { LinePrinter, RawPrinter } from "./exec-output.ts";
 import { type ExecOutcome, execOn } from "./exec-run.ts";
@@ -11,7 +10,14 @@ import { EXIT } from "./exit.ts";
 import { count } from "./job-words.ts";
 import { jsonOption, meshOption, parsed } from "./options.ts";
 import type { ProgramContext } from "./program.ts";
-import { endingQuietly, type Surroundings, say, statusOfSignal, surroundingsOfProcess } from "./surroundings.ts";
+import {
+  connect,
+  endingQuietly,
+  type Surroundings,
+  say,
+  statusOfSignal,
+  surroundingsOfProcess,
+} from "./surroundings.ts";
 import { chooseWorkers } from "./worker-choice.ts";
 
 const EXAMPLES = `
@@ -118,8 +124,7 @@ function usage(message: string): MeshError {
 }
 
 async function run({ names, words, script }: Request, options: ExecOptions, around: Surroundings): Promise<number> {
-  const { openClient } = await import("./client.ts");
-  await using client: Client = await openClient(options.mesh === undefined ? {} : { mesh: options.mesh });
+  await using client = await connect(around, options);
   const { workers, leftOut } = chooseWorkers({ names, tags: options.tag }, await askStatus(client));
   if (leftOut.length > 0) await say(around, `left out, as they are down: ${leftOut.join(", ")}`);
   const isOne = workers.length === 1;

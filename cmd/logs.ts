@@ -1,8 +1,9 @@
-// mesh logs: what a job printed, while it runs and afterwards.
+// mesh logs: what a job printed, while it runs and afterwards; or what a worker itself has to say.
 import { Command, Option } from "@commander-js/extra-typings";
 import type { MeshClient } from "../core/coordinator/client.ts";
+import { isMeshError, MeshError } from "../core/errors.ts";
 import { nearest } from "../core/nearest.ts";
-import { askJobs } from "./asking.ts";
+import { askJobs, askStatus } from "./asking.ts";
 import { EXIT } from "./exit.ts";
 import { endWords, jobWords } from "./job-words.ts";
 import { JsonLogPrinter, type LogPrinter, TerminalLogPrinter } from "./log-printer.ts";
@@ -19,9 +20,11 @@ export const LOG_JSON = "{ timeMs, host, slot, stream, line } for each line, at 
 /** `mesh logs`. */
 export function command(_context?: ProgramContext, around = surroundingsOfProcess()) {
   return new Command("logs")
-    .description("Print what a job printed: its script and its slots, each to stdout or stderr as it was.")
-    .argument("<job>", "the number of a job, or a name: then the last job of that name")
-    .option("-f, --follow", "go on until the job is over")
+    .description(
+      "Print what a job printed: its script and its slots, each to stdout or stderr as it was. Or the own log of a worker.",
+    )
+    .argument("<job>", "the number of a job, or a name: then the last job of that name, else the worker of that name")
+    .option("-f, --follow", "go on until the job, or the worker, is over")
     .addOption(new Option("--host <name>", "only of this node").argParser(nodeName))
     .addOption(
       new Option("--slot <number>", "only of this slot; 0 is the script").argParser(wholeNumber(0, SEATS_LIMIT)),
@@ -54,8 +57,30 @@ async function logs(client: MeshClient, request: LogRequest, json: boolean, arou
     return EXIT.ok;
   } catch (error) {
     if (signal.aborted) return statusOfSignal(signal);
-    throw error;
+    if (!isMeshError(error, "USAGE") || !(await logsOfNode(client, request, json, around, signal))) throw error;
+    return signal.aborted ? statusOfSignal(signal) : EXIT.ok;
   }
+}
+
+/** What names no job may name a worker; false when it does not. */
+async function logsOfNode(
+  client: MeshClient,
+  { job: name, follow, tail, host, slot, stream }: LogRequest,
+  json: boolean,
+  around: Surroundings,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (typeof name !== "string") return false;
+  const status = await askStatus(client);
+  if (!status.nodes.some((node) => node.name === name)) return false;
+  if (host !== undefined || slot !== undefined || stream !== undefined) {
+    throw new MeshError("USAGE", `${name} is a node, no job: its own log has no --host, --slot or --stream`);
+  }
+  const { printNodeLog } = await import("./node-log.ts");
+  await printNodeLog(client, status, { name, follow, json, tail }, around, signal).catch((error) => {
+    if (!signal.aborted) throw error;
+  });
+  return true;
 }
 
 export function logPrinter(around: Surroundings, json: boolean): LogPrinter {

@@ -1,8 +1,8 @@
 // A command of a user as a node of the mesh, for as long as it asks something: the coordinator, and workers that it meets.
+import { hostname } from "node:os";
 import type { Clock } from "../clock.ts";
-import type { NodeStatus } from "../coordinator/answers.ts";
 import type { Introduce } from "../coordinator/bodies.ts";
-import type { MeshClient } from "../coordinator/client.ts";
+import type { MeshClient, MetNode } from "../coordinator/client.ts";
 import { MeshError } from "../errors.ts";
 import { Trust } from "../identity/trust.ts";
 import type { Node, RequestOptions } from "../node/node.ts";
@@ -15,9 +15,6 @@ import { MessageType } from "../wire/message-types.ts";
 import type { Access } from "./access.ts";
 import { advertisedAddresses, reachableAddresses } from "./addresses.ts";
 import { sessionsOf } from "./sessions.ts";
-
-/** A node to meet, as the coordinator's status tells of it. */
-export type MetNode = Pick<NodeStatus, "node" | "name" | "role" | "host" | "addresses">;
 
 export interface ClientOptions extends Access {
   node: Node;
@@ -76,15 +73,12 @@ export class Client implements MeshClient {
     return (await this.node.request(this.coordinator, type, body, options)) as Answer;
   }
 
-  /**
-   * Begins sessions with other nodes, for what is sent to them from now on. One that cannot be dialed from here is asked, by way of
-   * the coordinator, to dial this node. What is sent to one that is not reached fails after the time the mesh gives it.
-   */
-  async meet(nodes: readonly MetNode[], hostName: string): Promise<void> {
+  async meet(nodes: readonly MetNode[]): Promise<void> {
     // Where a peer listens it is missed at once when it is killed: nobody answers there any more.
     this.#listener ??= await this.#options.transport.listen("tcp://[::]:0", (link) => this.#peers.accept(link));
+    const own = hostname();
     for (const { node, name, role, host, addresses } of nodes) {
-      this.#peers.to({ node, name, role, addresses: reachableAddresses(addresses, host === hostName) });
+      this.#peers.to({ node, name, role, addresses: reachableAddresses(addresses, host === own) });
     }
   }
 

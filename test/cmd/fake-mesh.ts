@@ -65,6 +65,7 @@ export class FakeMesh {
       mesh: this.name,
       ask: async <Answer>(type: number, body: unknown, options = {}) =>
         (await near.request(B, type, body, options)) as Answer,
+      meet: async () => {},
       [Symbol.asyncDispose]: async () => {
         this.open--;
         near.close();
