@@ -117,7 +117,8 @@ describe("probe", () => {
 });
 
 describe("hostFacts", () => {
-  const read = (lines: Record<string, string>) => hostFacts(Object.entries(lines), "host1", 0);
+  const read = (lines: Record<string, string>) =>
+    hostFacts({ answers: Object.entries(lines), askedMs: 0, answeredMs: 0 }, "host1");
 
   test.each([
     [
