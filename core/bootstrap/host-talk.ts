@@ -46,14 +46,11 @@ export async function talkToHost<Op extends Order["op"]>(
 ): Promise<HostAnswer<Op>> {
   try {
     await say(conversation, order, options);
-    const answer = await converse(conversation, options);
-    conversation.end();
-    // When it has ended, nothing of it is left on the host.
-    await limited(conversation.ended, { ms: END_LIMIT_MS, what: `${options.label}: the end of mesh there` }).catch(
-      () => {},
-    );
-    return answer as HostAnswer<Op>;
+    return (await converse(conversation, options)) as HostAnswer<Op>;
   } finally {
+    // Its input at an end, the host undoes what is not done. When it has ended, nothing of that is left there.
+    conversation.end();
+    await limited(conversation.ended, { ms: END_LIMIT_MS, what: "its end" }).catch(() => {});
     conversation.kill();
   }
 }

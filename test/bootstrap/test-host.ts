@@ -1,5 +1,6 @@
 // A host for tests of `mesh host`: a home and a state folder of its own on this machine, beside a mesh of real processes.
 import { randomBytes } from "node:crypto";
+import { linkSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { connect } from "../../cmd/client.ts";
 import { type HostAnswer, type HostTalkOptions, talkToHost } from "../../core/bootstrap/host-talk.ts";
@@ -14,7 +15,7 @@ import type { Client } from "../../core/member/client.ts";
 import type { WorkerSettings } from "../../core/provider.ts";
 import { MessageType } from "../../core/wire/message-types.ts";
 import { UnixTransport } from "../../transports/unix/unix-transport.ts";
-import { binary, processesOf, type TestFolder } from "../support/mesh.ts";
+import { binary, type ProcessInfo, processesOf, type TestFolder } from "../support/mesh.ts";
 import type { TestMesh } from "../support/test-mesh.ts";
 
 const TIMING = { heartbeatMs: 1_000, suspectAfterMs: 3_000, downAfterMs: 10_000 };
@@ -97,6 +98,19 @@ export class TestHost {
     const meshId = await this.asUser(async (_, meshId) => meshId);
     const settings = { slots: 2, tags: [], ...TIMING, ...worker };
     return { op: "start", meshName: "mesh", meshId, name, build: buildOf(binary), worker: settings };
+  }
+
+  /** The binary where an upload puts it. */
+  installed(): string {
+    const place = `${this.home}/.cache/mesh/bin/${"ab".repeat(32)}`;
+    mkdirSync(place, { recursive: true, mode: 0o700 });
+    linkSync(binary, join(place, "mesh"));
+    return join(place, "mesh");
+  }
+
+  /** What runs there, `mesh host` included. */
+  processes(): ProcessInfo[] {
+    return processesOf(this.folder.marker).filter(({ command }) => !command.includes("coordinator"));
   }
 
   /** Of the host's own workers, those that live. */
