@@ -6,7 +6,7 @@ const REQUEST_IDENTITIES = Buffer.from([0, 0, 0, 1, 11]);
 const IDENTITIES_ANSWER = 12;
 /** No agent's answer is longer. */
 const ANSWER_LIMIT_BYTES = 1 << 20;
-const TIMEOUT_MS = 5_000;
+const TIMEOUT_MS = 3_000;
 
 export interface AgentKey {
   /** The public key as it goes over the wire. */

@@ -4,6 +4,7 @@ import type { CommandEnd, Conversation } from "../../core/bootstrap/shell.ts";
 import { MeshError } from "../../core/errors.ts";
 
 const STDERR_LIMIT = 64 * 1024;
+const NO_MORE: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
 export class ChannelConversation implements Conversation {
   readonly ended: Promise<CommandEnd>;
@@ -12,7 +13,9 @@ export class ChannelConversation implements Conversation {
   readonly #waiting = new Set<() => void>();
   #stderr = Buffer.alloc(0);
   #isOver = false;
-  #end: (end: CommandEnd) => void;
+  #isKilled = false;
+  #stopReading = () => {};
+  readonly #end: (end: CommandEnd) => void;
 
   /** `broken` resolves when the connection is over. */
   constructor(channel: ClientChannel, label: string, broken: Promise<unknown>) {
@@ -30,7 +33,15 @@ export class ChannelConversation implements Conversation {
   }
 
   get stdout(): AsyncIterable<Uint8Array> {
-    return { [Symbol.asyncIterator]: () => this.#channel.iterator({ destroyOnReturn: false }) };
+    const chunks = this.#channel.iterator({ destroyOnReturn: false });
+    const next = (): Promise<IteratorResult<Uint8Array>> => {
+      if (this.#isKilled) return Promise.resolve(NO_MORE);
+      return new Promise((resolve, reject) => {
+        this.#stopReading = () => resolve(NO_MORE);
+        chunks.next().then(resolve, reject);
+      });
+    };
+    return { [Symbol.asyncIterator]: () => ({ next, return: async () => NO_MORE }) };
   }
 
   get stderr(): string {
@@ -55,12 +66,17 @@ export class ChannelConversation implements Conversation {
     if (!this.#isOver) this.#channel.end();
   }
 
-  /** sshd passes a signal on only for some accounts; without one, the command's pipes close. */
+  /**
+   * sshd passes a signal on only for some accounts; without one the command's pipes close, and one that minds neither runs
+   * on, with the channel: so nothing here waits for it any more.
+   */
   kill(): void {
     sendSignal(this.#channel, "TERM");
     this.#channel.close();
-    // "close" comes when the output was read to its end, and nobody may be reading it any more.
     this.#channel.resume();
+    this.#over();
+    this.#isKilled = true;
+    this.#stopReading();
   }
 
   // What a command left running may keep the channel open: its input counts as closed from here on nevertheless.

@@ -1,7 +1,7 @@
 // Logs in on a host over SSH, as the user's own ssh would: their settings, keys, known hosts and jump hosts.
 import { MeshError } from "../../core/errors.ts";
 import { attemptLogin, StrangeHostKey } from "./attempt.ts";
-import { parseDestination } from "./destination.ts";
+import { type Destination, parseDestination } from "./destination.ts";
 import { Dialing } from "./dialing.ts";
 import { describeKey, loadHostKeys, rememberHostKey } from "./host-keys.ts";
 import { needsCertificate } from "./known-hosts.ts";
@@ -21,8 +21,7 @@ const KEEP_ALIVE = { intervalMs: 15_000, count: 3 };
  * destination), CONFIG (ssh_config), UNREACHABLE, AUTHENTICATION (host key, login), STORAGE (known_hosts), CANCELLED.
  */
 export async function connectSsh(destination: string, options: SshOptions = {}): Promise<SshConnection> {
-  const route = await routeTo(destination, options);
-  return await new Way(withConfigFile(options)).connect(route);
+  return await new Way(withConfigFile(options)).connect(parseDestination(destination));
 }
 
 /** The hosts on the way to `destination` with the user's settings for each, itself last. Throws USAGE, CONFIG, CANCELLED. */
@@ -45,8 +44,11 @@ class Way {
   }
 
   /** By ssh2, or by the system's ssh when the settings ask for what only that has, or it may know another way in. */
-  async connect(route: Hop[]): Promise<SshConnection> {
-    const needs = await systemNeeds(route);
+  async connect(destination: Destination): Promise<SshConnection> {
+    const { route, needs } = await this.#dialing.prepare(async () => {
+      const found = await findRoute(destination, this.#options);
+      return { route: found, needs: await systemNeeds(found) };
+    });
     if (needs.length > 0) return await this.#bySystem(route, needs);
     try {
       return await this.#dial(route, this.#options.signal);

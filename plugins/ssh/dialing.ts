@@ -52,6 +52,7 @@ export class Dialing {
   readonly #places = new Map<string, Place>();
   #queue: Waiting[] = [];
   #active = 0;
+  #preparing = 0;
   #strangers: Stranger[] = [];
   #person: Person | undefined;
 
@@ -81,6 +82,17 @@ export class Dialing {
         this.#done(place);
       }
       await this.#pause(retryDelayMs(tries, this.#random), label, signal);
+    }
+  }
+
+  /** Work that leads to a login: until it is over, hosts nobody knows may still turn up. */
+  async prepare<T>(work: () => Promise<T>): Promise<T> {
+    this.#preparing++;
+    try {
+      return await work();
+    } finally {
+      this.#preparing--;
+      this.#askIfIdle();
     }
   }
 
@@ -139,9 +151,15 @@ export class Dialing {
     this.#askIfIdle();
   }
 
+  /** Looks when all that has just become known has had its consequences. */
   #askIfIdle(): void {
+    if (this.#strangers.length > 0) setImmediate(() => this.#ask());
+  }
+
+  #ask(): void {
     const strangers = this.#strangers;
-    if (this.#active > 0 || this.#queue.length > 0 || strangers.length === 0 || !this.#person) return;
+    const isBusy = this.#active + this.#preparing + this.#queue.length > 0;
+    if (isBusy || strangers.length === 0 || !this.#person) return;
     this.#strangers = [];
     const answer = (isTrusted: boolean) => {
       for (const stranger of strangers) stranger.answer(isTrusted);
