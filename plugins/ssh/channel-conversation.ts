@@ -17,8 +17,7 @@ export class ChannelConversation implements Conversation {
   #stopReading = () => {};
   readonly #end: (end: CommandEnd) => void;
 
-  /** `broken` resolves when the connection is over. */
-  constructor(channel: ClientChannel, label: string, broken: Promise<unknown>) {
+  constructor(channel: ClientChannel, label: string) {
     this.#channel = channel;
     this.#label = label;
     const { promise, resolve } = Promise.withResolvers<CommandEnd>();
@@ -29,7 +28,6 @@ export class ChannelConversation implements Conversation {
     channel.stderr.on("data", (chunk: Buffer) => {
       this.#stderr = Buffer.concat([this.#stderr, chunk]).subarray(-STDERR_LIMIT);
     });
-    void broken.then(() => this.#over());
   }
 
   get stdout(): AsyncIterable<Uint8Array> {
@@ -77,6 +75,11 @@ export class ChannelConversation implements Conversation {
     this.#over();
     this.#isKilled = true;
     this.#stopReading();
+  }
+
+  /** The connection is over. */
+  break(): void {
+    this.#over();
   }
 
   // What a command left running may keep the channel open: its input counts as closed from here on nevertheless.

@@ -36,6 +36,7 @@ export async function readSettings(
   const ssh = findSsh();
   const place = placeFor(destination);
   if (!ssh) return defaultSettings(destination, place);
+  if (options.signal?.aborted) throw givenUp(destination);
   const child = Bun.spawn([ssh, "-G", ...configArgs(options.configFile), ...destinationArgs(destination)], {
     stdio: ["ignore", "pipe", "pipe"],
     timeout: TIMEOUT_MS,
@@ -46,10 +47,14 @@ export async function readSettings(
     new Response(child.stderr).text(),
     child.exited,
   ]);
-  if (options.signal?.aborted) throw new MeshError("CANCELLED", `${nameOf(destination)} was given up`);
+  if (options.signal?.aborted) throw givenUp(destination);
   if (status === 0) return parseSettings(stdout, place);
   const why = stderr.trim() || (child.signalCode ? `it took longer than ${TIMEOUT_MS / 1000} s` : `status ${status}`);
   throw new MeshError("CONFIG", `ssh cannot read its settings for ${nameOf(destination)}: ${why}`);
+}
+
+function givenUp(destination: Destination): MeshError {
+  return new MeshError("CANCELLED", `${nameOf(destination)} was given up`);
 }
 
 function placeFor({ host }: Destination): Place {

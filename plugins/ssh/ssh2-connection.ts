@@ -14,6 +14,7 @@ export class Ssh2Connection implements SshConnection {
   readonly closed: Promise<MeshError | undefined>;
   readonly #client: Client;
   readonly #forwardings = new Map<string, (stream: Duplex) => void>();
+  readonly #conversations = new Set<ChannelConversation>();
   readonly #asking = new Set<(reason: MeshError) => void>();
   #isEnded = false;
   #isClosed = false;
@@ -36,8 +37,10 @@ export class Ssh2Connection implements SshConnection {
 
   async open(command: string, options: { signal?: AbortSignal } = {}): Promise<Conversation> {
     const what = `a command on ${this.label}`;
-    const channel = await this.#ask<ClientChannel>(what, (done) => this.#client.exec(command, done), options.signal);
-    return new ChannelConversation(channel, this.label, this.closed);
+    // Made within the answer: the end of a short command may stand right behind it, and is told once.
+    const exec = (done: Done<ChannelConversation>) =>
+      this.#client.exec(command, (error, channel) => done(error, error ? undefined : this.#conversation(channel)));
+    return await this.#ask(what, exec, options.signal);
   }
 
   async forwardInUnix(path: string, onConnection: (stream: Duplex) => void): Promise<Forwarding> {
@@ -51,10 +54,13 @@ export class Ssh2Connection implements SshConnection {
   async forwardIn(port: number, onConnection: (stream: Duplex) => void): Promise<Forwarding> {
     const host = "127.0.0.1";
     const what = `port ${port} of ${this.label} (AllowTcpForwarding of its sshd_config allows it)`;
-    const bound = await this.#ask<number>(what, (done) => this.#client.forwardIn(host, port, done));
-    const key = `tcp ${bound || port}`;
-    this.#forwardings.set(key, onConnection);
-    return this.#forwarding(key, bound || port, (done) => this.#client.unforwardIn(host, bound || port, done));
+    const listen = (done: Done<number>) =>
+      this.#client.forwardIn(host, port, (error, chosen) => {
+        if (!error) this.#forwardings.set(`tcp ${chosen || port}`, onConnection);
+        done(error, chosen || port);
+      });
+    const bound = await this.#ask(what, listen);
+    return this.#forwarding(`tcp ${bound}`, bound, (done) => this.#client.unforwardIn(host, bound, done));
   }
 
   forwardOut(address: { host: string; port: number } | { path: string }): Promise<Duplex> {
@@ -86,10 +92,18 @@ export class Ssh2Connection implements SshConnection {
         this.#isClosed = true;
         const reason = lost(this.label, this.#isEnded ? undefined : cause, this.#isEnded);
         resolve(this.#isEnded ? undefined : reason);
+        for (const conversation of this.#conversations) conversation.break();
         for (const giveUp of this.#asking) giveUp(reason);
         this.#asking.clear();
       });
     });
+  }
+
+  #conversation(channel: ClientChannel): ChannelConversation {
+    const conversation = new ChannelConversation(channel, this.label);
+    this.#conversations.add(conversation);
+    void conversation.ended.then(() => this.#conversations.delete(conversation));
+    return conversation;
   }
 
   #incoming(key: string, accept: () => Duplex, reject: () => void): void {
@@ -130,7 +144,7 @@ export class Ssh2Connection implements SshConnection {
         signal?.removeEventListener("abort", cancel);
         this.#asking.delete(reject);
         if (error) return reject(new MeshError("UNREACHABLE", refusal(this.label, what, error), { cause: error }));
-        if (signal?.aborted) return (value as { close?(): void } | undefined)?.close?.();
+        if (signal?.aborted) return (value as { kill?(): void } | undefined)?.kill?.();
         resolve(value as T);
       };
       try {
@@ -146,9 +160,17 @@ type Done<T> = (error: Error | null | undefined, value?: T) => void;
 
 function refusal(label: string, what: string, error: Error): string {
   const reason = error.message.replace(/^\(SSH\) Channel open failure: /, "");
-  const isLimit = what.startsWith("a command") && /open failed/.test(reason);
-  const hint = isLimit ? "; its sshd may limit sessions (MaxSessions of sshd_config)" : "";
-  return `sshd of ${label} refused ${what}: ${reason}${hint}`;
+  return `sshd of ${label} refused ${what}: ${reason}${hintFor(what, error)}`;
+}
+
+const ADMINISTRATIVELY_PROHIBITED = 1; // RFC 4254, section 5.1
+
+function hintFor(what: string, error: Error & { reason?: unknown }): string {
+  if (what.startsWith("a command") && error.message.includes("open failed")) {
+    return "; it may limit sessions (MaxSessions of its sshd_config)";
+  }
+  const isForbidden = error.reason === ADMINISTRATIVELY_PROHIBITED;
+  return isForbidden ? "; AllowTcpForwarding and PermitOpen of its sshd_config allow it" : "";
 }
 
 function lost(label: string, cause: Error | undefined, isOwnEnd: boolean): MeshError {

@@ -25,7 +25,7 @@ export interface SshdOptions {
   address?: string;
   /** Default: a free one. */
   port?: number;
-  /** Lines of sshd_config that go first, and so win: "MaxStartups 1:100:1", "AllowTcpForwarding no". */
+  /** Lines of sshd_config, instead of the usual ones of the same keywords: "MaxStartups 1:100:1", "AllowTcpForwarding no". */
   config?: string[];
   /** The program that gets each command after "-c", instead of /bin/sh. "/bin/false" is an account without a shell. */
   shell?: string;
@@ -144,12 +144,8 @@ function sessionScript(shell: string): string {
 
 function sshdConfig(folder: string, files: Layout, options: SshdOptions, listening: string): string {
   const env = { HOME: files.home, XDG_RUNTIME_DIR: join(folder, "runtime"), MESH_TEST_MARK: folder, ...options.env };
-  return [
-    ...(options.config ?? []),
-    listening,
-    ...files.hostKeys.map((path) => `HostKey ${path}`),
+  const usual = [
     `AuthorizedKeysFile ${files.authorizedKeys}`,
-    `PidFile ${join(folder, "pid")}`,
     `SetEnv ${Object.entries(env)
       .map(([name, value]) => `"${name}=${value}"`)
       .join(" ")}`,
@@ -164,6 +160,17 @@ function sshdConfig(folder: string, files: Layout, options: SshdOptions, listeni
     "MaxSessions 100",
     "PrintMotd no",
     "LogLevel DEBUG1",
+  ];
+  const keyword = (line: string) => line.split(" ")[0]!.toLowerCase();
+  const own = options.config ?? [];
+  const isOwn = (line: string) => own.some((other) => keyword(other) === keyword(line));
+  return [
+    listening,
+    `PidFile ${join(folder, "pid")}`,
+    ...files.hostKeys.map((path) => `HostKey ${path}`),
+    // For most keywords the first line wins, for MaxStartups the last.
+    ...usual.filter((line) => !isOwn(line)),
+    ...own,
     "",
   ].join("\n");
 }

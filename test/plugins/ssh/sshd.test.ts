@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { noSshd, type Sshd, startSshd, writeSshConfig } from "../../support/sshd.ts";
+import { runs } from "./support.ts";
 
 function ssh(sshd: Sshd, command: string, config = sshd.configFile) {
   const result = spawnSync("ssh", ["-F", config, "-o", "BatchMode=yes", sshd.name, command], { encoding: "utf8" });
@@ -32,7 +33,7 @@ describe.skipIf(noSshd)(`startSshd${noSshd ? ` (skipped: ${noSshd})` : ""}`, () 
     expect(ssh(none, "echo hello")).toMatchObject({ status: 1, stdout: "" });
     const sshd = await startSshd();
     expect(ssh(sshd, "setsid sleep 1000 >/dev/null 2>&1 </dev/null &")).toMatchObject({ status: 0 });
-    expect(sshd.processes().map(({ command }) => command.join(" "))).toEqual(["sleep 1000"]);
+    await runs(sshd, "sleep");
     await sshd[Symbol.asyncDispose]();
     expect(sshd.processes()).toEqual([]);
     expect(existsSync(sshd.folder)).toBe(false);
