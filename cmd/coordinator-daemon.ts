@@ -1,6 +1,6 @@
 // The coordinator that `mesh up` starts on this machine: a process of its own, that outlives the command.
 import { closeSync, existsSync, fstatSync, openSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import type { Status } from "../core/coordinator/answers.ts";
 import type { MeshClient } from "../core/coordinator/client.ts";
 import { readCoordinatorPlace } from "../core/coordinator/folder-lock.ts";
@@ -9,7 +9,8 @@ import { stateFolder } from "../core/identity/state-folder.ts";
 import { CERTIFICATE_SOCKET } from "../core/member/certificate-socket.ts";
 import { ask, askStatus } from "./asking.ts";
 import { openClient } from "./client.ts";
-import { DEFAULT_LISTEN, type MeshSettings } from "./mesh-settings.ts";
+import type { CoordinatorSettings } from "./coordinator.ts";
+import { DEFAULT_LISTEN } from "./mesh-settings.ts";
 import { buildName } from "./node-process.ts";
 import { ownCommand } from "./own-command.ts";
 
@@ -20,17 +21,20 @@ const LOG_TAIL_CHARS = 600;
 
 export interface RunningCoordinator {
   client: MeshClient;
-  /** Whether this call started it. */
-  isNew: boolean;
+  /** "replaced": one of another build ran. */
+  outcome: "started" | "replaced" | "unchanged";
 }
 
 /** Connects to the mesh's coordinator; starts it when none runs, and anew when it is of another build. */
-export async function ensureCoordinator(settings: MeshSettings, signal: AbortSignal): Promise<RunningCoordinator> {
+export async function ensureCoordinator(
+  settings: CoordinatorSettings,
+  signal: AbortSignal,
+): Promise<RunningCoordinator> {
   const running = await connectIfUp(settings.name);
-  if (running && (await isOwnBuild(running))) return { client: running, isNew: false };
+  if (running && (await isOwnBuild(running))) return { client: running, outcome: "unchanged" };
   if (running) await endCoordinator(running);
   await start(settings, signal);
-  return { client: await openClient({ mesh: settings.name }), isNew: running === undefined };
+  return { client: await openClient({ mesh: settings.name }), outcome: running ? "replaced" : "started" };
 }
 
 /** Undefined when the mesh is not up. */
@@ -64,22 +68,23 @@ export async function endCoordinator(client: MeshClient): Promise<void> {
   }
 }
 
-async function start(settings: MeshSettings, signal: AbortSignal): Promise<void> {
-  const { name, file, listen } = settings;
-  const cwd = file === undefined ? "/" : dirname(file);
+async function start({ name, listen, timing, leaseMs }: CoordinatorSettings, signal: AbortSignal): Promise<void> {
+  const spawnAt = async (addresses: string[]) => {
+    const settings: CoordinatorSettings = { name, listen: addresses, timing, leaseMs };
+    const args = ["--settings", JSON.stringify(settings)];
+    (await spawnCoordinator(name, { stdin: "ignore", args, signal })).unref();
+  };
   try {
-    (await spawnCoordinator(name, { cwd, stdin: "ignore", args: [], signal })).unref();
+    await spawnAt(listen);
   } catch (error) {
     // Nobody asked for the port by default: another mesh of this machine may have it.
     const isTaken = isMeshError(error, "UNREACHABLE") && /in use/.test(error.message);
-    if (!isTaken || listen !== DEFAULT_LISTEN) throw error;
-    const args = ["--listen", "tcp://[::]:0"];
-    (await spawnCoordinator(name, { cwd, stdin: "ignore", args, signal })).unref();
+    if (!isTaken || !Bun.deepEquals(listen, DEFAULT_LISTEN)) throw error;
+    await spawnAt(["tcp://[::]:0"]);
   }
 }
 
 export interface SpawnCoordinatorOptions {
-  cwd: string;
   stdin: "ignore" | "pipe";
   args: string[];
   signal: AbortSignal;
@@ -91,7 +96,7 @@ export interface SpawnCoordinatorOptions {
  */
 export async function spawnCoordinator(
   mesh: string,
-  { cwd, stdin, args, signal }: SpawnCoordinatorOptions,
+  { stdin, args, signal }: SpawnCoordinatorOptions,
 ): Promise<Bun.Subprocess> {
   const folder = stateFolder(mesh);
   const path = join(folder, LOG);
@@ -99,7 +104,7 @@ export async function spawnCoordinator(
   const begin = fstatSync(log).size;
   try {
     const child = Bun.spawn([...ownCommand("coordinator"), "--mesh", mesh, ...args], {
-      cwd,
+      cwd: "/", // a folder it stands in cannot be unmounted
       env: process.env,
       detached: true,
       stdio: [stdin, log, log],

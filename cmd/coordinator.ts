@@ -8,30 +8,37 @@ import { CoordinatorServer } from "../core/member/coordinator-server.ts";
 import { becomeSubreaper } from "../core/worker/libc.ts";
 import { UnixTransport } from "../transports/unix/unix-transport.ts";
 import { startDetachedHead } from "./detached-head.ts";
-import { meshSettings } from "./mesh-settings.ts";
+import { type MeshSettings, meshSettings } from "./mesh-settings.ts";
 import { buildName, endSignal, foregroundLog, newNode } from "./node-process.ts";
 import { meshOption } from "./options.ts";
 import { meshTransport } from "./transport.ts";
 import { version } from "./version.ts";
 
 export function command() {
-  return new Command("coordinator")
-    .description(
-      "Be the coordinator of a mesh, in the foreground: it knows the nodes, hands out certificates, and keeps the history and logs of jobs. " +
-        "Makes the mesh when there is none yet.",
-    )
-    .option("--listen <address...>", 'where to listen (default: as mesh.toml says, else "tcp://[::]:7450")')
-    .option("--advertise <address...>", "what to tell nodes instead, when a router forwards a port to here")
-    .option(
-      "--discoverable",
-      "tell nodes of the LAN, by signed beacons, where it listens (mesh worker --join discover)",
-    )
-    .addOption(new Option("--temporary", "of `mesh run --hosts`: the mesh ends with standard input").hideHelp())
-    .addOption(meshOption())
-    .action(async (options) => {
-      process.exitCode = await run(options);
-    });
+  return (
+    new Command("coordinator")
+      .description(
+        "Be the coordinator of a mesh, in the foreground: it knows the nodes, hands out certificates, and keeps the history and logs of jobs. " +
+          "Makes the mesh when there is none yet.",
+      )
+      .option("--listen <address...>", 'where to listen (default: as mesh.toml says, else "tcp://[::]:7450")')
+      .option("--advertise <address...>", "what to tell nodes instead, when a router forwards a port to here")
+      .option(
+        "--discoverable",
+        "tell nodes of the LAN, by signed beacons, where it listens (mesh worker --join discover)",
+      )
+      .addOption(new Option("--temporary", "of `mesh run --hosts`: the mesh ends with standard input").hideHelp())
+      // By `mesh up`, which has read mesh.toml: where this runs there may be none.
+      .addOption(new Option("--settings <json>").argParser((text): CoordinatorSettings => JSON.parse(text)).hideHelp())
+      .addOption(meshOption())
+      .action(async (options) => {
+        process.exitCode = await run(options);
+      })
+  );
 }
+
+/** What a coordinator takes from mesh.toml. */
+export type CoordinatorSettings = Pick<MeshSettings, "name" | "listen" | "timing" | "leaseMs">;
 
 interface CoordinatorOptions {
   listen?: string[] | undefined;
@@ -39,10 +46,11 @@ interface CoordinatorOptions {
   mesh?: string | undefined;
   discoverable?: boolean | undefined;
   temporary?: true | undefined;
+  settings?: CoordinatorSettings | undefined;
 }
 
 async function run(options: CoordinatorOptions): Promise<number> {
-  const settings = await meshSettings(options.mesh);
+  const settings = options.settings ?? (await meshSettings(options.mesh));
   const listen = options.listen ?? settings.listen;
   if (listen.length === 0)
     throw new MeshError("CONFIG", "the coordinator has no TCP address to listen on: add one to [coordinator] listen");

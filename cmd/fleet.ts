@@ -19,7 +19,9 @@ import type { Plan, ProviderContext } from "../core/provider.ts";
 import { ensureTether, releaseTether } from "../core/tether/ensure.ts";
 import { MessageType } from "../core/wire/message-types.ts";
 import { ANSWER_LIMIT_MS, ask, askStatus } from "./asking.ts";
-import { binaryFor } from "./binary-interim.ts";
+import { BinaryStore } from "../core/binary/store.ts";
+import { openClient } from "./client.ts";
+import { startRemoteCoordinator } from "./remote-coordinator.ts";
 import { connectIfUp, endCoordinator, ensureCoordinator } from "./coordinator-daemon.ts";
 import type { FleetCommandOptions } from "./fleet-options.ts";
 import { HostRows } from "./host-rows.ts";
@@ -44,6 +46,7 @@ export class Fleet implements AsyncDisposable {
   readonly #options: FleetCommandOptions;
   readonly #around: Surroundings;
   readonly #rows: HostRows;
+  readonly #binaries = new BinaryStore();
   #client: MeshClient | undefined;
 
   /** Those that `words` name, else all. Throws USAGE or CONFIG. */
@@ -82,14 +85,41 @@ export class Fleet implements AsyncDisposable {
 
   /** Starts the coordinator if need be, then the workers. A coordinator that was started for nothing is ended again. */
   async up(signal: AbortSignal): Promise<HostOutcome[]> {
-    const { client, isNew } = await ensureCoordinator(this.settings, signal);
-    this.#client = client;
-    if (isNew) this.#rows.say(`the coordinator of the mesh ${this.settings.name} runs on this machine`);
-    const status = await askStatus(client);
+    const isNew = (await this.#startCoordinator(signal)) === "started";
+    const status = await askStatus(this.#client!);
     const outcomes = await bringUp(this.#work(this.#context(status, signal)), nodesOf(status));
     const hasWorkers = outcomes.some(({ outcome }) => outcome !== "failed");
     if (isNew && !hasWorkers) await this.endCoordinator();
     return outcomes;
+  }
+
+  async #startCoordinator(signal: AbortSignal): Promise<"started" | "replaced" | "unchanged"> {
+    const { settings } = this;
+    const host = this.#coordinatorHost;
+    if (!host) {
+      const { client, outcome } = await ensureCoordinator(settings, signal);
+      this.#client = client;
+      this.#tellCoordinator(outcome, "this machine");
+      return outcome;
+    }
+    const progress = (text: string) => this.#rows.tell(host.name, text);
+    const context = { ...this.#context(undefined, signal), progress };
+    const { outcome } = await startRemoteCoordinator(host, this.#providers.get(host.provider), settings, context);
+    this.#client = await openClient({ mesh: settings.name });
+    this.#tellCoordinator(outcome, host.name);
+    return outcome;
+  }
+
+  /** Undefined for this machine. */
+  get #coordinatorHost(): FleetHost | undefined {
+    const name = this.settings.config?.coordinator.host ?? "local";
+    const host = this.#known.find((each) => each.name === name);
+    return isTemporaryMesh(this.settings.name) || host?.provider === "local" ? undefined : host;
+  }
+
+  #tellCoordinator(outcome: "started" | "replaced" | "unchanged", where: string): void {
+    const words = { started: "runs", replaced: "was replaced by this build's", unchanged: "" }[outcome];
+    if (words) this.#rows.say(`the coordinator of the mesh ${this.settings.name} ${words} on ${where}`);
   }
 
   /** What `up` would do, by host. */
@@ -186,7 +216,7 @@ export class Fleet implements AsyncDisposable {
         const [state] = await ensureTether([{ name: host, target, socketPath }], access);
         if (state?.error) throw state.error;
       },
-      binary: (platform) => binaryFor(platform, { signal }),
+      binary: (platform) => this.#binaries.binary(platform, { signal, progress: (text) => this.#rows.say(text) }),
       signal,
       ...(person && { person }),
     };

@@ -7,6 +7,7 @@ import { type Certificate, HOST_WORDS_VERSION, type HostWord, type Order } from 
 import { linesOf } from "../core/bootstrap/lines.ts";
 import { MeshError } from "../core/errors.ts";
 import { tryDialTcp } from "../transports/tcp/try-dial.ts";
+import { coordinate } from "./host-coordinator.ts";
 import { buildName } from "./node-process.ts";
 import { ownCommand } from "./own-command.ts";
 
@@ -37,6 +38,7 @@ async function serve(order: Order, port: HostPort): Promise<HostWord> {
     if (order.op === "start") return await startWorker(order, port);
     if (order.op === "stop") return await stopWorker(order, port);
     if (order.op === "dial") return await dialAll(order, port);
+    if (order.op === "coordinate") return await coordinate(order, port);
     return { word: "workers", workers: findWorkers(order.meshName) };
   } finally {
     clearInterval(alive);

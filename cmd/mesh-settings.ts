@@ -43,16 +43,10 @@ export async function meshSettings(name?: string): Promise<MeshSettings> {
   return {
     name: name ?? config.name,
     file,
-    listen: listenOf(config),
+    listen: config.coordinator.listen.filter((address) => address.startsWith("tcp:")),
     timing: { heartbeatMs, suspectAfterMs, downAfterMs },
     leaseMs: config.leaseMs,
     hasHosts: config.hosts.some(({ provider }) => provider !== "local"),
     config,
   };
-}
-
-/** Addresses of transports this version has. */
-function listenOf({ coordinator }: MeshConfig): string[] {
-  const addresses = coordinator.listen.filter((address) => address.startsWith("tcp:"));
-  return Bun.deepEquals(addresses, DEFAULT_LISTEN) ? DEFAULT_LISTEN : addresses;
 }

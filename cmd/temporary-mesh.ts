@@ -28,7 +28,7 @@ export class TemporaryMesh implements AsyncDisposable {
   ): Promise<TemporaryMesh> {
     const name = temporaryMeshName();
     const args = ["--listen", "tcp://[::]:0", "--temporary"];
-    const mesh = new TemporaryMesh(name, await spawnCoordinator(name, { cwd: "/", stdin: "pipe", args, signal }));
+    const mesh = new TemporaryMesh(name, await spawnCoordinator(name, { stdin: "pipe", args, signal }));
     try {
       await mesh.#up(words, options, around, signal);
       return mesh;

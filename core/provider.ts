@@ -94,6 +94,22 @@ export interface Started {
   sentBytes: number;
 }
 
+/** What a coordinator on a host is told of mesh.toml, and who may use it from here. */
+export interface CoordinatorOrder {
+  listen: string[];
+  timing: { heartbeatMs: number; suspectAfterMs: number; downAfterMs: number };
+  leaseMs: number;
+  /** The user of this machine, who becomes a head of that name. */
+  user: { publicKey: Uint8Array; name: string };
+}
+
+export interface CoordinatorStarted {
+  outcome: "started" | "replaced" | "unchanged";
+  sentBytes: number;
+  /** The certificate of that user, and where the coordinator is. */
+  joined: Joined;
+}
+
 /** A worker found on a host. */
 export interface FoundWorker {
   mesh: string;
@@ -161,6 +177,8 @@ export interface Provider {
    * A provider without it has nothing to tell.
    */
   examine?(host: ProvidedHost, context: ExamineContext): Promise<Finding[]>;
+  /** For `[coordinator] host`: the mesh's coordinator on that host. Missing where a provider cannot do that. */
+  startCoordinator?(host: ProvidedHost, order: CoordinatorOrder, context: ProviderContext): Promise<CoordinatorStarted>;
   /** Lets go of connections it keeps between calls. */
   close(): Promise<void>;
 }

@@ -31,7 +31,7 @@ export interface HostTalkOptions {
 /** The host's answer to each order. */
 export type HostAnswer<Op extends Order["op"]> = Extract<
   HostWord,
-  { word: { start: "started"; stop: "stopped"; list: "workers"; dial: "dialed" }[Op] }
+  { word: { start: "started"; stop: "stopped"; list: "workers"; coordinate: "coordinates"; dial: "dialed" }[Op] }
 >;
 
 /**

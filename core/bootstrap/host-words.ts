@@ -2,7 +2,7 @@
 // the host. `mesh host` is the binary that was sent, or this machine's own for the local provider; whatever else prints into
 // that channel (a login's greeting) is no JSON object with "mesh": 1, and is passed over.
 import type { Joined } from "../identity/join.ts";
-import type { DialOutcome, FoundWorker, WorkerSettings } from "../provider.ts";
+import type { CoordinatorOrder, DialOutcome, FoundWorker, WorkerSettings } from "../provider.ts";
 
 /** The version of this conversation; in every line, as "mesh". Another one's host is of another build: it is told apart so. */
 export const HOST_WORDS_VERSION = 1;
@@ -14,6 +14,14 @@ export type Order =
   /** Ends it; `purge` removes the mesh's state on the host and the caches of binaries. */
   | { op: "stop"; meshName: string; name: string; graceMs: number; purge: boolean }
   | { op: "list"; meshName: string }
+  /** Starts the mesh's coordinator, and has it admit a head: the user who asks. Its key in base64. */
+  | {
+      op: "coordinate";
+      meshName: string;
+      build: string;
+      settings: Pick<CoordinatorOrder, "listen" | "timing" | "leaseMs">;
+      user: { publicKey: string; name: string };
+    }
   /** Connects to each address and hangs up, for `mesh doctor`: tells which can be reached from there. */
   | { op: "dial"; addresses: string[] };
 
@@ -28,6 +36,7 @@ export type HostWord =
   | { word: "started"; outcome: "started" | "replaced" | "unchanged"; pid: number }
   | { word: "stopped"; outcome: "stopped" | "absent"; removed: string[] }
   | { word: "workers"; workers: FoundWorker[] }
+  | { word: "coordinates"; outcome: "started" | "replaced" | "unchanged"; joined: Joined }
   | { word: "dialed"; outcomes: DialOutcome[] }
   /** `code` is one of MeshError's. */
   | { word: "failed"; code: string; message: string };

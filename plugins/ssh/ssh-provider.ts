@@ -5,6 +5,8 @@ import { planFrom } from "../../core/bootstrap/plan.ts";
 import { probe } from "../../core/bootstrap/probe.ts";
 import type { Shell } from "../../core/bootstrap/shell.ts";
 import type {
+  CoordinatorOrder,
+  CoordinatorStarted,
   FoundWorker,
   Plan,
   ProvidedHost,
@@ -43,19 +45,28 @@ export class SshProvider implements Provider {
 
   async start(host: ProvidedHost, context: ProviderContext): Promise<Started> {
     await using shell = await this.#login(host, context);
-    const { progress, signal } = context;
-    progress("looking at it");
-    const facts = await probe(shell, context);
-    const { path, sentBytes } = await installBinary(shell, facts, await context.binary(facts.platform), {
-      progress,
-      signal,
-    });
-    const { mesh, build } = context;
+    const { path, sentBytes } = await install(shell, context);
+    const { mesh, build, progress } = context;
     const { name, worker } = host;
     progress("starting a worker");
     const order = { op: "start", meshName: mesh.name, meshId: mesh.id, name, build, worker } as const;
     const { outcome } = await talk(shell, path, order, host, context);
     return { outcome, sentBytes };
+  }
+
+  async startCoordinator(
+    host: ProvidedHost,
+    { user, ...settings }: CoordinatorOrder,
+    context: ProviderContext,
+  ): Promise<CoordinatorStarted> {
+    const { build, mesh } = context;
+    await using shell = await this.#login(host, context);
+    const { path, sentBytes } = await install(shell, context);
+    context.progress("starting the coordinator");
+    const asker = { name: user.name, publicKey: Buffer.from(user.publicKey).toString("base64") };
+    const order = { op: "coordinate", meshName: mesh.name, build, settings, user: asker } as const;
+    const { outcome, joined } = await talk(shell, path, order, host, context);
+    return { outcome, joined, sentBytes };
   }
 
   async list(host: ProvidedHost, context: ProviderContext): Promise<FoundWorker[]> {
@@ -89,4 +100,13 @@ export class SshProvider implements Provider {
       ...(person && { person }),
     });
   }
+}
+
+async function install(
+  shell: Shell,
+  { progress, signal, binary }: ProviderContext,
+): Promise<{ path: string; sentBytes: number }> {
+  progress("looking at it");
+  const facts = await probe(shell, { signal });
+  return await installBinary(shell, facts, await binary(facts.platform), { progress, signal });
 }
