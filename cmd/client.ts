@@ -40,6 +40,6 @@ export async function clientAccess({ name }: Pick<MeshSettings, "name">): Promis
 /** The mesh cannot be asked: what to do. */
 export function notUp({ name, file }: Pick<MeshSettings, "name" | "file">): MeshError {
   const which = file === undefined ? `the mesh ${name}` : `the mesh ${name} of ${file}`;
-  const message = `${which} is not up on this machine: start its coordinator with \`mesh coordinator\`, or join one elsewhere with \`mesh join ADDRESS\``;
+  const message = `${which} is not up on this machine: start it with \`mesh up HOST\` (\`mesh coordinator\` without hosts), or join one elsewhere with \`mesh join ADDRESS\``;
   return new MeshError("UNREACHABLE", message);
 }

@@ -31,7 +31,7 @@ export async function ensureCoordinator(
   signal: AbortSignal,
 ): Promise<RunningCoordinator> {
   const running = await connectIfUp(settings.name);
-  if (running && (await isOwnBuild(running))) return { client: running, outcome: "unchanged" };
+  if (running && (await isOfThisBuild(running))) return { client: running, outcome: "unchanged" };
   if (running) await endCoordinator(running);
   await start(settings, signal);
   return { client: await openClient({ mesh: settings.name }), outcome: running ? "replaced" : "started" };
@@ -47,7 +47,8 @@ export async function connectIfUp(mesh: string): Promise<MeshClient | undefined>
   }
 }
 
-async function isOwnBuild(client: MeshClient): Promise<boolean> {
+/** Whether the coordinator is of this very build. */
+export async function isOfThisBuild(client: MeshClient): Promise<boolean> {
   const { nodes } = await askStatus(client);
   const coordinator = nodes.find(({ role }) => role === "coordinator");
   return coordinator !== undefined && buildOf(coordinator) === buildName();

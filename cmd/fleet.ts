@@ -1,4 +1,6 @@
 // What the commands that work on hosts share: which hosts, by which providers, with what rights in the mesh.
+
+import { BinaryStore } from "../core/binary/store.ts";
 import type { Status } from "../core/coordinator/answers.ts";
 import type { MeshClient } from "../core/coordinator/client.ts";
 import { MeshError } from "../core/errors.ts";
@@ -19,10 +21,8 @@ import type { Plan, ProviderContext } from "../core/provider.ts";
 import { ensureTether, releaseTether } from "../core/tether/ensure.ts";
 import { MessageType } from "../core/wire/message-types.ts";
 import { ANSWER_LIMIT_MS, ask, askStatus } from "./asking.ts";
-import { BinaryStore } from "../core/binary/store.ts";
 import { openClient } from "./client.ts";
-import { startRemoteCoordinator } from "./remote-coordinator.ts";
-import { connectIfUp, endCoordinator, ensureCoordinator } from "./coordinator-daemon.ts";
+import { connectIfUp, endCoordinator, ensureCoordinator, isOfThisBuild } from "./coordinator-daemon.ts";
 import type { FleetCommandOptions } from "./fleet-options.ts";
 import { HostRows } from "./host-rows.ts";
 import { type MeshSettings, meshSettings } from "./mesh-settings.ts";
@@ -30,6 +30,7 @@ import { buildName } from "./node-process.ts";
 import { ownCommand } from "./own-command.ts";
 import { personAt } from "./person.ts";
 import { Providers } from "./providers.ts";
+import { startRemoteCoordinator } from "./remote-coordinator.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { tetherAccess } from "./tether-process.ts";
 
@@ -102,6 +103,9 @@ export class Fleet implements AsyncDisposable {
       this.#tellCoordinator(outcome, "this machine");
       return outcome;
     }
+    this.#client = await connectIfUp(settings.name);
+    if (this.#client && (await isOfThisBuild(this.#client))) return "unchanged";
+    await this.#client?.[Symbol.asyncDispose]();
     const progress = (text: string) => this.#rows.tell(host.name, text);
     const context = { ...this.#context(undefined, signal), progress };
     const { outcome } = await startRemoteCoordinator(host, this.#providers.get(host.provider), settings, context);
