@@ -44,7 +44,8 @@ export class TetherMesh {
   async #nodes(access: Access): Promise<{ name: string; addresses: string[] }[]> {
     try {
       await using client = await connect(access, await meshSettings(this.#name));
-      return (await askStatus(client)).nodes.filter(({ state }) => state !== "down");
+      const { nodes, visitors } = await askStatus(client);
+      return [...nodes.filter(({ state }) => state !== "down"), ...visitors];
     } catch {
       return []; // it is away: its own address is known all the same
     }

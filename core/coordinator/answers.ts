@@ -140,6 +140,8 @@ export interface Status {
   nodes: NodeStatus[];
   /** Those that run. */
   jobs: JobRecord[];
+  /** Commands that asked to meet nodes, and where they listen; they are no members. */
+  visitors: { name: string; addresses: string[] }[];
 }
 
 /** Answer to logs, before the first lines. */

@@ -12,7 +12,7 @@ import type { JobRecord, PathInfo, Registered, Revoked, Status } from "./answers
 import * as bodies from "./bodies.ts";
 import { type Asker, type CoordinatorNode, Door, type Peer } from "./door.ts";
 import { FolderLock } from "./folder-lock.ts";
-import { introducer } from "./introductions.ts";
+import { introducer, type Visitors } from "./introductions.ts";
 import { JobLogs, type JobLogsOptions } from "./job-logs.ts";
 import { JobStore } from "./job-store.ts";
 import { Jobs } from "./jobs.ts";
@@ -72,6 +72,7 @@ export class Coordinator {
   readonly #since: number;
   readonly #lock: FolderLock;
   readonly #peers = new Peers();
+  readonly #visitors: Visitors = new Map();
   readonly #membership = new Membership();
   readonly #reports = new Map<number, bodies.Report>();
   readonly #announcer: Announcer;
@@ -140,7 +141,8 @@ export class Coordinator {
 
   /** A session has ended; without `error` the other side ended it on purpose. */
   peerDown({ node, role }: Pick<Peer, "node" | "role">, error?: Error): void {
-    if (!this.#peers.delete(node)) return;
+    if (!this.#peers.end(node, error)) return;
+    this.#visitors.delete(node);
     this.#membership.leave(node, error !== undefined && role === "worker");
     this.#reports.delete(node);
     this.#announcer.remove(node);
@@ -170,6 +172,7 @@ export class Coordinator {
       membership: this.#membership,
       reports: this.#reports,
       jobs: this.#jobs.running(),
+      visitors: [...this.#visitors.values()],
       pathTo: (other) => this.#options.pathTo?.(other),
     });
   }
@@ -245,7 +248,11 @@ export class Coordinator {
     door.on(MessageType.register, bodies.register, (body, asker) => this.#register(body, asker));
     door.on(MessageType.membership, bodies.askMembership, (_, { node }) => this.#announcer.add(node));
     door.on(MessageType.report, bodies.report, (body, asker) => this.#report(body, asker));
-    door.on(MessageType.introduce, bodies.introduce, introducer(this.#options.node, this.#membership, this.#peers));
+    door.on(
+      MessageType.introduce,
+      bodies.introduce,
+      introducer(this.#options.node, this.#membership, this.#peers, this.#visitors),
+    );
     door.on(MessageType.certify, bodies.certify, (body, asker) => this.#trust.certify(body, asker));
     door.on(MessageType.beginJob, bodies.beginJob, (body, asker) => this.#jobs.begin(asker, body));
     door.on(MessageType.jobProgress, bodies.jobProgress, (body, asker) => this.#jobs.progress(asker, body));

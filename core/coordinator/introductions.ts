@@ -8,8 +8,11 @@ import type { Asker, CoordinatorNode } from "./door.ts";
 import type { Membership } from "./membership.ts";
 import type { Peers } from "./peers.ts";
 
+/** Where askers listen that are no members: commands of users. Until their session ends. */
+export type Visitors = Map<number, { name: string; addresses: string[] }>;
+
 /** Answers introduce with where the other listens. Throws USAGE for a name nobody has, UNREACHABLE for one that is away. */
-export function introducer(node: CoordinatorNode, membership: Membership, peers: Peers) {
+export function introducer(node: CoordinatorNode, membership: Membership, peers: Peers, visitors: Visitors) {
   return (body: Introduce, asker: Asker): Introduced => {
     const wanted = body.node;
     const target = typeof wanted === "number" ? membership.get(wanted) : membership.byName(wanted);
@@ -17,6 +20,7 @@ export function introducer(node: CoordinatorNode, membership: Membership, peers:
     if (!peers.has(target.node)) {
       throw new MeshError("UNREACHABLE", `${target.name} has no session with the coordinator now: try again later`);
     }
+    if (!membership.get(asker.node)) visitors.set(asker.node, { name: asker.name, addresses: body.addresses });
     const introduction: Introduced = {
       node: asker.node,
       name: asker.name,

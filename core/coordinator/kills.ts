@@ -90,6 +90,8 @@ export class Kills {
       () => {},
       () => `${name} has not ended: its session is still there`,
     );
+    const lost = await gone;
+    if (lost) throw outOfReach(name, lost);
   }
 
   /** Waits for the end: first for the grace, then, after `force`, for it to be seen. */
@@ -150,4 +152,9 @@ async function allOf<T>(promises: Promise<T>[]): Promise<T[]> {
     throw new MeshError("TIMEOUT", errors.map(({ message }) => message).join("; "), { cause: errors[0] });
   }
   return settled.filter((result) => result.status === "fulfilled").map(({ value }) => value);
+}
+
+function outOfReach(name: string, cause: Error): MeshError {
+  const message = `${name} was asked to end and was lost before it said that it does: it may run on where nobody sees it`;
+  return new MeshError("UNREACHABLE", message, { cause });
 }

@@ -6,7 +6,7 @@ export type PeerState = "up" | "suspect" | "detached";
 
 export class Peers extends Map<number, Peer> {
   readonly #detached = new Set<number>();
-  readonly #waiting = new Map<number, PromiseWithResolvers<void>>();
+  readonly #waiting = new Map<number, PromiseWithResolvers<Error | undefined>>();
 
   /** Whether it is there, as far as one can tell: a name is not taken from it. */
   isLive(node: number): boolean {
@@ -18,18 +18,19 @@ export class Peers extends Map<number, Peer> {
     else this.#detached.delete(node);
   }
 
-  /** Resolves when its session has ended; at once when there is none. */
-  async whenGone(node: number): Promise<void> {
-    if (!this.has(node)) return;
-    const waiting = this.#waiting.get(node) ?? Promise.withResolvers<void>();
+  /** Resolves when its session has ended, with the reason if it was lost; at once when there is none. */
+  async whenGone(node: number): Promise<Error | undefined> {
+    if (!this.has(node)) return undefined;
+    const waiting = this.#waiting.get(node) ?? Promise.withResolvers<Error | undefined>();
     this.#waiting.set(node, waiting);
-    await waiting.promise;
+    return await waiting.promise;
   }
 
-  override delete(node: number): boolean {
+  /** Its session has ended: lost for that reason, if there is one. */
+  end(node: number, error?: Error): boolean {
     this.#detached.delete(node);
-    this.#waiting.get(node)?.resolve();
+    this.#waiting.get(node)?.resolve(error);
     this.#waiting.delete(node);
-    return super.delete(node);
+    return this.delete(node);
   }
 }

@@ -9,15 +9,16 @@ export interface StatusSource {
   membership: Membership;
   reports: ReadonlyMap<number, Report>;
   jobs: Status["jobs"];
+  visitors: Status["visitors"];
   /** How the coordinator reaches a node, if it knows. */
   pathTo(node: number): PathInfo | undefined;
 }
 
 /** Coordinator first, then by name; of one name the node that has it before those that retire. */
 export function statusOf(source: StatusSource): Status {
-  const { mesh, coordinator, membership, jobs } = source;
+  const { mesh, coordinator, membership, jobs, visitors } = source;
   const nodes = [...membership.nodes(), ...membership.lost()].sort(byRoleAndName);
-  return { mesh: { ...mesh, coordinator }, nodes: nodes.map((info) => nodeStatusOf(info, source)), jobs };
+  return { mesh: { ...mesh, coordinator }, nodes: nodes.map((info) => nodeStatusOf(info, source)), jobs, visitors };
 }
 
 function nodeStatusOf(info: NodeInfo, { coordinator, membership, reports, pathTo }: StatusSource): NodeStatus {

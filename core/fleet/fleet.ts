@@ -61,13 +61,24 @@ export function bringDown(
   const { record, provider, context } = options;
   return forEachHost(options, async (host, progress) => {
     const isUp = nodes.get(host.name)?.role === "worker" && nodes.get(host.name)?.state !== "down";
-    if (isUp) await kill(host.name);
+    const isKilled = isUp && (await wasKilled(kill(host.name)));
     const wanted = { purge, graceMs };
     const stopped =
-      isUp && !purge ? undefined : await provider(host.provider).stop(host, wanted, { ...context, progress });
+      isKilled && !purge ? undefined : await provider(host.provider).stop(host, wanted, { ...context, progress });
     record.delete(host.name);
-    return { outcome: isUp ? "stopped" : stopped!.outcome, removed: stopped?.removed ?? [] };
+    return { outcome: isKilled ? "stopped" : stopped!.outcome, removed: stopped?.removed ?? [] };
   });
+}
+
+/** False when the mesh cannot tell what became of the worker; it may be reached in another way. */
+async function wasKilled(killing: Promise<void>): Promise<boolean> {
+  try {
+    await killing;
+    return true;
+  } catch (error) {
+    if (isMeshError(error, "UNREACHABLE") || isMeshError(error, "TIMEOUT")) return false;
+    throw error;
+  }
 }
 
 /** What bringUp would do. Rejects for none: a host that cannot be looked at has the error in its place. */

@@ -190,7 +190,7 @@ export function jobOf(more: Partial<JobRecord> & { job: number }): JobRecord {
 export function statusOf(more: Partial<Pick<Status, "nodes" | "jobs">> = {}): Status {
   const addresses = ["tcp://127.0.0.1:7450", "tcp://10.0.0.2:7450"];
   const coordinator = { name: "coordinator", node: 16, addresses, since: NOW - 11_520_000, version: "0.1.0" };
-  return { mesh: { name: "lab", id: "0123456789abcdef", coordinator }, nodes: [], jobs: [], ...more };
+  return { mesh: { name: "lab", id: "0123456789abcdef", coordinator }, nodes: [], jobs: [], visitors: [], ...more };
 }
 
 /** A line of output as it stands in a log. */

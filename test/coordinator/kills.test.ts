@@ -145,6 +145,19 @@ describe("Coordinator: killNode", () => {
     expect(mesh.names).toEqual(["coordinator"]);
   });
 
+  it("F90: a node that is lost meanwhile is not said to have ended", async () => {
+    using folder = tempFolder();
+    await using mesh = new TestCoordinator({ folder: folder.path });
+    const [worker, user] = [await mesh.join("gpu1"), await mesh.join("ann", "client")];
+    const killed = rejection(ask(user, { name: "gpu1", graceMs: 3_000 }));
+    await settled();
+    worker.crash();
+    expect(await killed).toMatchObject({
+      code: "UNREACHABLE",
+      message: expect.stringContaining("gpu1 was asked to end"),
+    });
+  });
+
   it("F96: all of a name: the node that has it, and those that retire under it", async () => {
     using folder = tempFolder();
     await using mesh = new TestCoordinator({ folder: folder.path });
