@@ -4,6 +4,7 @@ import { basename, dirname, join } from "node:path";
 import { checkName } from "../identity/names.ts";
 import { stateFolderPath } from "../identity/state-folder.ts";
 import type { FoundWorker } from "../provider.ts";
+import { removeEmptyRunParents } from "../worker/run-folder.ts";
 import { lockHost } from "./host-lock.ts";
 import { endWorker } from "./host-process.ts";
 import type { HostPort } from "./host-start.ts";
@@ -51,7 +52,7 @@ function purgeHost(meshName: string, folder: string): string[] {
   rmSync(folder, { recursive: true, force: true });
   const state = stateFolderPath(meshName);
   for (const empty of [dirname(folder), state, dirname(state)]) if (removeEmpty(empty)) removed.push(empty);
-  return [...removed, ...(isNeeded(dirname(state)) ? [] : purgeCache())];
+  return [...removed, ...(isNeeded(dirname(state)) ? [] : [...purgeCache(), ...removeEmptyRunParents()])];
 }
 
 function removeEmpty(folder: string): boolean {

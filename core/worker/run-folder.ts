@@ -1,5 +1,15 @@
 // The folder of one run: sockets, status pages and bundles, readable by their user alone, gone when the run is over.
-import { chmodSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
+import {
+  chmodSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmdirSync,
+  rmSync,
+} from "node:fs";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { MeshError } from "../errors.ts";
@@ -35,6 +45,19 @@ export function removeRunFolder(folder: string): void {
 function bases(): string[] {
   const runtime = process.env.XDG_RUNTIME_DIR;
   return [...(runtime ? [runtime] : []), tmpdir(), "/tmp"];
+}
+
+/** Removes the folders that hold this user's runs, where there are none. Returns which those were. */
+export function removeEmptyRunParents(): string[] {
+  const parents = [...new Set(bases())].map((base) => join(base, `mesh-${userInfo().uid}`));
+  return parents.filter((parent) => {
+    try {
+      rmdirSync(parent);
+      return true;
+    } catch {
+      return false; // something is in it, or it is not there
+    }
+  });
 }
 
 /** Where this user's sockets are in `base`, such as "/tmp"; a folder of this user alone. */
