@@ -79,6 +79,7 @@ function placeBinary(host: HostPlan): void {
   const path = join(ownPath(host, host.home), ".cache/mesh/bin", binaryHash(), "mesh");
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   copyFileSync(binary, path);
+  chmodSync(path, 0o700);
 }
 
 function programsOf({ options }: HostPlan): Record<string, string> {

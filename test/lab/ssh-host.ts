@@ -72,16 +72,13 @@ export class SshHost implements HostPlan {
     return all.filter(({ command }) => !/^sshd: |^sleep 86399$|sshd -f/.test(command.join(" ")));
   }
 
-  /** Paths of all that users wrote there: what sshd and the lab need is left out. */
+  /** Paths of all files that users wrote there, and of folders that are of mesh. */
   get files(): string[] {
-    const found = this.run(
-      `find ${WRITABLE.join(" ")} -mindepth 1 -not -path '/run/sshd*' -not -path '/run/programs*'`,
-    );
-    const laid = new Set(Object.keys(this.options.files ?? {}).map((name) => `${this.home}/${name}`));
-    return found
-      .split("\n")
-      .filter((path) => path !== "" && path !== this.home && !laid.has(path))
-      .sort();
+    const found = this.run(`find ${WRITABLE.join(" ")} -mindepth 1 \\( -not -type d -o -name '*mesh*' \\)`);
+    const laid = Object.keys(this.options.files ?? {}).map((name) => `${this.home}/${name}`);
+    const isOwn = (path: string) => path.startsWith("/run/") && !path.includes("mesh");
+    const paths = found.split("\n").filter((path) => path !== "" && !isOwn(path) && !laid.includes(path));
+    return paths.sort();
   }
 
   /** Runs a script there as root, not through its sshd. Returns what it printed; throws when it fails. */
@@ -108,7 +105,7 @@ export class SshHost implements HostPlan {
 
   /** Ends every login that is open, as a network that breaks would. */
   dropLogins(): void {
-    this.run("for p in $(grep -ls '^sshd: ' /proc/[0-9]*/cmdline | cut -d / -f 3); do kill -9 $p; done");
+    this.run("for p in $(grep -ls '^sshd: [^/]' /proc/[0-9]*/cmdline | cut -d / -f 3); do kill -9 $p; done");
   }
 
   /** `before`: a command that is to be done first. */

@@ -87,7 +87,7 @@ export class SshLab implements AsyncDisposable {
 
   /** Starts mesh at the desk. */
   start(args: string[], options: MeshOptions = {}): MeshProcess {
-    return new MeshProcess(this.folder, args, { limitMs: 60_000, ...options, ...this.#atDesk(options.env) });
+    return new MeshProcess(this.folder, args, { limitMs: 60_000, ...options, ...this.#atDesk(options) });
   }
 
   /** Runs mesh at the desk to its end. */
@@ -109,9 +109,8 @@ export class SshLab implements AsyncDisposable {
 
   /** Runs any program at the desk to its end. */
   async run(...command: string[]): Promise<MeshResult> {
-    const options = { limitMs: 60_000, ...this.#atDesk() };
-    await using process = new MeshProcess(this.folder, command.slice(1), { ...options, program: command[0]! });
-    return await process.ended();
+    const [program, ...args] = command as [string, ...string[]];
+    return await this.mesh(args, { program });
   }
 
   /** Command lines of what runs at the desk. */
@@ -226,7 +225,7 @@ export class SshLab implements AsyncDisposable {
   #alias(host: SshHost): string {
     const { address, port } = this.#dialed(host);
     const jump = host.options.jump === undefined ? "" : `  ProxyJump ${host.options.jump}\n`;
-    return `Host ${host.name}\n  HostName ${address}\n  Port ${port}\n  User ${host.user}\n${jump}`;
+    return `Host ${host.name}\n  HostName ${address}\n  Port ${port}\n  User ${host.user}\n  ConnectTimeout 2\n${jump}`;
   }
 
   #nameInKnownHosts(host: SshHost): string {
@@ -234,10 +233,10 @@ export class SshLab implements AsyncDisposable {
     return port === 22 ? `${address},${host.name}.lab` : `[${address}]:${port}`;
   }
 
-  #atDesk(env: MeshOptions["env"] = {}): MeshOptions {
+  #atDesk({ env = {}, program = "/usr/local/bin/mesh" }: MeshOptions = {}): MeshOptions {
     const enter = ["nsenter", "-t", String(this.#init), "-m", "-u", "-n", "sh", "-c", 'cd /root && exec "$@"', "sh"];
     const own = { HOME: "/root", XDG_RUNTIME_DIR: undefined, XDG_STATE_HOME: undefined, SSH_AUTH_SOCK: undefined };
-    return { through: enter, program: "/usr/local/bin/mesh", isOneOfMany: true, env: { ...own, ...env } };
+    return { through: enter, program, isOneOfMany: true, env: { ...own, ...env } };
   }
 }
 
