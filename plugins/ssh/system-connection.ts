@@ -62,11 +62,14 @@ class SystemConnection implements SshConnection {
   }
 
   async forwardInUnix(path: string, onConnection: (stream: Duplex) => void): Promise<Forwarding> {
-    return await this.#forwardIn(() => path, onConnection);
+    const { close } = await this.#forwardIn(path, onConnection);
+    return { port: 0, [Symbol.asyncDispose]: close };
   }
 
   async forwardIn(port: number, onConnection: (stream: Duplex) => void): Promise<Forwarding> {
-    return await this.#forwardIn((bound) => `127.0.0.1:${bound || port}`, onConnection);
+    const { said, close } = await this.#forwardIn(`127.0.0.1:${port}`, onConnection);
+    // ssh prints the port that the host chose; it is cancelled by the words that asked for it.
+    return { port: port || Number(said), [Symbol.asyncDispose]: close };
   }
 
   async forwardOut(address: { host: string; port: number } | { path: string }): Promise<Duplex> {
@@ -91,21 +94,22 @@ class SystemConnection implements SshConnection {
     await this.#master.end();
   }
 
-  async #forwardIn(place: (bound: number) => string, onConnection: (stream: Duplex) => void): Promise<Forwarding> {
+  async #forwardIn(
+    place: string,
+    onConnection: (stream: Duplex) => void,
+  ): Promise<{ said: string; close: () => Promise<void> }> {
     const local = this.#newSocketPath();
     const server = createServer(onConnection);
     await listen(server, local);
     void this.closed.then(() => server.close());
     try {
-      const port = Number(
-        (await this.#request("forward", "-R", `${place(0)}:${local}`)).trim() || place(0).split(":")[1] || 0,
-      );
-      const cancel = async () => {
-        await this.#request("cancel", "-R", `${place(port)}:${local}`).catch(() => {});
+      const said = await this.#request("forward", "-R", `${place}:${local}`);
+      const close = async () => {
+        await this.#request("cancel", "-R", `${place}:${local}`).catch(() => {});
         server.close();
         rmSync(local, { force: true });
       };
-      return { port, [Symbol.asyncDispose]: cancel };
+      return { said, close };
     } catch (error) {
       server.close();
       throw error;
