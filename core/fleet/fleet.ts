@@ -130,13 +130,14 @@ async function outcomeOf(
 }
 
 /** A bug in a provider, be it a user's, is told as that host's failure too. */
-function meshErrorOf(error: unknown, host: FleetHost): MeshError {
+export function meshErrorOf(error: unknown, host: FleetHost): MeshError {
   if (isMeshError(error)) return error;
   const words = error instanceof Error ? error.message : String(error);
   return new MeshError("PROTOCOL", `${host.name}: the provider ${host.provider} failed: ${words}`, { cause: error });
 }
 
-async function inParallel<Item>(
+/** Runs `act` for each item, for at most `limit` of them at a time. */
+export async function inParallel<Item>(
   items: readonly Item[],
   limit: number,
   act: (item: Item) => Promise<void>,

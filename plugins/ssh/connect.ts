@@ -123,8 +123,8 @@ class Way {
   }
 
   async #askAbout({ shown, refusal }: StrangeHostKey, signal: AbortSignal | undefined): Promise<Buffer> {
-    const { person } = this.#options;
-    if (!person || shown.settings.keyPolicy === "refuse") throw refusal;
+    const { person, asksAboutKeys = true } = this.#options;
+    if (!person || !asksAboutKeys || shown.settings.keyPolicy === "refuse") throw refusal;
     const words = `${shown.label} with ${describeKey(shown.key)}`;
     if (!(await this.#dialing.trusts(person, words, signal))) {
       throw new MeshError("AUTHENTICATION", `${shown.label} was not trusted: it shows ${describeKey(shown.key)}`);

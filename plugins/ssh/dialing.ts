@@ -13,6 +13,8 @@ export interface DialingOptions {
   /** Logins under way at once. Default 16. */
   parallel?: number;
   clock?: Clock;
+  /** Keys that were unlocked before. */
+  keyRing?: KeyRing;
   /** In [0, 1). */
   random?: () => number;
 }
@@ -42,7 +44,7 @@ interface Stranger {
 }
 
 export class Dialing {
-  readonly keyRing = new KeyRing();
+  readonly keyRing: KeyRing;
   readonly jumps = new SharedJumps();
   /** Logins that hosts have dropped so far. */
   drops = 0;
@@ -59,6 +61,7 @@ export class Dialing {
   constructor(options: DialingOptions = {}) {
     this.#parallel = options.parallel ?? 16;
     this.#clock = options.clock ?? systemClock;
+    this.keyRing = options.keyRing ?? new KeyRing();
     this.#random = options.random ?? Math.random;
   }
 

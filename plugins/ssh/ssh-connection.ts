@@ -42,6 +42,8 @@ export interface SshOptions {
   signal?: AbortSignal;
   /** Somebody to ask: for passphrases, about unknown host keys, and for passwords with `askPassword`. */
   person?: Person;
+  /** Whether that somebody is asked about unknown host keys; they are refused otherwise. Default true. */
+  asksAboutKeys?: boolean;
   /** Unknown host keys are trusted and remembered; changed ones are refused all the same. */
   acceptNewKeys?: boolean;
   /** Passwords and keyboard-interactive may be tried, after all keys. */

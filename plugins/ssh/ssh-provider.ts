@@ -7,6 +7,8 @@ import type { Shell } from "../../core/bootstrap/shell.ts";
 import type {
   CoordinatorOrder,
   CoordinatorStarted,
+  ExamineContext,
+  Finding,
   FoundWorker,
   Plan,
   ProvidedHost,
@@ -17,7 +19,9 @@ import type {
 } from "../../core/provider.ts";
 import { connectSsh } from "./connect.ts";
 import { Dialing } from "./dialing.ts";
+import { examineHost } from "./examine.ts";
 import { anyBinary, talk, workersOn } from "./mesh-host.ts";
+import type { SshOptions } from "./ssh-connection.ts";
 
 export interface SshProviderOptions {
   acceptsNewKeys: boolean;
@@ -87,18 +91,20 @@ export class SshProvider implements Provider {
     return { outcome, removed };
   }
 
+  examine(host: ProvidedHost, context: ExamineContext): Promise<Finding[]> {
+    return examineHost(host, context, { ...this.#loginOptions(context), asksAboutKeys: false });
+  }
+
   async close(): Promise<void> {}
 
-  #login({ target }: ProvidedHost, { progress, signal, person }: ProviderContext): Promise<Shell> {
-    progress("logging in");
+  #login({ target }: ProvidedHost, context: ProviderContext): Promise<Shell> {
+    context.progress("logging in");
+    return connectSsh(target, this.#loginOptions(context));
+  }
+
+  #loginOptions({ signal, person }: ProviderContext): SshOptions {
     const { acceptsNewKeys: acceptNewKeys, asksPassword: askPassword } = this.#options;
-    return connectSsh(target, {
-      signal,
-      acceptNewKeys,
-      askPassword,
-      dialing: this.#dialing,
-      ...(person && { person }),
-    });
+    return { signal, acceptNewKeys, askPassword, dialing: this.#dialing, ...(person && { person }) };
   }
 }
 

@@ -1,0 +1,46 @@
+// Looks at many hosts at once, each by its provider. One that hangs or breaks hides none of the others.
+import { limited } from "../bootstrap/limited.ts";
+import type { ExamineContext, Finding } from "../provider.ts";
+import { type FleetOptions, inParallel, meshErrorOf } from "./fleet.ts";
+import type { FleetHost } from "./hosts.ts";
+
+export interface Examination {
+  host: FleetHost;
+  findings: Finding[];
+}
+
+export interface ExamineOptions extends Pick<FleetOptions, "hosts" | "provider" | "parallel" | "progress"> {
+  context: Omit<ExamineContext, "progress" | "goals">;
+  /** What that host's worker has to reach. */
+  goals(host: FleetHost): ExamineContext["goals"];
+}
+
+/** What a provider takes, at the most: logins that are dropped and tried again, and many goals. */
+const EXAMINATION_LIMIT_MS = 180_000;
+/** For its way out, after its signal. */
+const ENDING_MS = 10_000;
+
+/** In the order of the hosts. Never rejects: what a provider throws is a finding. */
+export async function examineHosts(options: ExamineOptions): Promise<Examination[]> {
+  const found = new Map<FleetHost, Finding[]>();
+  await inParallel(options.hosts, options.parallel, async (host) => {
+    found.set(host, await examine(host, options));
+  });
+  return options.hosts.map((host) => ({ host, findings: found.get(host) ?? [] }));
+}
+
+async function examine(host: FleetHost, { provider, context, goals, progress }: ExamineOptions): Promise<Finding[]> {
+  const signal = AbortSignal.any([context.signal, AbortSignal.timeout(EXAMINATION_LIMIT_MS)]);
+  try {
+    const own = { ...context, signal, goals: goals(host), progress: (text: string) => progress(host, text) };
+    const asked = provider(host.provider).examine?.(host, own);
+    if (!asked) {
+      const words = `the provider ${host.provider} looks at nothing beforehand`;
+      return [{ check: "host", state: "skipped", words }];
+    }
+    return await limited(asked, { ms: EXAMINATION_LIMIT_MS + ENDING_MS, what: `the examination of ${host.name}` });
+  } catch (error) {
+    const { message, code } = meshErrorOf(error, host);
+    return [{ check: "host", state: "problem", words: message, code }];
+  }
+}

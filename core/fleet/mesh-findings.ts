@@ -1,0 +1,115 @@
+// What the coordinator says of a host's worker, and of two workers that are to talk, in words for people with the fix. Pure.
+import type { NodeStatus } from "../coordinator/answers.ts";
+import type { Finding } from "../provider.ts";
+
+/** Why a path is what it is, by its kind. */
+const PATH_WORDS: Record<string, string> = {
+  tcp: "directly, over TCP",
+  ssh: "through a tunnel over SSH",
+};
+
+/**
+ * How a worker is in the mesh. `hasWorker` says that its process was seen on its host; `build` is this one,
+ * "0.1.0 (1a2b3c4)".
+ */
+export function memberFinding(
+  name: string,
+  node: NodeStatus | undefined,
+  { build, hasWorker }: { build: string; hasWorker: boolean },
+): Finding {
+  const check = "mesh";
+  if (!node && !hasWorker) return { check, state: "skipped", words: `no worker of that name: \`mesh up ${name}\`` };
+  if (!node) {
+    const words = "its worker runs and is not in the mesh";
+    return unreachable(check, words, `its log on the host says why; \`mesh up ${name}\` starts it anew`);
+  }
+  if (node.state === "down") return unreachable(check, "down: it was lost", `mesh up ${name}`);
+  const words = `${node.state}, ${wayWords(node)}, ${node.used} of ${node.slots} slots used`;
+  if (node.state === "suspect") {
+    const fix = "wait a moment: it comes back or is given up; is its host under load, or the network bad?";
+    return { check, state: "warning", words, fix };
+  }
+  const own = buildOf(node);
+  if (own === build) return { check, state: "ok", words };
+  return { check, state: "warning", words: `${words}; of build ${own}, and this is ${build}`, fix: `mesh up ${name}` };
+}
+
+/** What can be told of two hosts whose workers are to talk. */
+export interface Pair {
+  name: string;
+  node: NodeStatus | undefined;
+  /** Whether it can dial the other one; undefined where that is not known. */
+  dials: boolean | undefined;
+}
+
+/** How two workers reach each other, and why so. */
+export function pairFindings(a: Pair, b: Pair): Finding[] {
+  const missing = [a, b].filter(({ node }) => !node || node.state === "down").map(({ name }) => name);
+  if (missing.length > 0) {
+    const words = `${missing.join(" and ")} ${missing.length > 1 ? "are" : "is"} not in the mesh`;
+    return [unreachable("path", words, `mesh up ${missing.join(" ")}`)];
+  }
+  return [pathFinding(a, b), dialFinding(a, b), dialFinding(b, a)];
+}
+
+function pathFinding(a: Pair, b: Pair): Finding {
+  const check = "path";
+  const used = pathBetween(a, b) ?? pathBetween(b, a);
+  if (used?.state === "up") {
+    const how = PATH_WORDS[used.path] ?? `over ${used.path}`;
+    const rtt = used.rttMs === undefined ? "" : `, round trip ${milliseconds(used.rttMs)}`;
+    return { check, state: "ok", words: `${how}${rtt}: ${whyWords(used.path, a, b)}` };
+  }
+  if (used) {
+    const fix = "wait a moment; when it stays so, look at what each can dial below";
+    return { check, state: "warning", words: `they have a session, which is ${used.state} just now`, fix };
+  }
+  if (a.dials || b.dials) return { check, state: "ok", words: "none yet: they meet when something is sent, and can" };
+  if (a.dials === undefined || b.dials === undefined) {
+    return {
+      check,
+      state: "skipped",
+      words: "none yet: they meet when something is sent; whether they can is not known",
+    };
+  }
+  const fix = `open the port of one of them to the other, or run \`mesh up ${a.name} ${b.name}\` for a tunnel over SSH`;
+  return unreachable(check, "none: neither can dial the other", fix);
+}
+
+function whyWords(path: string, a: Pair, b: Pair): string {
+  if (path === "ssh") return "of the ways there, it was the one that answered";
+  if (a.dials && b.dials) return "each can dial the other";
+  if (a.dials) return `${a.name} dials ${b.name}`;
+  if (b.dials) return `${b.name} dials ${a.name}`;
+  return "it was made before, and holds";
+}
+
+function dialFinding(from: Pair, to: Pair): Finding {
+  const check = `${from.name} to ${to.name}`;
+  if (from.dials === undefined) return { check, state: "skipped", words: `not known: mesh is not on ${from.name} yet` };
+  if (from.dials) return { check, state: "ok", words: "can be dialed" };
+  const words = "cannot be dialed";
+  if (to.dials !== false) return { check, state: "ok", words: `${words}; one way is enough` };
+  return { check, state: "warning", words, fix: `let ${from.name} through to ${to.node!.addresses.join(", ")}` };
+}
+
+function pathBetween(a: Pair, b: Pair) {
+  return a.node?.peers.find(({ name }) => name === b.name);
+}
+
+function wayWords({ path }: NodeStatus): string {
+  if (!path) return "way not measured yet";
+  return `reached ${PATH_WORDS[path.kind] ?? `over ${path.kind}`} in ${milliseconds(path.rttMs)}`;
+}
+
+function buildOf({ version, build }: NodeStatus): string {
+  return `${version} (${build})`;
+}
+
+function milliseconds(ms: number): string {
+  return ms < 10 ? `${ms.toFixed(2)} ms` : `${Math.round(ms)} ms`;
+}
+
+function unreachable(check: string, words: string, fix: string): Finding {
+  return { check, state: "problem", words, fix, code: "UNREACHABLE" };
+}
