@@ -3,7 +3,8 @@
 import { BinaryStore } from "../core/binary/store.ts";
 import type { Status } from "../core/coordinator/answers.ts";
 import type { MeshClient } from "../core/coordinator/client.ts";
-import { MeshError } from "../core/errors.ts";
+import { isMeshError, MeshError } from "../core/errors.ts";
+import { type Examination, examineHosts } from "../core/fleet/examine.ts";
 import {
   bringDown,
   bringUp,
@@ -20,6 +21,7 @@ import { isTemporaryMesh } from "../core/member/known.ts";
 import type { Plan, ProviderContext } from "../core/provider.ts";
 import { ensureTether, releaseTether } from "../core/tether/ensure.ts";
 import { MessageType } from "../core/wire/message-types.ts";
+import { tryDialTcp } from "../transports/tcp/try-dial.ts";
 import { ANSWER_LIMIT_MS, ask, askStatus } from "./asking.ts";
 import { openClient } from "./client.ts";
 import { connectIfUp, endCoordinator, ensureCoordinator, isOfThisBuild } from "./coordinator-daemon.ts";
@@ -36,6 +38,18 @@ import { tetherAccess } from "./tether-process.ts";
 
 /** So much longer than its grace period a worker may take to end. */
 const KILL_EXTRA_MS = 30_000;
+
+interface ExamineOptions {
+  isThorough: boolean;
+  /** Whether the hosts' workers are to reach each other, too. */
+  isPair: boolean;
+}
+
+export interface FleetExamination {
+  /** What the coordinator says; undefined when the mesh is not up, an error when it cannot be asked. */
+  mesh: Status | MeshError | undefined;
+  examinations: Examination[];
+}
 
 /** The hosts a command works on, and all it needs for that. */
 export class Fleet implements AsyncDisposable {
@@ -131,6 +145,32 @@ export class Fleet implements AsyncDisposable {
     this.#client = await connectIfUp(this.settings.name);
     const status = this.#client && (await askStatus(this.#client));
     return await planUp(this.#work(this.#context(status, signal)), nodesOf(status));
+  }
+
+  /** Looks at every host, and at the mesh. Rejects for nothing that is wrong with them. */
+  async examine({ isThorough, isPair }: ExamineOptions, signal: AbortSignal): Promise<FleetExamination> {
+    const mesh = await this.#statusIfUp();
+    const status = mesh instanceof MeshError ? undefined : mesh;
+    const goals = (host: FleetHost) => [
+      ...(status ? [{ what: "the coordinator", addresses: status.mesh.coordinator.addresses }] : []),
+      ...(isPair ? this.hosts : []).flatMap(({ name }) => {
+        const addresses = name === host.name ? undefined : nodesOf(status).get(name)?.addresses;
+        return addresses ? [{ what: name, addresses }] : [];
+      }),
+    ];
+    const work = this.#work(this.#context(status, signal));
+    const context = { ...work.context, isThorough, dial: tryDialTcp };
+    return { mesh, examinations: await examineHosts({ ...work, context, goals }) };
+  }
+
+  async #statusIfUp(): Promise<Status | MeshError | undefined> {
+    try {
+      this.#client = await connectIfUp(this.settings.name);
+      return this.#client && (await askStatus(this.#client));
+    } catch (error) {
+      if (isMeshError(error)) return error;
+      throw error;
+    }
   }
 
   /** Ends the workers. */
@@ -234,6 +274,7 @@ function knownHosts({ config, timing }: MeshSettings, record: FleetRecord): Flee
   return [...named, ...record.hosts.filter(({ name }) => !names.has(name))];
 }
 
+/** Of one name, the one that has it, which comes before those that retire. */
 function nodesOf(status: Status | undefined): NodesByName {
-  return new Map((status?.nodes ?? []).map((node) => [node.name, node]));
+  return new Map((status?.nodes ?? []).toReversed().map((node) => [node.name, node]));
 }

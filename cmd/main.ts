@@ -35,6 +35,7 @@ const COMMANDS: Row<CommandModule>[] = [
   { name: "attach", summary: "follow a job to its end", load: () => import("./attach.ts") },
   { name: "exec", summary: "run a command on hosts of the mesh", load: () => import("./exec.ts") },
   { name: "cp", summary: "copy files to and from hosts of the mesh", load: () => import("./cp.ts") },
+  { name: "doctor", summary: "tell what is wrong with hosts, and the fix", load: () => import("./doctor.ts") },
   { name: "kill", summary: "end jobs or nodes", load: () => import("./kill.ts") },
   { name: "token", summary: "let a machine join the mesh", load: () => import("./token.ts") },
   { name: "revoke", summary: "take back the certificates of a node", load: () => import("./revoke.ts") },
