@@ -15,6 +15,7 @@ import { buildName } from "./node-process.ts";
 import { ownCommand } from "./own-command.ts";
 
 const START_LIMIT_MS = 20_000;
+const END_LIMIT_MS = 10_000;
 const LOOK_MS = 20;
 const LOG = "coordinator.log";
 const LOG_TAIL_CHARS = 600;
@@ -67,6 +68,13 @@ export async function endCoordinator(client: MeshClient): Promise<void> {
   } catch (error) {
     if (!isMeshError(error, "LINK_CLOSED")) throw error; // who should answer is who ends
   }
+  await gone(ending.mesh);
+}
+
+/** Waits until one on this machine has let go of its folder. */
+async function gone(mesh: string): Promise<void> {
+  const end = performance.now() + END_LIMIT_MS;
+  while (readCoordinatorPlace(stateFolder(mesh)) && performance.now() < end) await Bun.sleep(LOOK_MS);
 }
 
 async function start({ name, listen, timing, leaseMs }: CoordinatorSettings, signal: AbortSignal): Promise<void> {

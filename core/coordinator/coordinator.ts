@@ -177,9 +177,8 @@ export class Coordinator {
     });
   }
 
-  /** Ends all jobs, then all other nodes. Throws TIMEOUT naming what is still there. */
+  /** Ends all other nodes, heads with their jobs. Throws TIMEOUT naming what is still there. */
   async endAll(): Promise<void> {
-    await this.#kills.killJobs({ all: true });
     await this.#kills.killNodes({ all: true });
   }
 

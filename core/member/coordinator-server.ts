@@ -141,7 +141,7 @@ export class CoordinatorServer {
     if (this.#options.isDiscoverable) this.#beacon = await this.#startBeacon();
   }
 
-  /** Ends all jobs and nodes of the mesh. Throws TIMEOUT naming what is still there. */
+  /** Ends all nodes of the mesh, and their jobs. Throws TIMEOUT naming what is still there. */
   endAll(): Promise<void> {
     return this.#coordinator.endAll();
   }
