@@ -7,13 +7,15 @@ import type { Node } from "../node/node.ts";
 import type { Link } from "../transport.ts";
 import type { Address, Message } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
+import type { Recalled } from "../worker/control.ts";
 import { hostError, lossError, unsendable } from "./chunk-errors.ts";
 import { describeChoice, type HostChoice } from "./host-choice.ts";
 import type { HostInfo } from "./hosts.ts";
+import { Relief, waitingAmong } from "./relief.ts";
 import type { Chunk, Estimate, Run } from "./run.ts";
 import { type Claim, type Host, type Seat, Seats, type SeatWatcher } from "./seats.ts";
 import { SentTable } from "./sent-table.ts";
-import { LOOK_MS, type Sent, Slot, type SlotDown, type SlotInfo } from "./slots.ts";
+import { LOOK_MS, type Sent, Slot, type SlotDown, type SlotInfo, turnOf } from "./slots.ts";
 import { Speeds } from "./speeds.ts";
 import { isSoonDone, othersAreSooner } from "./tail.ts";
 import { type Outcomes, readResult, Status, sendRun } from "./task-wire.ts";
@@ -69,6 +71,7 @@ export class Scheduler {
   readonly #notice: (text: string) => void;
   readonly #hostsTimeoutMs: number;
   readonly #seats: Seats;
+  readonly #relief: Relief;
   readonly #slots = new Map<number, Slot>();
   readonly #speeds = new Speeds();
   readonly #sent = new SentTable<Sent>();
@@ -97,6 +100,12 @@ export class Scheduler {
       refused: (host) => this.#refused(host),
     });
     this.#seats.update(options.hosts);
+    this.#relief = new Relief({
+      sentTo: (slot) => this.#sentTo(slot),
+      recall: ({ info, seat }, waiting) =>
+        this.#seats.ask(seat.host, MessageType.recall, { slot: info.slot, waiting }) as Promise<Recalled>,
+      free: (sent) => this.#takeBack(sent),
+    });
     node.handle(MessageType.result, (message) => this.#result(message));
     node.handle(MessageType.slotUp, ({ fromNode, payload }) => {
       void this.#slotUp(fromNode, node.codec.decode(payload) as SlotInfo);
@@ -310,36 +319,18 @@ export class Scheduler {
     this.#looking ??= this.#clock.after(LOOK_MS, () => {
       this.#looking = undefined;
       if (this.#runs.length > 0) this.#lookLater();
-      this.#relieve();
+      if (this.#relief.look([...this.#slots.values()])) this.pump();
     });
   }
 
-  /** Takes what waits in slots that a long item holds, and gives it to idle ones. */
-  #relieve(): void {
-    const slots = [...this.#slots.values()];
-    for (const slot of slots) slot.look();
-    const idle = slots.filter((slot) => slot.chunks === 0 && slot.isUsable);
-    if (idle.length === 0) return;
-    for (const slot of slots) {
-      if (!slot.isStalled || slot.chunks < 2 || !slot.linkOpen) continue;
-      const waiting = this.#waitingIn(slot).filter(({ chunk }) => idle.some(({ seat }) => chunk.run.seats.has(seat)));
-      if (waiting.length === 0) continue;
-      for (const sent of waiting) this.#settle(sent);
-      const numbers = this.#node.codec.encode(waiting.map((sent) => sent.id));
-      this.#node.send(slot.address, MessageType.recall, 0, 0, numbers);
-      for (const { chunk } of waiting) chunk.run.returned(chunk);
+  /** These have not begun and never will, where they are. */
+  #takeBack(all: readonly Sent[]): void {
+    for (const sent of all) {
+      if (this.#sent.get(sent.id) !== sent) continue; // its slot was lost meanwhile
+      this.#settle(sent);
+      sent.chunk.run.returned(sent.chunk);
     }
     this.pump();
-  }
-
-  /** What a slot was sent and has not begun, as far as can be told: all but the oldest of each depth. */
-  #waitingIn(slot: Slot): Sent[] {
-    const begun = new Set<number>();
-    return this.#sentTo(slot).filter(({ chunk }) => {
-      if (begun.has(chunk.run.depth)) return true;
-      begun.add(chunk.run.depth);
-      return false;
-    });
   }
 
   /** Says so, once, when a plain loop would have been faster. */
@@ -418,7 +409,7 @@ export class Scheduler {
     const sent: Sent = { id: 0, order: this.#order++, chunk, slot, expectedMs, bytes: 0, departure };
     this.#sent.add(sent);
     try {
-      const size = sendRun(this.#node, slot.address, sent.id, run.id, items);
+      const size = sendRun(this.#node, slot.address, sent.id, run.id, turnOf(sent), items);
       sent.bytes = Math.abs(size);
       slot.full = size < 0;
     } catch (error) {
@@ -563,8 +554,9 @@ export class Scheduler {
   #lostWithHost(slot: Slot, loss: string): void {
     this.#drop(slot);
     slot.seat.watcher?.down({ ...slot.info, cause: `host ${loss}`, running: [], final: true });
-    const waiting = new Set(this.#waitingIn(slot));
-    for (const sent of this.#sentTo(slot)) {
+    const sentTo = this.#sentTo(slot);
+    const waiting = new Set(waitingAmong(sentTo));
+    for (const sent of sentTo) {
       const { chunk } = sent;
       this.#settle(sent);
       if (waiting.has(sent)) chunk.run.returned(chunk);

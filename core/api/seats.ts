@@ -237,6 +237,12 @@ export class Seats {
     node.notify({ node: host.info.node, slot: 0 }, type, { job, ...body });
   }
 
+  /** As `tell`, for an answer. Rejects when the host is gone, or the job has no slots there. */
+  ask(host: Host, type: number, body: object): Promise<unknown> {
+    const { node, job } = this.#options;
+    return node.request({ node: host.info.node, slot: 0 }, type, { job, ...body }, { keepsProcess: false });
+  }
+
   #sort(): void {
     const key = ({ info }: Host) => `${info.name}\0${String(info.node).padStart(10, "0")}`;
     this.#inOrder = [...this.#hosts.values()].sort((a, b) => (key(a) < key(b) ? -1 : 1));

@@ -1,5 +1,6 @@
 // Slots as who gives them work sees them: what is on its way to each, how fast it is, and how much more it should get.
 import type { Address } from "../wire/message.ts";
+import { TURN_MASK } from "../worker/recall-board.ts";
 import type { Chunk, Place, Run } from "./run.ts";
 import type { Seat } from "./seats.ts";
 import { LEAST_AHEAD_MS, type Way } from "./way.ts";
@@ -45,6 +46,11 @@ export interface Sent {
   bytes: number;
   /** To another host: when, and what the slot had worked by then. */
   departure: { at: number; workedMs: number } | undefined;
+}
+
+/** What its slot and the agent of that call it; see core/worker/recall-board.ts. */
+export function turnOf({ order }: Pick<Sent, "order">): number {
+  return order & TURN_MASK;
 }
 
 const AHEAD_CHUNKS = 1024;

@@ -3,14 +3,15 @@
 // define   CBOR of Definition; once for each call of map, submit, … and each slot it uses.
 // run      0             4        5                   8
 //          +-------------+--------+-------------------+---------------+
-//          | run (u32)   | form   | zero              | items         |
+//          | run (u32)   | form   | turn (u24)        | items         |
 //          +-------------+--------+-------------------+---------------+
 // result   0        1        2                         8                       16
 //          +--------+--------+-------------------------+-----------------------+---------------+
 //          | status | form   | zero                    | elapsed ms (f64, LE)  | values        |
 //          +--------+--------+-------------------------+-----------------------+---------------+
 // cancel   CBOR of the run's number: it is over.
-// recall   CBOR of a list of chunks: they are given to another slot, unless they run already.
+//
+// A turn is higher than that of all chunks that the same process sent to a slot before, modulo 2^24.
 //
 // The header's correlation is the chunk; a result has that of its run message.
 import { MeshError } from "../errors.ts";
@@ -107,9 +108,10 @@ const runHead = {
   type: MessageType.run as number,
   bytes: RUN_HEAD_BYTES,
   run: 0,
+  turn: 0,
   write(view: DataView, offset: number, form: number): void {
     view.setUint32(offset, this.run);
-    view.setUint32(offset + 4, form << 24);
+    view.setUint32(offset + 4, (form << 24) | this.turn);
   },
 };
 
@@ -225,6 +227,7 @@ function readValues(form: number, bytes: Uint8Array, at: number, end: number, co
 
 export interface RunMessage {
   run: number;
+  turn: number;
   form: number;
   items: ArrayLike<unknown>;
 }
@@ -238,9 +241,11 @@ export function sendRun(
   to: Address,
   chunk: number,
   run: number,
+  turn: number,
   items: ArrayLike<unknown> | undefined,
 ): number {
   runHead.run = run;
+  runHead.turn = turn;
   return items ? sendValues(sender, to, runHead, chunk, items, "items") : sendHead(sender, to, runHead, chunk);
 }
 
@@ -250,7 +255,8 @@ export function readRun({ bytes, start, end }: Message, codec: Codec): RunMessag
   if (end < at + RUN_HEAD_BYTES) throw new MeshError("PROTOCOL", "a run message is too short");
   const run = intAt(bytes, at, false) >>> 0;
   const form = bytes[at + 4]!;
-  return { run, form, items: readValues(form, bytes, at + RUN_HEAD_BYTES, end, codec) };
+  const turn = intAt(bytes, at + 4, false) & 0xffffff;
+  return { run, form, turn, items: readValues(form, bytes, at + RUN_HEAD_BYTES, end, codec) };
 }
 
 export interface ResultMessage {

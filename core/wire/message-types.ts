@@ -56,13 +56,15 @@ export const MessageType = {
   watchTimeouts: 38,
   /** agent -> slot, request: it has nothing to do; is it still there? */
   alive: 39,
+  /** process of a job -> agent, request: RecallChunks; what waits in a slot is not to begin there. */
+  recall: 40,
 
   /** Task protocol, between slots; see core/api/task-wire.ts. Payloads in bytes. */
   define: 48,
   run: 49,
   result: 50,
   cancel: 51,
-  recall: 52,
+  // 52 was a recall that the slot itself was told.
 
   /** Node to coordinator and back; bodies in core/coordinator. */
   register: 64,

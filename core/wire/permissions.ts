@@ -58,12 +58,12 @@ const RULES: Record<keyof typeof MessageType, Rule> = {
   killSlot: ["head>worker", "worker>worker"],
   watchTimeouts: ["head>worker", "worker>worker"],
   alive: NEVER,
+  recall: ["head>worker", "worker>worker"],
 
   define: IN_A_JOB,
   run: IN_A_JOB,
   result: IN_A_JOB,
   cancel: IN_A_JOB,
-  recall: IN_A_JOB,
 
   register: [...OF_MEMBERS, ...TO_MEMBERS],
   membership: [...OF_MEMBERS, ...TO_MEMBERS],

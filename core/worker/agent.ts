@@ -4,7 +4,7 @@ import { MeshError } from "../errors.ts";
 import type { Node } from "../node/node.ts";
 import type { Address } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
-import type { KillSlot, NodesChanged, Seats, UserGone } from "./control.ts";
+import type { KillSlot, NodesChanged, RecallChunks, Seats, UserGone } from "./control.ts";
 import { JobSlots, type JobSlotsOptions } from "./job-slots.ts";
 import { Nursery } from "./nursery.ts";
 
@@ -35,6 +35,7 @@ export class Agent {
       this.#job(job, from).release(seats, from),
     );
     node.handleRequest(MessageType.killSlot, (order: KillSlot, from) => this.#job(order.job, from).kill(order, from));
+    node.handleRequest(MessageType.recall, (body: RecallChunks, from) => this.#job(body.job, from).recall(body, from));
     node.handleRequest(MessageType.watchTimeouts, ({ job }: { job: number }, from) =>
       this.#job(job, from).watchTimeouts(),
     );

@@ -3,6 +3,7 @@
 import type { NodeInfo } from "../api/context.ts";
 import type { HostInfo } from "../api/hosts.ts";
 import type { Address } from "../wire/message.ts";
+import type { Waiting } from "./recall-board.ts";
 
 /** The process that shows a job to its user: `mesh run` beside its head. No slot ever has this number. */
 export const TERMINAL_SLOT = 65_535;
@@ -136,6 +137,18 @@ export interface KillSlot {
   /** So long it may still go on; with `gentle` after a SIGTERM. */
   graceMs?: number;
   gentle?: boolean;
+}
+
+/** process of a job -> agent: it wants back what waits in a slot; answered with Recalled. */
+export interface RecallChunks {
+  job: number;
+  slot: number;
+  waiting: Waiting[];
+}
+
+/** Places in RecallChunks.waiting of what never began there, and never will. */
+export interface Recalled {
+  free: number[];
 }
 
 /** agent -> head -> agents of the job: a process that may have asked for slots or answers is gone. */

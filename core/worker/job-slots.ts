@@ -9,7 +9,15 @@ import { isMeshError } from "../errors.ts";
 import type { Node } from "../node/node.ts";
 import type { Address } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
-import { type JobCode, type KillSlot, type LoadJob, type Seats, slotSocket } from "./control.ts";
+import {
+  type JobCode,
+  type KillSlot,
+  type LoadJob,
+  type RecallChunks,
+  type Recalled,
+  type Seats,
+  slotSocket,
+} from "./control.ts";
 import { type Death, describeDeath } from "./death.ts";
 import { IdleWatch } from "./idle-watch.ts";
 import type { Nursery } from "./nursery.ts";
@@ -151,6 +159,11 @@ export class JobSlots {
     const isOurs = (item: { owner: Address; run: number }) => keyOf(item.owner) === keyOf(owner) && item.run === run;
     const works = () => run === undefined || this.#processes.get(slot)?.running.some(isOurs);
     setTimeout(() => works() && this.#end(slot, death), graceMs);
+  }
+
+  /** Asked of the agent, as the slot may be busy for long; it answers with a look at the memory both share. */
+  recall({ slot, waiting }: RecallChunks, owner: Address): Recalled {
+    return { free: this.#processes.get(slot)?.recall(owner, waiting) ?? [] };
   }
 
   /** Asked by who calls, not by the slot that is called: that may never get to say anything again. */

@@ -2,6 +2,7 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "../clock.ts";
+import type { Address } from "../wire/message.ts";
 import { memoryLimiter, type SlotGroup } from "./cgroup.ts";
 import { slotPage, slotSocket } from "./control.ts";
 import { causeOf, type Death } from "./death.ts";
@@ -9,6 +10,7 @@ import { RUN_FOLDER } from "./guard.ts";
 import { LineSplitter } from "./lines.ts";
 import { watchMemory } from "./memory-watch.ts";
 import { endTree, kernelOomKills } from "./process-tree.ts";
+import type { Waiting } from "./recall-board.ts";
 import { type RunningItem, StatusPage } from "./status-page.ts";
 
 export type OutputStream = "stdout" | "stderr";
@@ -77,6 +79,11 @@ export class SlotProcess {
   /** What it does now, or did when it died. */
   get running(): RunningItem[] {
     return this.#page.read();
+  }
+
+  /** As Recalls.recall. */
+  recall(owner: Address, waiting: readonly Waiting[]): number[] {
+    return this.#page.recalls.recall(owner, waiting);
   }
 
   /** Whether it ever began an item. */

@@ -4,14 +4,17 @@
 // A page has one row per nesting depth, of 8 words (u32, this machine's byte order):
 //   0 sequence: odd while an item runs   1 slot that asked   2 run   3 chunk   4 place in the chunk   5 limit in ms
 //   6 node of the slot that asked
-// Only the slot writes; a reader that sees the same sequence before and after has read one moment.
+// Only the slot writes; a reader that sees the same sequence before and after has read one moment. Behind the rows is a
+// recall board; see there.
 import { writeFileSync } from "node:fs";
 import { MeshError } from "../errors.ts";
 import type { Address } from "../wire/message.ts";
+import { BegunTurns, RECALL_BOARD_WORDS, Recalls } from "./recall-board.ts";
 
 const ROWS = 8;
 const WORDS = 8;
-const PAGE_BYTES = 4096; // what mmap hands out at least
+const BOARD_AT = ROWS * WORDS;
+const PAGE_BYTES = 4096 * Math.ceil((4 * (BOARD_AT + RECALL_BOARD_WORDS)) / 4096); // mmap hands out 4096 at least
 
 /** The item a slot works on, or worked on when it died. */
 export interface RunningItem {
@@ -31,10 +34,17 @@ function rowOf(depth: number): number {
 }
 
 export class StatusPage {
+  /** For the slot. */
+  readonly begun: BegunTurns;
+  /** For its agent. */
+  readonly recalls: Recalls;
   readonly #words: Uint32Array;
 
   private constructor(words: Uint32Array) {
+    const board = words.subarray(BOARD_AT, BOARD_AT + RECALL_BOARD_WORDS);
     this.#words = words;
+    this.begun = new BegunTurns(board);
+    this.recalls = new Recalls(board);
   }
 
   /** Makes the file and maps it. Throws UNREACHABLE when the folder is full or gone. */

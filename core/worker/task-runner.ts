@@ -40,6 +40,7 @@ interface Known extends Definition {
 interface Chunk {
   known: Known;
   id: number;
+  turn: number;
   items: ArrayLike<unknown>;
   calls: number;
   place: number;
@@ -88,7 +89,6 @@ export class TaskRunner {
     node.handle(MessageType.define, (message) => this.#define(message));
     node.handle(MessageType.run, (message) => this.#enqueue(message));
     node.handle(MessageType.cancel, (message) => this.#cancel(message));
-    node.handle(MessageType.recall, (message) => this.#recall(message));
   }
 
   /** The depth of tasks called from here: one more than the deepest that runs, as JavaScript cannot tell who calls. */
@@ -101,6 +101,7 @@ export class TaskRunner {
     const key = ownerKey(owner.node, owner.slot);
     for (const known of this.#known.get(key)?.values() ?? []) known.cancelled = true;
     this.#known.delete(key);
+    this.#page.begun.forget(owner);
   }
 
   #define(message: Message): void {
@@ -129,7 +130,7 @@ export class TaskRunner {
       sendFailed(this.#node, from, correlation, { values: [], errors }, 0);
       return;
     }
-    const { run, form, items } = read;
+    const { run, form, turn, items } = read;
     const known = this.#find(message, run);
     if (!known) {
       sendDropped(this.#node, from, correlation);
@@ -139,6 +140,7 @@ export class TaskRunner {
     const chunk: Chunk = {
       known,
       id: correlation,
+      turn,
       items,
       calls,
       place: 0,
@@ -187,16 +189,6 @@ export class TaskRunner {
     this.#work();
   }
 
-  /** Forgets chunks that wait and were given to another slot; whoever recalls them expects no answer. */
-  #recall(message: Message): void {
-    const chunks = new Set(this.#node.codec.decode(message.payload) as number[]);
-    const isRecalled = ({ id, known }: Chunk) =>
-      chunks.has(id) && known.from.slot === message.fromSlot && known.from.node === message.fromNode;
-    this.#queues.forEach((queue, depth) => {
-      this.#queues[depth] = queue.filter((chunk) => !isRecalled(chunk));
-    });
-  }
-
   /** Runs what may run until this turn's time is used up; goes on after messages were looked at. */
   #work(): void {
     if (this.#scheduled) return;
@@ -233,6 +225,11 @@ export class TaskRunner {
   }
 
   #start(chunk: Chunk): void {
+    const { id, turn, known } = chunk;
+    if (!this.#page.begun.begin(known.from, known.depth, turn)) {
+      sendDropped(this.#node, known.from, id); // its caller may know already
+      return;
+    }
     this.#busy[chunk.known.depth] = chunk;
     chunk.startedAt = this.#now;
     this.#advance(chunk);

@@ -11,6 +11,8 @@ import type { Link } from "../../core/transport.ts";
 import { Codec } from "../../core/wire/codec.ts";
 import type { Address, Message } from "../../core/wire/message.ts";
 import { MessageType } from "../../core/wire/message-types.ts";
+import type { RecallChunks, Recalled } from "../../core/worker/control.ts";
+import { BegunTurns, RECALL_BOARD_WORDS, Recalls } from "../../core/worker/recall-board.ts";
 import type { StatusPage } from "../../core/worker/status-page.ts";
 import { TaskRunner } from "../../core/worker/task-runner.ts";
 import { MemoryTransport, memoryPair } from "../../transports/memory/memory-transport.ts";
@@ -46,6 +48,8 @@ type Running = SlotDown["running"][number];
 
 /** Keeps what a status page would show. */
 class FakePage {
+  readonly board = new Uint32Array(RECALL_BOARD_WORDS);
+  readonly begun = new BegunTurns(this.board);
   readonly running = new Map<number, Running & { begun: boolean }>();
 
   beginChunk(depth: number, _owner: Address, run: number, chunk: number): void {
@@ -263,6 +267,10 @@ export class FakePool {
         if (slot) host.node.notify(CALLER, MessageType.slotUp, slot.info);
         else if (this.autoStart) await this.startSlot(seat, host);
       }
+    });
+    take(MessageType.recall, ({ slot, waiting }: RecallChunks): Recalled => {
+      const board = [...host.slots.values()].find(({ info }) => info.slot === slot)?.page.board;
+      return { free: board ? new Recalls(board).recall(CALLER, waiting) : [] };
     });
     for (const type of [MessageType.releaseSlots, MessageType.killSlot, MessageType.watchTimeouts]) take(type);
     return host;

@@ -165,6 +165,33 @@ describe("Scheduler: far and slow hosts", () => {
     expect([sink.byIndex.size, sumOf(pool.done)]).toEqual([60, 60]);
   });
 
+  it("X4 what a host has begun while its answers take long is not begun elsewhere; what waits there is", async () => {
+    const pool = await timedPool(
+      [
+        { name: "here", slots: 1 },
+        { name: "far", slots: 1, delayMs: 5 },
+      ],
+      () => 10,
+    );
+    await timed(pool, 60);
+    const sink = new KeepingSink();
+    const begun: unknown[] = [];
+    const { work } = pool.pool;
+    pool.pool.work = (slot, item) => {
+      begun.push(item);
+      return work!(slot, item);
+    };
+    const items = Array.from({ length: 60 }, (_, i) => i);
+    pool.pool.map(items, sink, pool.claim, { chunkSize: 1 });
+    await pass(20);
+    pool.pool.hostOf("far").delayMs = 3_000;
+    await pass(2_000);
+    expect(sink.ends).toEqual([]);
+    await pass(12_000);
+    expect(sink.ends).toHaveLength(1);
+    expect([...begun].sort((a, b) => Number(a) - Number(b))).toEqual(items);
+  });
+
   it("a far host is not given the last items when those beside are done sooner", async () => {
     const pool = await timedPool(
       [

@@ -47,7 +47,7 @@ class Loop implements Sender {
 
 function runThere(items: unknown[] | undefined) {
   const loop = new Loop();
-  sendRun(loop, HERE, 5, 0xfedcba98, items);
+  sendRun(loop, HERE, 5, 0xfedcba98, 0xfedcba, items);
   return readRun(loop.message, codec);
 }
 
@@ -61,8 +61,8 @@ describe("task messages: run", () => {
   it("lists of numbers are doubles and arrive exactly: NaN, -0 and infinities, one of them or many", () => {
     const doubles = special.filter((n) => n !== 1 && !Object.is(n, 0));
     for (const items of [special, ...doubles.map((n) => [n]), Array.from({ length: 10_000 }, (_, i) => -i / 3)]) {
-      const { run, form, items: back } = runThere(items);
-      expect([run, form]).toEqual([0xfedcba98, Form.doubles]);
+      const { run, form, turn, items: back } = runThere(items);
+      expect([run, form, turn]).toEqual([0xfedcba98, Form.doubles, 0xfedcba]);
       expect(same(back, items)).toBe(true);
     }
   });
@@ -107,7 +107,7 @@ describe("task messages: run", () => {
   });
 
   it("no list is one call", () => {
-    expect(runThere(undefined)).toEqual({ run: 0xfedcba98, form: Form.none, items: [] });
+    expect(runThere(undefined)).toEqual({ run: 0xfedcba98, turn: 0xfedcba, form: Form.none, items: [] });
   });
 
   it("on both sides of the size of a draft", () => {
@@ -121,7 +121,7 @@ describe("task messages: run", () => {
 
   it("tells the bytes of its payload, negative when the link asks to wait", () => {
     const loop = new Loop();
-    const sizeOf = (items: number[] | undefined) => sendRun(loop, HERE, 1, 1, items);
+    const sizeOf = (items: number[] | undefined) => sendRun(loop, HERE, 1, 1, 1, items);
     expect([sizeOf([1.5, 2]), sizeOf([1, 2]), sizeOf(undefined)]).toEqual([24, 16, 8]);
     loop.hasRoom = false;
     const sizes = [sizeOf([1.5, 2]), sizeOf(new Array(1_000).fill(1)), sizeOf(new Array(1_000).fill(1.5))];
@@ -130,7 +130,9 @@ describe("task messages: run", () => {
 
   it("nothing is sent of items that cannot travel", () => {
     const loop = new Loop();
-    expect(() => sendRun(loop, HERE, 1, 1, ["ok", Promise.resolve()])).toThrow(/^items\[1\]: a Promise cannot travel/);
+    expect(() => sendRun(loop, HERE, 1, 1, 1, ["ok", Promise.resolve()])).toThrow(
+      /^items\[1\]: a Promise cannot travel/,
+    );
     expect(loop.sends).toBe(0);
   });
 });

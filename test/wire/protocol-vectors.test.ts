@@ -126,10 +126,10 @@ function carrying(bytes: Uint8Array): Message {
 function run(items: unknown[] | undefined, form: number): Check {
   return (bytes) => {
     const sent = new Sent();
-    sendRun(sent, HERE, 1, 7, items);
+    sendRun(sent, HERE, 1, 7, 9, items);
     expect(hex(sent.payload)).toBe(hex(bytes));
     const read = readRun(carrying(bytes), codec);
-    expect([read.run, read.form]).toEqual([7, form]);
+    expect([read.run, read.form, read.turn]).toEqual([7, form, 9]);
     expect(Array.from(read.items)).toEqual(items ?? []);
     for (const [i, item] of (items ?? []).entries()) expect(Object.is(read.items[i], item)).toBe(true);
   };
