@@ -83,6 +83,7 @@ candidate() {
   case $2 in /*) ;; *) return ;; esac
   say "folder $1 $2"
   above=$2
+  made=$2
   until [ -e "$above" ] || [ -L "$above" ]; do above=${above%/*}; above=${above:-/}; done
   if reason=$(mkdir -p "$2" 2>&1); then
     case $3 in shared) reason=$(distrust "$2") ;; *) reason='' ;; esac
@@ -97,14 +98,24 @@ candidate() {
     fi
   else say "bad $1 unwritable $reason"
   fi
-  made=$2
+  unmake
+}
+
+# Removes what the candidate at hand was tried with.
+unmake() {
+  [ -z "$made" ] || rm -f "$made/.try-$$"
   while [ "$made" != "$above" ] && rmdir "$made" 2>/dev/null; do made=${made%/*}; made=${made:-/}; done
+  made='' above=''
 }
 
 main() {
   LC_ALL=C
   export LC_ALL
   umask 077
+  made='' above=''
+  # Who asked may be gone at any time: then nobody reads on.
+  trap '' PIPE
+  trap 'unmake; exit 143' HUP INT TERM
   printf '\n'
   system=$(uname -s 2>/dev/null)
   uid=$(id -u 2>/dev/null)

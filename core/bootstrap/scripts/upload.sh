@@ -26,6 +26,8 @@ main() {
   umask 077
   folder=$CACHE/bin/$SHA256
   part=$folder/.part-$$-$RANDOM_WORD
+  # Whoever sends may be gone before the end: what is left of that must go, though nobody hears of it.
+  trap '' PIPE
   trap 'leave 143' HUP INT TERM
   words=$(mkdir -p "$folder" 2>&1) || failed storage "$words"
   remove_leftovers
