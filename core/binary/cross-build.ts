@@ -15,8 +15,8 @@ import { MeshError } from "../errors.ts";
 import type { Platform } from "../provider.ts";
 import { platformName } from "./platform.ts";
 
-/** Where a compiled program finds its own files. */
-const OWN_ROOT = "/$bunfs/root/";
+/** Where a compiled program finds its own files. Not written out: it would be replaced below, and the next binary find nothing. */
+const OWN_ROOT = `${dirname(Bun.main)}/`;
 
 export interface CrossBuild {
   platform: Platform;

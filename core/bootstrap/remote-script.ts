@@ -1,7 +1,6 @@
 // Runs a POSIX sh script on a host through any login shell, and finds its answers among whatever else is printed there: a
 // greeting of .bashrc, a message of the day. Each line of an answer starts with a mark that nobody else knows.
 import { randomBytes } from "node:crypto";
-import type { Shell } from "./shell.ts";
 
 export interface RemoteScript {
   /** Simple enough for sh, csh and fish. */
@@ -48,9 +47,4 @@ export function answersIn(output: Uint8Array, mark: string): [word: string, rest
 export function wordsOf(text: string): string {
   const words = text.trim().replaceAll(/\s+/g, " ");
   return words.length > 400 ? `${words.slice(0, 400)}…` : words;
-}
-
-/** For people, who ran it: "alice@10.0.0.5: …". */
-export function said(shell: Shell, text: string): string {
-  return `${shell.label}: ${text}`;
 }

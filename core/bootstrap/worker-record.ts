@@ -74,7 +74,7 @@ export function retireRecord(folder: string, record: WorkerRecord): void {
 }
 
 /** Workers of this node that only end their jobs; forgets those that have. */
-export function retiredRecords(folder: string): WorkerRecord[] {
+function retiredRecords(folder: string): WorkerRecord[] {
   const names = existsSync(folder) ? readdirSync(folder).filter((name) => RETIRED.test(name)) : [];
   return names.flatMap((name) => {
     const record = read(join(folder, name));
@@ -82,6 +82,13 @@ export function retiredRecords(folder: string): WorkerRecord[] {
     rmSync(join(folder, name), { force: true });
     return [];
   });
+}
+
+/** Workers of a node that live: the one that has its name first. */
+export function workersOf(meshName: string, name: string): WorkerRecord[] {
+  const folder = join(stateFolderPath(meshName), "joined", name);
+  const live = liveRecord(folder);
+  return [...(live ? [live] : []), ...retiredRecords(folder)];
 }
 
 /** Names of the nodes that joined this mesh from here. */

@@ -182,12 +182,13 @@ test("mesh host: F6 purge removes all that mesh has put there, once the last wor
   const host = new TestHost(mesh);
   const command = host.installed();
   for (const name of ["w1", "w2"]) await host.talk<"start">(await host.order(name), { command });
+  mesh.folder.write({ "host/.local/share/mesh/mesh/files/a.txt": "a" });
   const first = await host.talk<"stop">(stopOrder("w1", true), { command });
   expect(first.removed).toEqual([host.at("w1", "").replace(/\/$/, "")]);
   expect(existsSync(command)).toBe(true);
   const last = await host.talk<"stop">(stopOrder("w2", true), { command });
   expect(last.removed).toContain(join(host.home, ".cache/mesh"));
-  const left = (readdirSync(host.home, { recursive: true }) as string[]).filter((path) => path.includes("mesh/"));
+  const left = (readdirSync(host.home, { recursive: true }) as string[]).filter((path) => path.includes("mesh"));
   expect(left).toEqual([]);
 });
 

@@ -165,6 +165,20 @@ describe("installBinary", () => {
     expect(readdirSync(place).toSorted()).toEqual(["mesh", "stamp"]);
   });
 
+  test("F6: a build that nobody has put there for a month goes when another one comes", async () => {
+    const [first, second, third] = ["a", "b", "c"].map((name) => program(`echo ${name}`, name)) as [
+      Binary,
+      Binary,
+      Binary,
+    ];
+    await install(shellOf(), first);
+    await install(shellOf(), second);
+    const old = new Date(Date.now() - 32 * 86_400_000);
+    utimesSync(join(dirname(placeOf(first)), "stamp"), old, old);
+    await install(shellOf(), third);
+    expect([first, second, third].map((each) => existsSync(placeOf(each)))).toEqual([false, true, true]);
+  });
+
   test("Ctrl-C in the middle of the upload leaves nothing", async () => {
     const binary = program();
     const facts = await probe(shellOf());
