@@ -77,6 +77,8 @@ function framesFor(client: ByHand, to: number): Uint8Array[] {
     version: "1",
     build: "b",
   };
+  const inFiles = { root: "files", dir: "a", name: "f" };
+  const facts = { sizeBytes: 1, mtimeMs: 1, mode: 0o600 };
   const bodies: [number, unknown][] = [
     [MessageType.register, { ...registering, addresses: ["tcp://127.0.0.1:1"], since: Date.now() }],
     [
@@ -117,6 +119,20 @@ function framesFor(client: ByHand, to: number): Uint8Array[] {
     [MessageType.closeJob, { job: client.node }],
     [MessageType.output, { seat: 0, host: "w1", stream: "stdout", bytes: Buffer.from("x\n") }],
     [MessageType.shutdown, {}],
+    [MessageType.exec, { command: 1, words: ["true"], readsInput: false }],
+    [MessageType.execInput, { command: 1, bytes: Buffer.from("x") }],
+    [MessageType.execStop, { command: 1, signal: "SIGTERM", graceMs: 1 }],
+    [MessageType.fileList, { place: { root: "user", path: "." }, withEntries: false }],
+    [MessageType.fileOpen, { place: { root: "log" } }],
+    [MessageType.fileRead, { file: 1, offset: 0, sizeBytes: 16 }],
+    [MessageType.fileHash, { file: 1, sizeBytes: 16 }],
+    [MessageType.fileClose, { file: 2 }],
+    [MessageType.fileBegin, { place: inFiles, facts, overwrite: true, compares: true }],
+    [MessageType.fileWrite, { file: 1, offset: 0, bytes: Buffer.from("x") }],
+    [MessageType.fileFinish, { file: 1, hash: "0".repeat(64) }],
+    [MessageType.fileAbandon, { file: 1, keeps: true }],
+    [MessageType.fileDelete, { place: inFiles }],
+    [MessageType.fileFolder, { place: inFiles }],
   ];
   const messages = bodies.flatMap(([type, body]) => [
     client.message(node, type, body, { correlation: 7 }),

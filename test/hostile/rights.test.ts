@@ -1,4 +1,5 @@
 // Members of the mesh that ask for what their role may not, speak in others' names, or were revoked.
+import { existsSync } from "node:fs";
 import { expect, test } from "vitest";
 import { FLAG_FIRST, FLAG_MORE } from "../../core/wire/message.ts";
 import { MessageType } from "../../core/wire/message-types.ts";
@@ -47,6 +48,8 @@ test("X22 a worker's certificate gives orders to the coordinator and to another 
     args: [],
     showsProgress: false,
   };
+  const evilFile = { root: "user", path: mesh.folder.at("evil") };
+  const facts = { sizeBytes: 0, mtimeMs: 1, mode: 0o600 };
   for (const [type, body] of [
     [MessageType.openJob, open],
     [MessageType.closeJob, { job: 1 }],
@@ -54,10 +57,16 @@ test("X22 a worker's certificate gives orders to the coordinator and to another 
     [MessageType.shutdown, {}],
     [MessageType.revoked, { version: Number.MAX_SAFE_INTEGER, list: {}, caPem: "" }],
     [MessageType.membership, { version: 1, full: true, nodes: [], gone: [], states: [] }],
+    [MessageType.exec, { command: 1, words: ["touch", mesh.folder.at("evil")], readsInput: false }],
+    [MessageType.fileOpen, { place: { root: "user", path: "/etc/passwd" } }],
+    [MessageType.fileList, { place: { root: "user", path: "/" }, withEntries: true }],
+    [MessageType.fileBegin, { place: evilFile, facts, overwrite: true, compares: false }],
+    [MessageType.fileDelete, { place: evilFile }],
   ] as const) {
     expect(await ask(toWorker, type, body)).toMatchObject({ code: "AUTHENTICATION" });
     evil.node.notify(toWorker, type, body);
   }
+  expect(existsSync(mesh.folder.at("evil"))).toBe(false);
   await coordinator.process.prints(/may not send killJob here \(evil\)/, "stderr");
   await worker.process.prints(/may not send openJob here \(evil\)/, "stderr");
   await areWell(mesh, all);

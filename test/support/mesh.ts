@@ -233,7 +233,12 @@ export class MeshProcess implements AsyncDisposable {
 }
 
 function environmentOf(folder: TestFolder): Record<string, string> {
-  return { XDG_RUNTIME_DIR: dirname(folder.run), XDG_STATE_HOME: join(folder.path, ".state"), [MARK]: folder.marker };
+  return {
+    XDG_RUNTIME_DIR: dirname(folder.run),
+    XDG_STATE_HOME: join(folder.path, ".state"),
+    XDG_DATA_HOME: join(folder.path, ".data"),
+    [MARK]: folder.marker,
+  };
 }
 
 /** Throws unless every process of the folder's runs is gone within `withinMs`, and every run folder with it. */
