@@ -29,6 +29,8 @@ export interface Workload {
   /** mesh first. */
   contenders: Contender[];
   bars: Bar[];
+  /** Lets go of what the contenders needed. */
+  end?(): unknown;
 }
 
 export function median(values: readonly number[]): number {

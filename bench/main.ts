@@ -5,6 +5,7 @@
 import { availableParallelism } from "node:os";
 import { coldStart } from "./cold-start.ts";
 import { type Bar, type Contender, median, type Workload } from "./contender.ts";
+import { cp, exec } from "./hosts.ts";
 import { net } from "./net.ts";
 import { poolDefault, poolOne, tasks } from "./pool.ts";
 
@@ -13,6 +14,7 @@ const GROUPS: Record<string, (() => Promise<Workload>)[]> = {
   pool: [poolOne, poolDefault, tasks],
   start: [coldStart],
   net,
+  hosts: [exec, cp],
 };
 
 async function measure(contenders: Contender[]): Promise<Map<Contender, number[]>> {
@@ -82,4 +84,9 @@ function chosen(names: string[]): (() => Promise<Workload>)[] {
 const workloads = chosen(process.argv.slice(2));
 
 console.log(`${availableParallelism()} cores, ${ROUNDS} rounds, Bun ${Bun.version}`);
-for (const workload of workloads) await report(await workload());
+for (const workload of workloads) {
+  const made = await workload();
+  await report(made);
+  await made.end?.();
+}
+process.exit(); // with what stands until then

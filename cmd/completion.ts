@@ -58,7 +58,7 @@ export async function main(args: string[], context: ProgramContext, around = sur
 }
 
 /** Arguments that name jobs or nodes. */
-const LIVE_ARGUMENTS = ["job", "targets", "name"];
+const LIVE_ARGUMENTS = ["job", "targets", "name", "words"];
 
 function offer(to: TabOption | TabArgument | undefined, values: readonly LiveValue[]): void {
   if (!to) return;

@@ -24,9 +24,14 @@ const SOURCES: Record<string, Source> = {
     return [...ofJobs(jobs), ...ofNodes(nodes)];
   },
   attach: async (client) => ofJobs((await askStatus(client)).jobs),
-  logs: async (client) => ofJobs(await askJobs(client, JOBS_SHOWN)),
+  logs: async (client) => {
+    const [jobs, { nodes }] = await Promise.all([askJobs(client, JOBS_SHOWN), askStatus(client)]);
+    return [...ofJobs(jobs), ...ofNodes(nodes.filter(isWorker))];
+  },
+  exec: async (client) => ofNodes((await askStatus(client)).nodes.filter(isWorker)),
   revoke: async (client) => ofNodes((await askStatus(client)).nodes.filter(({ role }) => role !== "coordinator")),
 };
+const isWorker = ({ role }: NodeStatus) => role === "worker";
 const hosts: Source = async (client) => ofNodes((await askStatus(client)).nodes);
 
 /** What the last of `words`, those behind `mesh`, may become; nothing when the mesh is not asked for that. */

@@ -21,7 +21,8 @@ it("live values (F88): numbers of jobs and names of nodes, where they are meant"
   expect(await offered(["kill", ""])).toEqual(["7", "coordinator", "gpu1"]);
   expect(await offered(["kill", "7", "g"])).toEqual(["7", "coordinator", "gpu1"]);
   expect(await offered(["attach", ""])).toEqual(["7"]);
-  expect(await offered(["logs", ""])).toEqual(["7", "6"]);
+  expect(await offered(["logs", ""])).toEqual(["7", "6", "gpu1"]);
+  expect(await offered(["exec", ""])).toEqual(["gpu1"]);
   expect(await offered(["revoke", ""])).toEqual(["gpu1"]);
   expect(await offered(["logs", "7", "--host", ""])).toEqual(["coordinator", "gpu1"]);
   expect(await offered(["logs", "7", "--host=g"])).toEqual(["coordinator", "gpu1"]);
@@ -29,7 +30,7 @@ it("live values (F88): numbers of jobs and names of nodes, where they are meant"
 
 it("live values say what they are, in one line", async () => {
   const values = await liveValues(["logs", ""], around(meshOf(), new Screen()));
-  expect(values.map(({ description }) => description)).toEqual(["primes, running", "a b, done"]);
+  expect(values.map(({ description }) => description)).toEqual(["primes, running", "a b, done", "worker on rack1"]);
   const [, , node] = await liveValues(["kill", ""], around(meshOf(), new Screen()));
   expect(node).toEqual({ value: "gpu1", description: "worker on rack1" });
 });

@@ -107,6 +107,15 @@ describe("F89: mesh exec", () => {
     expect(await refused("--evil", "--", "true")).toContain("unknown option '--evil'");
   });
 
+  it("reaches a worker that cannot be dialed: it is asked to dial", async () => {
+    await using mesh = await TestMesh.start({ workers: {} });
+    await mesh.startWorker("hidden", ["--slots", "1", "--advertise", "tcp://127.0.0.1:1"]);
+    const { stdout, stderr, status } = await mesh.mesh(["exec", "hidden", "echo", "found"]);
+    expect([stdout, stderr, status]).toEqual(["found\n", "", 0]);
+    const { nodes } = await mesh.status();
+    expect(nodes.map(({ name }) => name)).toEqual(["coordinator", "hidden"]);
+  });
+
   it("prints JSON, a line for each line and one for each end", async () => {
     await using mesh = await TestMesh.start({ workers: { w1: 1 } });
     const { stdout, status } = await mesh.mesh([

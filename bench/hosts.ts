@@ -1,0 +1,143 @@
+// Commands and files on hosts of a mesh that is up, beside ssh and scp with a real sshd. All hosts are this machine: what differs is
+// what stands between, not the network.
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Contender, MESH, type Workload } from "./contender.ts";
+import { startSshd } from "./sshd.ts";
+
+const HOSTS = 8;
+const FILE_MIB = 1_024;
+const READY_LIMIT_MS = 20_000;
+
+/** A mesh of workers, and an sshd, until this process ends. */
+class Hosts {
+  readonly folder = mkdtempSync(join(tmpdir(), "mesh-bench-"));
+  readonly #env: Record<string, string | undefined>;
+  readonly #children: Bun.Subprocess[] = [];
+
+  constructor() {
+    mkdirSync(join(this.folder, "run"), { mode: 0o700 });
+    const { folder } = this;
+    this.#env = { ...process.env, XDG_STATE_HOME: join(folder, "state"), XDG_RUNTIME_DIR: join(folder, "run") };
+    process.on("exit", () => this.#end());
+  }
+
+  async start(workers: number): Promise<void> {
+    await this.#daemon("coordinator", ["--listen", "tcp://127.0.0.1:0"]);
+    const names = Array.from({ length: workers }, (_, at) => `w${at + 1}`);
+    await Promise.all(names.map((name) => this.#daemon("worker", ["--name", name, "--slots", "1"], name)));
+  }
+
+  /** Runs a command that must succeed; returns the seconds it took. */
+  async seconds(command: readonly string[]): Promise<number> {
+    const start = performance.now();
+    const child = Bun.spawn([...command], { env: this.#env, cwd: this.folder, stdio: ["ignore", "ignore", "pipe"] });
+    const [words, status] = await Promise.all([new Response(child.stderr).text(), child.exited]);
+    if (status !== 0) throw new Error(`${command.join(" ")} ended with ${status}: ${words}`);
+    return (performance.now() - start) / 1_000;
+  }
+
+  async #daemon(role: string, args: string[], name = role): Promise<void> {
+    const log = join(this.folder, `${name}.log`);
+    const child = Bun.spawn([MESH, role, ...args], {
+      env: { ...this.#env, HOME: this.folder },
+      cwd: this.folder,
+      stdio: ["ignore", "ignore", Bun.file(log)],
+    });
+    this.#children.push(child);
+    const end = performance.now() + READY_LIMIT_MS;
+    while (!readLog(log).includes(" ready ")) {
+      if (performance.now() > end || child.exitCode !== null) throw new Error(`${name} did not start: ${readLog(log)}`);
+      await Bun.sleep(20);
+    }
+  }
+
+  #end(): void {
+    for (const child of this.#children) child.kill("SIGKILL");
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+function readLog(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
+}
+
+let hosts: Promise<Hosts> | undefined;
+
+function allHosts(): Promise<Hosts> {
+  hosts ??= (async () => {
+    const made = new Hosts();
+    await made.start(HOSTS);
+    return made;
+  })();
+  return hosts;
+}
+
+/** `mesh exec -- true` on all hosts beside as many `ssh true` at once. */
+export async function exec(): Promise<Workload> {
+  const all = await allHosts();
+  const sshd = await startSshd();
+  const ssh: Contender[] = sshd
+    ? [
+        {
+          name: "ssh, all at once",
+          run: async () => {
+            const start = performance.now();
+            const one = () => all.seconds(["ssh", "-F", sshd.configFile, "host", "true"]);
+            await Promise.all(Array.from({ length: HOSTS }, one));
+            return (performance.now() - start) / 1_000;
+          },
+        },
+      ]
+    : [];
+  return {
+    title: `a command on ${HOSTS} hosts`,
+    unit: "s",
+    lessIsBetter: true,
+    contenders: [{ name: "mesh exec", run: () => all.seconds([MESH, "exec", "--", "true"]) }, ...ssh],
+    bars: [{ text: "faster than ssh to all at once", against: "ssh, all at once", ratio: 1 }],
+    end: () => sshd?.end(),
+  };
+}
+
+/** One large file to a host, with nothing of it there before. */
+export async function cp(): Promise<Workload> {
+  const all = await allHosts();
+  const sshd = await startSshd();
+  const source = join(all.folder, "source");
+  writeFileSync(source, new Uint8Array(0));
+  await all.seconds(["sh", "-c", `head -c ${FILE_MIB}M /dev/urandom > ${source}`]);
+  const rate = async (target: string, command: readonly string[]) => {
+    rmSync(target, { force: true });
+    const rateMibS = FILE_MIB / (await all.seconds(command));
+    rmSync(target, { force: true });
+    return rateMibS;
+  };
+  const scp: Contender[] = sshd
+    ? [
+        {
+          name: "scp",
+          run: () => {
+            const target = join(sshd.folder, "copy");
+            return rate(target, ["scp", "-q", "-F", sshd.configFile, source, `host:${target}`]);
+          },
+        },
+      ]
+    : [];
+  return {
+    title: `a file of ${FILE_MIB} MiB to a host`,
+    unit: "MiB/s",
+    lessIsBetter: false,
+    contenders: [
+      { name: "mesh cp", run: () => rate(join(all.folder, "copy"), [MESH, "cp", source, "w1:copy"]) },
+      ...scp,
+    ],
+    bars: [{ text: "0.8 of scp", against: "scp", ratio: 0.8 }],
+    end: () => sshd?.end(),
+  };
+}
