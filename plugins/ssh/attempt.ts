@@ -1,9 +1,9 @@
 // One try to log in on one host, by ssh2: connect, check the host's key, prove who we are. Nothing is sent to a host whose
 // key is not the known one, and every phase has a limit.
-import { connect } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Client, ConnectConfig } from "ssh2";
 import { MeshError } from "../../core/errors.ts";
+import { type DialFailure, dialTcp } from "./dial-tcp.ts";
 import { DroppedLogin } from "./dialing.ts";
 import { type HostKeys, refuseHostKey, rememberHostKey, type Shown } from "./host-keys.ts";
 import { preferredAlgorithms } from "./known-hosts.ts";
@@ -122,24 +122,14 @@ class Attempt {
     }
   }
 
-  #dial(): Promise<Duplex> {
-    const { hostName: host, port, addressFamily, bindAddress } = this.#options.settings;
-    return new Promise((resolve, reject) => {
-      const socket = connect({
-        host,
-        port,
-        ...(addressFamily && { family: addressFamily }),
-        ...(bindAddress && { localAddress: bindAddress }),
-      });
-      this.#stream = socket;
-      socket.once("error", (error: NodeJS.ErrnoException) =>
-        reject(this.#unreachable(wordsForDial(error, host, port), error)),
-      );
-      socket.once("connect", () => {
-        socket.setNoDelay(true);
-        resolve(socket);
-      });
-    });
+  async #dial(): Promise<Duplex> {
+    const { socket, made } = dialTcp(this.#options.settings);
+    this.#stream = socket;
+    try {
+      return await made;
+    } catch (error) {
+      throw this.#unreachable((error as DialFailure).message, error as DialFailure);
+    }
   }
 
   #config(sock: Duplex): ConnectConfig {
@@ -255,21 +245,5 @@ class Attempt {
     this.#client.destroy();
     this.#stream?.destroy();
     this.#reject(error);
-  }
-}
-
-function wordsForDial(error: NodeJS.ErrnoException, host: string, port: number): string {
-  switch (error.code) {
-    case "ENOTFOUND":
-    case "EAI_AGAIN":
-    case "EAI_NODATA":
-      return `no address is known for "${host}"; check the name, or give it a HostName in ssh_config`;
-    case "ECONNREFUSED":
-      return `${host} refuses connections on port ${port}; sshd may not run there, or listen on another port`;
-    case "EHOSTUNREACH":
-    case "ENETUNREACH":
-      return `no way leads from here to ${host}; check the network or the address`;
-    default:
-      return `${host} port ${port}: ${error.message}`;
   }
 }

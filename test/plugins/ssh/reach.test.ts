@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { connectSsh } from "../../../plugins/ssh/connect.ts";
 import { Dialing } from "../../../plugins/ssh/dialing.ts";
+import { missingForLab } from "../../lab/namespaces.ts";
 import { makeKey, noSshd, publicLine, type Sshd, startSshd } from "../../support/sshd.ts";
 import { until } from "../../support/until.ts";
 import { connectTo, failure, output, skipNote } from "./support.ts";
@@ -120,6 +121,22 @@ describe.skipIf(noSshd)(`hosts out of reach${skipNote}`, () => {
       connectTo(sshd, { lines: [`Port ${mute.port}`], connectTimeoutMs: 200 }),
     );
     expect(silent).toContain("it took the connection but said no word of SSH within 0.2 s");
+  });
+
+  test.skipIf(missingForLab())("a refusal, a way that leads nowhere and no way at all are told apart", async () => {
+    const path = new URL("../../../plugins/ssh/dial-tcp.ts", import.meta.url).pathname;
+    const script = `import { dialTcp } from "${path}";
+      for (const hostName of ["127.0.0.1", "10.1.2.3", "11.1.2.3", "fd00::1"])
+        await dialTcp({ hostName, port: 1 }).made.catch((error) => console.log(error.message));`;
+    const setup = 'ip link set lo up && ip route add unreachable 10.0.0.0/8 && exec "$@"';
+    const child = Bun.spawn(["unshare", "-n", "sh", "-c", setup, "sh", process.execPath, "-e", script], {
+      stdout: "pipe",
+    });
+    const [refused, off, noWay, noWay6] = (await new Response(child.stdout).text()).split("\n");
+    expect(refused).toContain("127.0.0.1 refuses connections on port 1");
+    expect(off).toContain("there is no host at 10.1.2.3");
+    expect(noWay).toContain("no way leads from here to 11.1.2.3");
+    expect(noWay6).toContain("no way leads from here to fd00::1");
   });
 
   test("what speaks something else is no SSH server", async () => {
