@@ -19,7 +19,7 @@ import type { Joined } from "../core/identity/join.ts";
 import { stateFolder } from "../core/identity/state-folder.ts";
 import { isTemporaryMesh } from "../core/member/known.ts";
 import type { Plan, ProviderContext } from "../core/provider.ts";
-import { ensureTether, releaseTether } from "../core/tether/ensure.ts";
+import { ensureTether, releaseTether, wakeTether } from "../core/tether/ensure.ts";
 import { MessageType } from "../core/wire/message-types.ts";
 import { tryDialTcp } from "../transports/tcp/try-dial.ts";
 import { ANSWER_LIMIT_MS, ask, askStatus } from "./asking.ts";
@@ -62,6 +62,8 @@ export class Fleet implements AsyncDisposable {
   readonly #around: Surroundings;
   readonly #rows: HostRows;
   readonly #binaries = new BinaryStore();
+  /** Hosts that asked for a tunnel now. */
+  readonly #tethered = new Set<string>();
   #client: MeshClient | undefined;
 
   /** Those that `words` name, else all. Throws USAGE or CONFIG. */
@@ -101,8 +103,10 @@ export class Fleet implements AsyncDisposable {
   /** Starts the coordinator if need be, then the workers. A coordinator that was started for nothing is ended again. */
   async up(signal: AbortSignal): Promise<HostOutcome[]> {
     const isNew = (await this.#startCoordinator(signal)) === "started";
+    await wakeTether(tetherAccess(this.settings.name, signal));
     const status = await askStatus(this.#client!);
     const outcomes = await bringUp(this.#work(this.#context(status, signal)), nodesOf(status));
+    await this.#release(outcomes.filter(({ host, error }) => error && this.#tethered.has(host.name)));
     const hasWorkers = outcomes.some(({ outcome }) => outcome !== "failed");
     if (isNew && !hasWorkers) await this.endCoordinator();
     return outcomes;
@@ -175,6 +179,7 @@ export class Fleet implements AsyncDisposable {
 
   /** Ends the workers. */
   async down({ purge, graceMs }: { purge: boolean; graceMs: number }, signal: AbortSignal): Promise<HostOutcome[]> {
+    await wakeTether(tetherAccess(this.settings.name, signal));
     this.#client = await connectIfUp(this.settings.name);
     const status = this.#client && (await askStatus(this.#client));
     const kill = async (name: string) => {
@@ -182,8 +187,7 @@ export class Fleet implements AsyncDisposable {
     };
     const wanted = { purge, graceMs, kill };
     const outcomes = await bringDown(this.#work(this.#context(status, signal)), nodesOf(status), wanted);
-    const access = tetherAccess(this.settings.name);
-    for (const { host, error } of outcomes) if (!error) await releaseTether(host.name, access);
+    await this.#release(outcomes.filter(({ error }) => !error));
     return outcomes;
   }
 
@@ -215,6 +219,11 @@ export class Fleet implements AsyncDisposable {
     await this.settle();
     await this.#client?.[Symbol.asyncDispose]();
     await this.#providers[Symbol.asyncDispose]();
+  }
+
+  async #release(outcomes: HostOutcome[]): Promise<void> {
+    const access = tetherAccess(this.settings.name);
+    await Promise.all(outcomes.map(({ host }) => releaseTether(host.name, access)));
   }
 
   #work(context: FleetOptions["context"]): FleetOptions {
@@ -256,6 +265,7 @@ export class Fleet implements AsyncDisposable {
         return { token, coordinators: status!.mesh.coordinator.addresses };
       },
       tunnel: async ({ name: host, target }, socketPath) => {
+        this.#tethered.add(host);
         const access = tetherAccess(name, signal);
         const [state] = await ensureTether([{ name: host, target, socketPath }], access);
         if (state?.error) throw state.error;

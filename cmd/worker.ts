@@ -165,7 +165,11 @@ async function serve(options: WorkerOptions, settings: Settings, managed?: Manag
     save: (credentials) => member.isRetiring || saveRenewed(access, credentials),
     changed: (changes) => worker.nodesChanged(nodesChanged(changes, view())),
     registered: () => managed?.is("ready"),
-    notReached: (error) => managed?.notReached(error),
+    notReached: (error) => {
+      if (!managed) return;
+      managed.notReached(error);
+      tunnel?.expect(); // `mesh host` tells `mesh up`, which lays one
+    },
   });
   node.onPeerLost = (peer, error) => {
     worker.peerLost(peer, error);

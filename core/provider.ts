@@ -63,8 +63,6 @@ export interface ProviderContext {
   tunnel(host: ProvidedHost, socketPath: string): Promise<void>;
   /** The binary for a host; made for its platform when it is another one than this machine's. Throws UNREACHABLE. */
   binary(platform: Platform): Promise<Binary>;
-  /** Push by SSH: has the user's machine hold a tunnel to the host, whose worker cannot dial the mesh. Rejects with why not. */
-  tether?(host: { name: string; target: string; socketPath: string }): Promise<void>;
   /** What is going on, for people: "sending 12 of 52 MB". */
   progress(text: string): void;
   /** Aborted when the user gives up: nothing half-started may stay. */

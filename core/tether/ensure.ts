@@ -4,7 +4,7 @@ import { isMeshError, MeshError } from "../errors.ts";
 import { stateFolderPath } from "../identity/state-folder.ts";
 import type { Transport } from "../transport.ts";
 import { orderTether, TETHER_SOCKET } from "./control.ts";
-import { addTethered, removeTethered, type TetheredHost } from "./hosts-file.ts";
+import { addTethered, removeTethered, type TetheredHost, tetheredHosts } from "./hosts-file.ts";
 import type { TetheredState } from "./tether.ts";
 
 export interface TetherAccess {
@@ -28,15 +28,25 @@ const START_MS = 5_000;
  * then its `error` says why, and the tether goes on trying. Throws TIMEOUT, CANCELLED, or why no tether can be had.
  */
 export async function ensureTether(hosts: readonly TetheredHost[], access: TetherAccess): Promise<TetheredState[]> {
+  for (const host of hosts) addTethered(access.meshName, host);
+  const names = hosts.map(({ name }) => name);
+  return await orderAndStart(names, access);
+}
+
+/** Starts the tether again if it was killed while hosts need it. To be called before anything is asked of their workers. */
+export async function wakeTether(access: TetherAccess): Promise<void> {
+  if (tetheredHosts(access.meshName).length > 0) await orderAndStart([], access);
+}
+
+async function orderAndStart(tell: string[], access: TetherAccess): Promise<TetheredState[]> {
   const { meshName, start, signal, timeoutMs = LIMIT_MS } = access;
-  for (const host of hosts) addTethered(meshName, host);
   const end = performance.now() + timeoutMs;
   let startAgainAt = 0;
   for (;;) {
     if (signal?.aborted)
       throw new MeshError("CANCELLED", "starting the tether was cancelled", { cause: signal.reason });
     try {
-      return await order(access, { tell: hosts.map(({ name }) => name) }, end - performance.now());
+      return await order(access, { tell }, end - performance.now());
     } catch (error) {
       // None runs, or it was just about to end.
       if (!isAway(error)) throw error;

@@ -8,7 +8,7 @@ import { runParent } from "../worker/run-folder.ts";
 
 /** sun_path of sockaddr_un on Linux, its ending zero included. */
 const PATH_LIMIT_BYTES = 107;
-/** A tunnel that was there counts as one for so long: its socket is gone while the tether connects anew. */
+/** A tunnel that was there, or is to come, counts as one for so long: its socket is gone while the tether connects anew. */
 const REMEMBERED_MS = 30_000;
 
 /** Where the tunnel of a node is on its host: beside its credentials, or in /tmp/mesh-UID where that path would be too long. */
@@ -31,6 +31,11 @@ export class Tunnel {
   /** Each address, and after it the way there through the tunnel, while there is one. */
   waysTo(addresses: readonly string[]): readonly string[] {
     return this.#isThere() ? addresses.flatMap(bothWays) : addresses;
+  }
+
+  /** One is likely to come: from now on it is looked for as if it was there. */
+  expect(): void {
+    this.#seenAt = this.#clock.now();
   }
 
   #isThere(): boolean {

@@ -1,0 +1,55 @@
+// F93: `mesh up` from behind a router, on a host that cannot dial back.
+import { describe, expect, test } from "vitest";
+import type { Status } from "../../core/coordinator/answers.ts";
+import { kill } from "../support/mesh.ts";
+import { until } from "../support/until.ts";
+import { missingForSshLab, SshLab } from "./ssh-hosts.ts";
+
+const missing = missingForSshLab();
+
+describe.skipIf(missing)(`mesh up by way of a tether${missing ? ` (skipped: ${missing})` : ""}`, () => {
+  test("F93 mesh up lays the tunnel, starts a tether again that was killed, and mesh down takes all back", async () => {
+    await using lab = await SshLab.start({
+      deskIn: "house",
+      segments: { house: { letsOut: true } },
+      hosts: { far: { hasBinary: true }, shut: { hasBinary: true, sshd: ["AllowStreamLocalForwarding no"] } },
+      files: {
+        "job.ts": `import { pool } from "mesh"; console.log(await pool().map((x: number) => x * 3, [1, 2, 3]));`,
+      },
+    });
+    const tethers = () => lab.processes.filter(({ command }) => command[1] === "tether");
+    const up = await lab.mesh(["up", "far", "shut", "--json"]);
+    const { hosts } = JSON.parse(up.stdout) as {
+      hosts: { name: string; outcome: string; error?: { message: string } }[];
+    };
+    console.log(
+      up.stdout,
+      up.stderr,
+      Bun.spawnSync(["cat", lab.folder.at(".local/state/mesh/mesh/tether.log")]).stdout.toString(),
+    );
+    hosts.sort((a, b) => (a.name < b.name ? -1 : 1));
+    expect(hosts).toMatchObject([
+      { name: "far", outcome: "started" },
+      { name: "shut", outcome: "failed" },
+    ]);
+    expect(hosts[1]!.error!.message).toContain("AllowStreamLocalForwarding");
+    await until(() => lab.host("shut").processes.length === 0, { what: "nothing to be left on the host that failed" });
+    expect(tethers().length).toBe(1);
+
+    const { nodes } = JSON.parse((await lab.succeed(["status", "--json"])).stdout) as Status;
+    expect(nodes.map(({ name, path }) => [name, path?.kind])).toEqual([
+      ["coordinator", "self"],
+      ["far", "ssh"],
+    ]);
+    expect((await lab.succeed(["run", "job.ts"])).stdout).toBe("[ 3, 6, 9 ]\n");
+
+    for (const { pid } of tethers()) kill(pid, "SIGKILL");
+    expect((await lab.succeed(["up", "far"])).stdout).toMatch(/far +unchanged/);
+    expect(tethers().length).toBe(1);
+    expect((await lab.succeed(["run", "job.ts"])).stdout).toBe("[ 3, 6, 9 ]\n");
+
+    await lab.succeed(["down", "--purge"]);
+    expect(lab.host("far").files.filter((path) => path.includes("tunnel"))).toEqual([]);
+    await lab.nothingRuns();
+  }, 90_000);
+});
