@@ -22,11 +22,6 @@ describe.skipIf(missing)(`mesh up by way of a tether${missing ? ` (skipped: ${mi
     const { hosts } = JSON.parse(up.stdout) as {
       hosts: { name: string; outcome: string; error?: { message: string } }[];
     };
-    console.log(
-      up.stdout,
-      up.stderr,
-      Bun.spawnSync(["cat", lab.folder.at(".local/state/mesh/mesh/tether.log")]).stdout.toString(),
-    );
     hosts.sort((a, b) => (a.name < b.name ? -1 : 1));
     expect(hosts).toMatchObject([
       { name: "far", outcome: "started" },
