@@ -103,8 +103,10 @@ async function run(given: WorkerOptions): Promise<number> {
   if (!managed) return await serve(given, await meshSettings(given.mesh));
   try {
     managed.is("joining");
-    const { slots = given.slots, slotMemoryBytes: slotMemory, tags: tag, ...timing } = managed.wanted.worker;
-    const options = { ...given, slots, tag, ...(slotMemory !== undefined && { slotMemory }) };
+    const { worker } = managed.wanted;
+    const { slots = given.slots, slotMemoryBytes: slotMemory, tags: tag, listen = given.listen, ...rest } = worker;
+    const { advertise = given.advertise, isTemporary: _, ...timing } = rest;
+    const options = { ...given, slots, tag, listen, advertise, ...(slotMemory !== undefined && { slotMemory }) };
     const status = await serve(options, { name: given.mesh!, timing }, managed);
     managed.ended();
     if (managed.wanted.worker.isTemporary) removeJoined(given.mesh!, given.name!);

@@ -19,6 +19,10 @@ export interface WorkerSettings {
   slots?: number;
   slotMemoryBytes?: number;
   tags: string[];
+  /** Where its worker listens; default: any free TCP port. */
+  listen?: string[];
+  /** What other nodes are told instead. */
+  advertise?: string[];
   heartbeatMs: number;
   suspectAfterMs: number;
   downAfterMs: number;

@@ -81,17 +81,15 @@ function checkCoordinator(coordinator: Table, names: Set<string>, problems: Prob
   problems.push({ path: ["coordinator", "host"], at: "value", message });
 }
 
-/** Names of transports and providers can be checked only while no plugin brings others. */
+/** Names of providers can be checked only while no plugin brings others. */
 function checkPluginNames(top: Table, problems: Problem[]): void {
   const plugins = tableOf(top.plugins);
-  if (!hasEntries(plugins.transports)) {
-    const used = tableOf(top.mesh).transports;
-    for (const [index, name] of (Array.isArray(used) ? used : []).entries()) {
-      mustBeOne("transport", name, BUILTIN_TRANSPORTS, ["mesh", "transports", index], "value", problems);
-    }
-    for (const name of Object.keys(tableOf(top.transport))) {
-      mustBeOne("transport", name, BUILTIN_TRANSPORTS, ["transport", name], "key", problems);
-    }
+  const used = tableOf(top.mesh).transports;
+  for (const [index, name] of (Array.isArray(used) ? used : []).entries()) {
+    mustBeOne("transport", name, BUILTIN_TRANSPORTS, ["mesh", "transports", index], "value", problems);
+  }
+  for (const name of Object.keys(tableOf(top.transport))) {
+    mustBeOne("transport", name, BUILTIN_TRANSPORTS, ["transport", name], "key", problems);
   }
   for (const name of BUILTIN_TRANSPORTS) {
     for (const key of Object.keys(tableOf(tableOf(top.transport)[name]))) {
@@ -115,7 +113,9 @@ function mustBeOne(
   problems: Problem[],
 ): void {
   if (typeof name !== "string" || known.includes(name)) return;
-  const advice = didYouMean(name, known) || `: there are ${known.join(", ")}; others come with [plugins]`;
+  const advice =
+    didYouMean(name, known) ||
+    `: there ${known.length === 1 ? "is" : "are"} ${known.join(", ")}${what === "provider" ? "; others come with [plugins]" : ""}`;
   problems.push({ path, at, message: `no ${what} is named ${JSON.stringify(name)}${advice}` });
 }
 

@@ -26,6 +26,9 @@ export interface HostConfig {
   slots?: number;
   slotMemoryBytes?: number;
   tags: string[];
+  /** Where its worker listens, and what others are told instead. */
+  listen?: string[];
+  advertise?: string[];
 }
 
 /** A mesh.toml that has been checked, with every default filled in. */
@@ -39,12 +42,11 @@ export interface MeshConfig {
   downAfterMs: number;
   leaseMs: number;
   coordinator: { host: string; listen: string[] };
-  rendezvous?: { address: string };
   hosts: HostConfig[];
   /** Settings by transport. */
   transport: Record<string, Record<string, unknown>>;
   /** Absolute paths of the files of plugins. */
-  plugins: { transports: string[]; providers: string[] };
+  plugins: { providers: string[] };
 }
 
 /** What became of a check: the configuration, or everything that is wrong and the same as text. */
@@ -156,11 +158,9 @@ function resolveConfig(file: ConfigFile, path: string): MeshConfig {
     downAfterMs: file.mesh.downAfter,
     leaseMs: file.mesh.lease,
     coordinator: file.coordinator,
-    ...(file.rendezvous && { rendezvous: file.rendezvous }),
     hosts: Object.entries(file.hosts).flatMap(([pattern, host]) => resolveHosts(pattern, host, file.mesh)),
     transport: file.transport,
     plugins: {
-      transports: file.plugins.transports.map((path) => resolve(folder, path)),
       providers: file.plugins.providers.map((path) => resolve(folder, path)),
     },
   };
@@ -177,6 +177,8 @@ function resolveHosts(pattern: string, host: ConfigFile["hosts"][string], mesh: 
     ssh: logins[index] ?? name,
     ...(slots !== undefined && { slots }),
     ...(slotMemoryBytes !== undefined && { slotMemoryBytes }),
+    ...(host.listen && { listen: host.listen }),
+    ...(host.advertise && { advertise: host.advertise }),
     tags: host.tags,
   }));
 }

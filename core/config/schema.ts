@@ -5,7 +5,7 @@ import { isMeshError } from "../errors.ts";
 import { DURATION_WORDS, parseDuration, parseSize, SIZE_WORDS } from "./units.ts";
 
 /** Names of the transports that ship; their factories are listed in transports/builtin.ts. */
-export const BUILTIN_TRANSPORTS = ["tcp", "udp", "zmq"] as const;
+export const BUILTIN_TRANSPORTS = ["tcp"] as const;
 /** Names of the providers that ship; their factories are listed in plugins/builtin.ts. */
 export const BUILTIN_PROVIDERS = ["ssh", "local"] as const;
 
@@ -38,7 +38,7 @@ const size = () => amount(`expected ${SIZE_WORDS}, at least 32M`, parseSize, 32 
 const name = (what: string) =>
   text(`expected ${what}: letters, digits, ".", "_" and "-", at most 63`, /^[A-Za-z0-9_][A-Za-z0-9._-]{0,62}$/);
 function address() {
-  const expected = 'expected an address such as "tcp://[::]:7450" or "udp://10.0.0.1:7450"';
+  const expected = 'expected an address such as "tcp://[::]:7450"';
   return text(expected, /^[a-z][a-z0-9]{0,15}:\/\/(\[[0-9a-fA-F:.%]{2,64}\]|[^\s:/[\]@?#]{1,253}):\d{1,5}$/).refine(
     (value) => Number(value.slice(value.lastIndexOf(":") + 1)) <= 65_535,
     expected,
@@ -47,10 +47,10 @@ function address() {
 
 const mesh = table({
   name: name("a name").describe("Names this mesh; part of every node's identity.").default("mesh"),
-  transports: list(name("the name of a transport"), 'expected a list of transports such as ["tcp", "udp"]')
+  transports: list(name("the name of a transport"), 'expected a list of transports such as ["tcp"]')
     .min(1, "expected at least one transport")
     .describe("What may carry traffic between hosts; the best path that answers wins.")
-    .default(["tcp", "udp"]),
+    .default(["tcp"]),
   slots: wholeNumber(1, 4096).describe("Slots of a host that does not say; default: its cores.").optional(),
   slotMemory: size().describe("Memory limit of a slot, on hosts that do not say; default: none.").optional(),
   heartbeat: duration().describe("How often peers say that they live.").default(1000),
@@ -68,13 +68,7 @@ const coordinator = table({
   listen: list(address(), "expected a list of addresses")
     .min(1, "expected at least one address")
     .describe("Where it listens for nodes.")
-    .default(["tcp://[::]:7450", "udp://[::]:7450"]),
-});
-
-const rendezvous = table({
-  address: address().describe(
-    "A node all peers reach, that introduces them to each other and relays as a last resort.",
-  ),
+    .default(["tcp://[::]:7450"]),
 });
 
 const host = table({
@@ -87,25 +81,31 @@ const host = table({
     .optional(),
   slots: wholeNumber(1, 4096).describe("How many tasks run here side by side; default: its cores.").optional(),
   slotMemory: size().describe("Memory limit of each slot here.").optional(),
+  listen: list(address(), "expected a list of addresses")
+    .min(1, "expected at least one address")
+    .describe("Where other nodes dial its worker; default: any free TCP port.")
+    .optional(),
+  advertise: list(address(), "expected a list of addresses")
+    .min(1, "expected at least one address")
+    .describe("What they are told instead, where a router forwards a port to there.")
+    .optional(),
   tags: list(name("a tag"), 'expected a list of tags such as ["gpu"]')
     .describe("Words by which jobs choose hosts.")
     .default([]),
 });
 
-const file = () => text('expected the path of a file such as "./my-transport.ts"', /^[^\0]{1,4096}$/);
+const file = () => text('expected the path of a file such as "./my-provider.ts"', /^[^\0]{1,4096}$/);
 const plugins = table({
-  transports: list(file(), "expected a list of files").describe("Files that export a Transport factory.").default([]),
   providers: list(file(), "expected a list of files").describe("Files that export a Provider factory.").default([]),
 });
 
-// Transports that ship take no settings yet; those of plugins check their own.
+// No transport takes settings yet.
 const settings = z.record(z.string(), z.unknown(), "expected a table");
 
 /** The whole of mesh.toml. */
 export const fileSchema = table({
   mesh: mesh.prefault({}),
   coordinator: coordinator.prefault({}),
-  rendezvous: rendezvous.optional(),
   hosts: z.record(z.string(), host, "expected a table of hosts: [hosts.NAME]").prefault({}),
   transport: z.record(z.string(), settings, "expected a table: [transport.NAME]").prefault({}),
   plugins: plugins.prefault({}),

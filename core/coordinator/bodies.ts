@@ -47,7 +47,7 @@ export const report = z.object({
         node: nodeId(),
         state: z.enum(["up", "suspect", "down"]),
         rttMs: z.exactOptional(measure(HOUR_MS)),
-        /** What carries it: "tcp", "udp", "relay". */
+        /** What carries it: "tcp", "ssh". */
         path: text(64),
       }),
     )

@@ -19,12 +19,14 @@ export interface HostEntry {
   slots?: number;
   slotMemoryBytes?: number;
   tags: string[];
+  listen?: string[];
+  advertise?: string[];
 }
 
 export type Timing = Pick<WorkerSettings, "heartbeatMs" | "suspectAfterMs" | "downAfterMs">;
 
-export function hostOf({ name, provider, ssh, slots, slotMemoryBytes, tags }: HostEntry, timing: Timing): FleetHost {
-  const { heartbeatMs, suspectAfterMs, downAfterMs } = timing;
+export function hostOf(entry: HostEntry, { heartbeatMs, suspectAfterMs, downAfterMs }: Timing): FleetHost {
+  const { name, provider, ssh, slots, slotMemoryBytes, tags, listen, advertise } = entry;
   return {
     name,
     provider,
@@ -32,6 +34,8 @@ export function hostOf({ name, provider, ssh, slots, slotMemoryBytes, tags }: Ho
     worker: {
       ...(slots !== undefined && { slots }),
       ...(slotMemoryBytes !== undefined && { slotMemoryBytes }),
+      ...(listen && { listen }),
+      ...(advertise && { advertise }),
       tags,
       heartbeatMs,
       suspectAfterMs,

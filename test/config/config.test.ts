@@ -15,10 +15,12 @@ async function textOf(source: string | Uint8Array): Promise<string> {
 describe("loadConfig", () => {
   it("mesh.toml.example says what the design says", async () => {
     const config = await loadConfig(join(ROOT, "mesh.toml.example"));
-    expect(config).toMatchObject({ name: "lab", transports: ["tcp", "udp"], heartbeatMs: 1000 });
+    expect(config).toMatchObject({ name: "lab", transports: ["tcp"], heartbeatMs: 1000 });
     expect(config.hosts).toHaveLength(18);
     expect(config.hosts[0]).toEqual({
       name: "gpu1",
+      listen: ["tcp://[::]:7460"],
+      advertise: ["tcp://vps.example.net:7460"],
       provider: "ssh",
       ssh: "alice@10.0.0.5",
       slots: 8,
@@ -36,15 +38,15 @@ describe("loadConfig", () => {
     expect(await loadConfig(file)).toEqual({
       file,
       name: "mesh",
-      transports: ["tcp", "udp"],
+      transports: ["tcp"],
       heartbeatMs: 1000,
       suspectAfterMs: 3000,
       downAfterMs: 10_000,
       leaseMs: 10_000,
-      coordinator: { host: "local", listen: ["tcp://[::]:7450", "udp://[::]:7450"] },
+      coordinator: { host: "local", listen: ["tcp://[::]:7450"] },
       hosts: [],
       transport: {},
-      plugins: { transports: [], providers: [] },
+      plugins: { providers: [] },
     });
   });
 
@@ -62,8 +64,8 @@ describe("loadConfig", () => {
 
   it("relative plugins are relative to the file", async () => {
     using folder = temporaryFolder();
-    const file = folder.write("mesh.toml", '[plugins]\ntransports = ["./t.ts"]\n[mesh]\ntransports = ["mine"]\n');
-    expect((await loadConfig(file)).plugins.transports).toEqual([join(folder.path, "t.ts")]);
+    const file = folder.write("mesh.toml", '[plugins]\nproviders = ["./t.ts"]\n[hosts.a]\nprovider = "mine"\n');
+    expect((await loadConfig(file)).plugins.providers).toEqual([join(folder.path, "t.ts")]);
   });
 });
 
@@ -96,12 +98,11 @@ describe("checkConfig tells place and reason (F88)", () => {
     ],
     ["[mesh]\ntransports = []", "2:14: mesh.transports: expected at least one transport, got an empty list"],
     ["[mesh]\ntransports = ['tpc']", 'no transport is named "tpc": did you mean "tcp"?'],
-    ["[transport.udp]\nmtu = 1", "2:1: transport.udp.mtu: unknown key: the transport udp has no settings"],
+    ["[transport.tcp]\nmtu = 1", "2:1: transport.tcp.mtu: unknown key: the transport tcp has no settings"],
     ["[transport.xyz]", '1:12: transport.xyz: no transport is named "xyz"'],
     ["[hosts.a]\nprovider = 'shs'", 'no provider is named "shs": did you mean "ssh"?'],
     ["[coordinator]\nhost = 'gpu2'\n[hosts.gpu1]", 'no host is named "gpu2": did you mean "gpu1"?'],
     ["[coordinator]\nlisten = ['tcp://0.0.0.0:70000']", "2:11: coordinator.listen[0]: expected an address"],
-    ["[rendezvous]", "1:2: rendezvous.address: expected an address"],
     ["[hosts.local]", 'a host cannot be named "local"'],
     ["[hosts.__proto__]", "hosts.__proto__: a host cannot have this name"],
     ["__proto__.x = 1", "1:1: __proto__: unknown key"],
