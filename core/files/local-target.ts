@@ -79,7 +79,7 @@ export class LocalTarget implements Target {
       await hashPart(handle, 0, offset, hasher);
       return new LocalTarget(folder, name, facts, overwrite, { partial, id: `${dev}:${ino}`, offset, hasher });
     } catch (error) {
-      await partial?.handle.close();
+      if (partial) await letGo(folder, partial);
       throw fileError(`write ${path}`, error);
     }
   }
@@ -166,6 +166,13 @@ export async function standingAt(folder: Folder, name: string): Promise<Standing
   } finally {
     await handle.close();
   }
+}
+
+/** Closes it; nothing is left of one that nothing was written to. */
+async function letGo(folder: Folder, { name, handle }: Partial): Promise<void> {
+  const isEmpty = (await handle.stat()).size === 0;
+  if (isEmpty) await unlink(folder.at(name)).catch(() => {});
+  await handle.close();
 }
 
 /** Opens it and makes it this process's own; undefined when another writes it. */

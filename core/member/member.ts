@@ -144,7 +144,9 @@ export class Member {
 
   /** How other nodes are reached, for `mesh status`. */
   get paths(): Report["peers"] {
-    return this.#peers.all().map(({ node, state, path }) => ({
+    // Commands of users come and go, and are nobody's peers.
+    const nodes = this.#peers.all().filter(({ role }) => role !== "client");
+    return nodes.map(({ node, state, path }) => ({
       node,
       state: state.phase === "up" || state.phase === "suspect" ? state.phase : "down",
       ...(path?.rttMs !== undefined && { rttMs: path.rttMs }),

@@ -123,7 +123,7 @@ const RULES: Record<keyof typeof MessageType, Rule> = {
   fileList: TO_WORKERS_OF_USERS,
   fileOpen: TO_WORKERS_OF_USERS,
   fileRead: TO_WORKERS_OF_USERS,
-  fileHash: OF_FILES,
+  fileHash: TO_WORKERS_OF_USERS,
   fileClose: TO_WORKERS_OF_USERS,
   fileBegin: OF_FILES,
   fileWrite: OF_FILES,

@@ -161,6 +161,18 @@ describe("F95: mesh exec leaves nothing behind", () => {
     await gone();
   });
 
+  it("when the network between is gone: after downAfter on both sides", async () => {
+    const config = '[mesh]\nheartbeat = "100ms"\nsuspectAfter = "300ms"\ndownAfter = "1s"\n';
+    await using mesh = await TestMesh.start({ workers: { w1: 1 }, config });
+    await using run = mesh.command(["exec", "w1", `trap '' HUP TERM; ${tree}`]);
+    await until(() => sleepers(mesh, 72).length === 3, { what: "the command" });
+    kill(run.pid, "SIGSTOP"); // its sockets stay open, and nothing comes from it
+    await until(() => sleepers(mesh, 72).length === 0, { what: "the command to end" });
+    kill(run.pid, "SIGCONT");
+    const { status, stderr } = await run.ended();
+    expect([status, stderr]).toEqual([5, expect.stringContaining("w1 was lost")]);
+  });
+
   it("when the command ends itself, and when its worker is killed", async () => {
     await using mesh = await TestMesh.start({ workers: { w1: 1 } });
     const { status } = await mesh.mesh(["exec", "w1", `(${tree}) > /dev/null & exit 5`]);

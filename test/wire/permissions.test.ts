@@ -91,7 +91,7 @@ const WAYS: Record<TypeName, string> = {
   fileList: "uw hw",
   fileOpen: "uw hw",
   fileRead: "uw hw",
-  fileHash: "uw hw ww",
+  fileHash: "uw hw",
   fileClose: "uw hw",
   fileBegin: "uw hw ww",
   fileWrite: "uw hw ww",
