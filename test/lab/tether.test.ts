@@ -97,7 +97,9 @@ out(values);`);
     const { stdout, stderr, status } = await job.ended();
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     const lines = stdout.trim().split("\n");
-    expect(JSON.parse(lines.at(-1)!)).toEqual(Array.from({ length: 20 }, (_, i) => i * i));
+    expect(JSON.parse(lines.find((line) => line.startsWith("["))!)).toEqual(
+      Array.from({ length: 20 }, (_, i) => i * i),
+    );
     const begun = lines.flatMap((line) => /^begun (\d+)/.exec(line)?.[1] ?? []);
     expect(begun.map(Number).sort((a, b) => a - b)).toEqual(Array.from({ length: 20 }, (_, i) => i));
   }

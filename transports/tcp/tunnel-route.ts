@@ -9,7 +9,7 @@ import { codeOf } from "./failures.ts";
 const LOOK_AGAIN_MS = 100;
 
 /** Bun's types lack that a client may do this, too. */
-type Upgradable = Bun.Socket<unknown> & {
+type Upgradable = Bun.Socket<undefined> & {
   upgradeTLS(options: Omit<Opening, "data"> & { data: StreamLink | undefined }): [unknown, Bun.Socket<StreamLink>];
 };
 
@@ -17,9 +17,12 @@ export class TunnelRoute implements Route {
   readonly at: string;
   readonly #path: string;
   readonly #target: string;
+  readonly #result = Promise.withResolvers<void>();
+  #opening: Opening | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #raw: Bun.Socket<unknown> | undefined;
-  #isCancelled = false;
+  #raw: Bun.Socket<undefined> | undefined;
+  /** Answered, failed or cancelled. */
+  #isOver = false;
 
   /** To `target` ("tcp://10.0.0.1:7450") by the socket at `path`. */
   constructor(path: string, target: string, at: string) {
@@ -29,57 +32,63 @@ export class TunnelRoute implements Route {
   }
 
   open(opening: Opening): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#try(opening, resolve, reject);
-    return promise;
+    this.#opening = opening;
+    this.#try();
+    return this.#result.promise;
   }
 
   cancel(): void {
-    this.#isCancelled = true;
+    this.#isOver = true;
     clearTimeout(this.#timer);
     this.#raw?.terminate();
   }
 
-  #try(opening: Opening, resolve: () => void, reject: (error: unknown) => void): void {
+  #try(): void {
     const reader = new LineReader();
-    let isSettled = false;
-    const settle = (act: () => void) => {
-      if (isSettled || this.#isCancelled) return;
-      isSettled = true;
-      act();
-    };
-    const again = () => {
-      this.#timer = setTimeout(() => this.#try(opening, resolve, reject), LOOK_AGAIN_MS);
-    };
-    const answered = (socket: Bun.Socket<unknown>, bytes: Uint8Array) => {
-      try {
-        const answer = reader.push(bytes);
-        if (!answer) return;
-        readAnswer(answer.line);
-        (socket as Upgradable).upgradeTLS(opening);
-        settle(resolve);
-      } catch (error) {
-        settle(() => reject(error));
-        socket.terminate();
-      }
-    };
     Bun.connect<undefined>({
       unix: this.#path,
       socket: {
         binaryType: "uint8array",
-        open: (socket) => {
-          this.#raw = socket;
-          if (this.#isCancelled) socket.terminate();
-          else socket.write(askLine(this.#target));
-        },
-        data: (socket, bytes) => {
-          if (!isSettled) answered(socket, bytes);
-        },
-        close: () => settle(again), // before it answered: the tether went away
+        open: (socket) => this.#connected(socket),
+        data: (socket, bytes) => this.#heard(socket, reader, bytes),
+        close: () => this.#later(), // before it answered: the tether went away
         error: () => {},
         connectError: () => {}, // the promise tells
       },
-    }).catch((error) => settle(() => (isAway(error) ? again() : reject(error))));
+    }).catch((error) => {
+      if (isAway(error)) this.#later();
+      else this.#fail(error);
+    });
+  }
+
+  #connected(socket: Bun.Socket<undefined>): void {
+    this.#raw = socket;
+    if (this.#isOver) socket.terminate();
+    else socket.write(askLine(this.#target));
+  }
+
+  #heard(socket: Bun.Socket<undefined>, reader: LineReader, bytes: Uint8Array): void {
+    if (this.#isOver) return;
+    try {
+      const answer = reader.push(bytes);
+      if (!answer) return;
+      readAnswer(answer.line);
+      (socket as Upgradable).upgradeTLS(this.#opening!);
+      this.#isOver = true;
+      this.#result.resolve();
+    } catch (error) {
+      this.#fail(error);
+      socket.terminate();
+    }
+  }
+
+  #fail(error: unknown): void {
+    this.#isOver = true;
+    this.#result.reject(error);
+  }
+
+  #later(): void {
+    if (!this.#isOver) this.#timer = setTimeout(() => this.#try(), LOOK_AGAIN_MS);
   }
 }
 
