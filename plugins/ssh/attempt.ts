@@ -5,6 +5,7 @@ import type { Client, ConnectConfig } from "ssh2";
 import { MeshError } from "../../core/errors.ts";
 import { type DialFailure, dialTcp } from "./dial-tcp.ts";
 import { DroppedLogin } from "./dialing.ts";
+import { foreignWords } from "./foreign-words.ts";
 import { type HostKeys, refuseHostKey, rememberHostKey, type Shown } from "./host-keys.ts";
 import { preferredAlgorithms } from "./known-hosts.ts";
 import type { Login } from "./login.ts";
@@ -211,13 +212,16 @@ class Attempt {
   #failedHandshake(error: Error & { code?: unknown }): Error {
     const { label } = this.#options;
     if (error.message.startsWith("Connection lost") || typeof error.code === "string")
-      return new DroppedLogin(error.message);
+      return new DroppedLogin(foreignWords(error.message));
     if (/no matching/.test(error.message)) {
-      const what = error.message.replace(/^Handshake failed: /, "");
+      const what = foreignWords(error.message.replace(/^Handshake failed: /, ""));
       const advice = "let its sshd offer newer ones (KexAlgorithms, HostKeyAlgorithms and Ciphers of sshd_config)";
       return new RefusedLogin(`${label} and mesh share no algorithm: ${what}`, advice, ["other algorithms"], error);
     }
-    return this.#unreachable(`what answers there speaks no SSH that mesh knows (${error.message})`, error);
+    return this.#unreachable(
+      `what answers there speaks no SSH that mesh knows (${foreignWords(error.message)})`,
+      error,
+    );
   }
 
   #failedLogin(error: Error & { level?: string; code?: unknown }): Error {
@@ -225,9 +229,9 @@ class Attempt {
     const tried = login.tried.length > 0 ? `; tried ${login.tried.join("; ")}` : "";
     const isDisconnect = typeof error.code === "number";
     if (error.level !== "client-authentication" && !isDisconnect) {
-      return this.#unreachable(`it hung up in the middle of the login (${error.message})${tried}`, error);
+      return this.#unreachable(`it hung up in the middle of the login (${foreignWords(error.message)})${tried}`, error);
     }
-    const why = isDisconnect ? ` (${error.message})` : "";
+    const why = isDisconnect ? ` (${foreignWords(error.message)})` : "";
     return new RefusedLogin(`${label} let nobody in${why}${tried}`, login.advice, login.forSystem, error);
   }
 

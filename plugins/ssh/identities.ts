@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import type { ParsedKey } from "ssh2";
 import { type AgentKey, listAgentKeys } from "./agent.ts";
+import { foreignWords } from "./foreign-words.ts";
 import { type KeyFile, type ParseKey, publicLine, readKeyFile } from "./key-files.ts";
 import { keyType } from "./known-hosts.ts";
 import type { SshSettings } from "./settings.ts";
@@ -74,7 +75,8 @@ function same(a: ParsedKey, b: ParsedKey): boolean {
 async function readAgent(socket: string | undefined): Promise<{ keys: AgentKey[]; left: string[] }> {
   if (!socket) return { keys: [], left: ["no agent (SSH_AUTH_SOCK is not set)"] };
   try {
-    const keys = await listAgentKeys(socket);
+    const listed = await listAgentKeys(socket);
+    const keys = listed.map(({ blob, comment }) => ({ blob, comment: foreignWords(comment) }));
     return { keys, left: keys.length === 0 ? ["agent: it holds no key"] : [] };
   } catch (error) {
     return { keys: [], left: [`agent at ${socket}: ${(error as Error).message}`] };

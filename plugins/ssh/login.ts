@@ -1,6 +1,7 @@
 // How to log in: the ways to prove who we are, one after the other, in ssh's order, and what became of each.
 import type { AnyAuthMethod, BaseAgent, ParsedKey, SignCallback, SigningRequestOptions } from "ssh2";
 import type { Person } from "../../core/provider.ts";
+import { foreignWords } from "./foreign-words.ts";
 import { findIdentities, type Identities, type Identity } from "./identities.ts";
 import type { KeyRing, ParseKey } from "./key-files.ts";
 import type { SshSettings } from "./settings.ts";
@@ -24,19 +25,23 @@ export class Login {
   /** What the host was shown last: of a login that worked, what it was let in by. */
   by = "nothing: it lets anybody in";
   /** What the system's ssh could try that this login could not. */
-  readonly forSystem: string[];
+  get forSystem(): string[] {
+    const ways = this.#options.settings.mayNeedSystem.filter(({ method }) => this.#accepts?.includes(method));
+    return [...ways.map(({ name }) => name), ...this.#keysForSystem];
+  }
+
   /** Told while somebody is asked. */
   watch: { pause(): void; resume(): void } = { pause() {}, resume() {} };
   readonly #options: LoginOptions;
   readonly #ssh2: Ssh2;
   #hasSigned = false;
+  #keysForSystem: string[] = [];
   /** What the host would take, as far as it said. */
   #accepts: string[] | undefined;
 
   constructor(ssh2: Ssh2, options: LoginOptions) {
     this.#ssh2 = ssh2;
     this.#options = { ...options, person: options.person && this.#patient(options.person) };
-    this.forSystem = [...options.settings.mayNeedSystem];
   }
 
   /** An authHandler of ssh2. */
@@ -98,7 +103,7 @@ export class Login {
     const parse = this.#ssh2.utils.parseKey;
     const found = await findIdentities(settings, parse);
     this.tried.push(...found.left);
-    this.forSystem.push(...found.needsSystem);
+    this.#keysForSystem = found.needsSystem;
     const username = settings.user;
     if (found.offered.length > 0) yield { type: "agent", username, agent: this.#agent(found, parse) };
     for (const { path } of found.sealed) {
@@ -197,6 +202,6 @@ function signByAgent(agent: BaseAgent, key: ParsedKey, data: Buffer, options: Si
 
 async function answer(person: Person, label: string, prompts: string[]): Promise<string[]> {
   const answers: string[] = [];
-  for (const prompt of prompts) answers.push((await person.secret(`${label}: ${prompt.trim()}`)) ?? "");
+  for (const prompt of prompts) answers.push((await person.secret(`${label}: ${foreignWords(prompt)}`)) ?? "");
   return answers;
 }

@@ -31,8 +31,8 @@ export interface SshSettings {
   keepAlive?: { intervalMs: number; count: number };
   /** What only the system's ssh can do, in words: "ProxyCommand". */
   needsSystem: string[];
-  /** Ways to log in that only the system's ssh has, worth trying when the others failed: "GSSAPIAuthentication". */
-  mayNeedSystem: string[];
+  /** Ways to log in that only the system's ssh has, by their name in the protocol: worth trying when the others failed. */
+  mayNeedSystem: { name: string; method: string }[];
 }
 
 /** What the values may refer to. */
@@ -98,8 +98,8 @@ export function parseSettings(text: string, place: Place): SshSettings {
     }),
     needsSystem: needs(one),
     mayNeedSystem: [
-      ...(is("gssapiauthentication") ? ["GSSAPI"] : []),
-      ...(is("hostbasedauthentication") ? ["host-based login"] : []),
+      ...(is("gssapiauthentication") ? [{ name: "GSSAPI", method: "gssapi-with-mic" }] : []),
+      ...(is("hostbasedauthentication") ? [{ name: "host-based login", method: "hostbased" }] : []),
     ],
   };
 }

@@ -1,5 +1,6 @@
 // What the system's ssh says on stderr, as an error of mesh. Pure.
 import { MeshError } from "../../core/errors.ts";
+import { foreignWords } from "./foreign-words.ts";
 
 export interface SshFailure {
   /** For people: "alice@10.0.0.5". */
@@ -42,6 +43,6 @@ function changedKey(label: string, stderr: string): string {
 
 /** Without what says nothing to people. */
 function linesOf(stderr: string): string[] {
-  const lines = stderr.split("\n").map((line) => line.trim());
+  const lines = stderr.split("\n").map(foreignWords);
   return lines.filter((line) => line !== "" && !/^Warning: Permanently added|^@|^debug\d/.test(line));
 }

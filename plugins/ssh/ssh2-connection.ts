@@ -5,6 +5,7 @@ import { runCommand } from "../../core/bootstrap/run-command.ts";
 import type { CommandResult, Conversation, RunOptions } from "../../core/bootstrap/shell.ts";
 import { MeshError } from "../../core/errors.ts";
 import { ChannelConversation } from "./channel-conversation.ts";
+import { foreignWords } from "./foreign-words.ts";
 import type { Forwarding, LoginAccount, SshConnection } from "./ssh-connection.ts";
 
 export class Ssh2Connection implements SshConnection {
@@ -159,7 +160,7 @@ export class Ssh2Connection implements SshConnection {
 type Done<T> = (error: Error | null | undefined, value?: T) => void;
 
 function refusal(label: string, what: string, error: Error): string {
-  const reason = error.message.replace(/^\(SSH\) Channel open failure: /, "");
+  const reason = foreignWords(error.message.replace(/^\(SSH\) Channel open failure: /, ""));
   return `sshd of ${label} refused ${what}: ${reason}${hintFor(what, error)}`;
 }
 
@@ -176,6 +177,6 @@ function hintFor(what: string, error: Error & { reason?: unknown }): string {
 function lost(label: string, cause: Error | undefined, isOwnEnd: boolean): MeshError {
   if (isOwnEnd) return new MeshError("LINK_CLOSED", `the SSH connection to ${label} was ended`);
   const isSilent = cause?.message === "Keepalive timeout";
-  const why = isSilent ? "it no longer answers" : (cause?.message ?? "the host ended it");
+  const why = isSilent ? "it no longer answers" : foreignWords(cause?.message ?? "the host ended it");
   return new MeshError("LINK_CLOSED", `the SSH connection to ${label} broke: ${why}`, cause ? { cause } : undefined);
 }

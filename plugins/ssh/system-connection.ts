@@ -9,6 +9,7 @@ import type { CommandResult, Conversation, RunOptions } from "../../core/bootstr
 import { spawnConversation } from "../../core/bootstrap/spawned.ts";
 import { MeshError } from "../../core/errors.ts";
 import type { Destination } from "./destination.ts";
+import { foreignWords } from "./foreign-words.ts";
 import type { RefusedLogin } from "./refusal.ts";
 import type { SshSettings } from "./settings.ts";
 import type { Forwarding, SshConnection, SshOptions } from "./ssh-connection.ts";
@@ -139,7 +140,7 @@ class SystemConnection implements SshConnection {
     return new Promise((resolve, reject) => {
       execFile(this.#master.ssh, args, { timeout: REQUEST_TIMEOUT_MS }, (cause, stdout, stderr) => {
         if (!cause) return resolve(stdout);
-        const why = stderr.trim().split("\n").at(-1) || cause.message;
+        const why = foreignWords(stderr.trim().split("\n").at(-1) || cause.message);
         const hint = "AllowTcpForwarding and AllowStreamLocalForwarding of its sshd_config allow it";
         reject(
           new MeshError("UNREACHABLE", `sshd of ${this.label} refused to forward ${words}: ${why}; ${hint}`, { cause }),

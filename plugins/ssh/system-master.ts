@@ -5,6 +5,7 @@ import type { Readable, Writable } from "node:stream";
 import { MeshError } from "../../core/errors.ts";
 import { makeRunFolder, removeRunFolder } from "../../core/worker/run-folder.ts";
 import { DroppedLogin } from "./dialing.ts";
+import { foreignWords } from "./foreign-words.ts";
 import { commandLine, configArgs, destinationArgs, findSsh } from "./read-settings.ts";
 import { explainFailure, isDrop } from "./ssh-failures.ts";
 import type { SystemOptions } from "./system-connection.ts";
@@ -75,7 +76,7 @@ export class SystemMaster {
 
   /** What ssh said last, in one line. */
   get lastWords(): string {
-    return this.#stderr.trim().split("\n").at(-1) ?? "";
+    return foreignWords(this.#stderr.trim().split("\n").at(-1) ?? "");
   }
 
   /** Resolves when it is logged in. Throws DroppedLogin, AUTHENTICATION, UNREACHABLE, CANCELLED. */

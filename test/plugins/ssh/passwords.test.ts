@@ -104,6 +104,13 @@ describe.skipIf(noSshd)(`passwords${skipNote}`, () => {
     expect(person.questions).toEqual(["host: Password:", "host: Code:"]);
   });
 
+  test("what a host asks cannot play on the terminal", async () => {
+    await using server = await startServer(keyboardAsks(["\u001b[2J\u009bPass\r\nword\u202e: "], ["x"]));
+    const person = new Answers({ secrets: ["x"] });
+    await using _connection = await server.connect({ person, askPassword: true });
+    expect(person.questions).toEqual(["host: \ufffd[2J\ufffdPass word\ufffd:"]);
+  });
+
   test("a key and then a code", async () => {
     let hasKey = false;
     await using server = await startServer((context) => {

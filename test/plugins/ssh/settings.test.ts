@@ -115,7 +115,7 @@ describe("parseSettings", () => {
     ["pkcs11provider /lib/x.so", { needsSystem: ["PKCS11Provider"] }],
     ["certificatefile ~/c", { needsSystem: ["CertificateFile"], certificateFiles: ["/home/me/c"] }],
     ["knownhostscommand /bin/x", { needsSystem: ["KnownHostsCommand"] }],
-    ["gssapiauthentication yes", { mayNeedSystem: ["GSSAPI"], needsSystem: [] }],
+    ["gssapiauthentication yes", { mayNeedSystem: [{ name: "GSSAPI", method: "gssapi-with-mic" }], needsSystem: [] }],
   ];
   test.each(rows)("%s", (line, expected) => {
     expect(settingsOf(line)).toMatchObject(expected);

@@ -10,7 +10,8 @@ import { until } from "../../support/until.ts";
 import { connectTo, failure, output, runs, skipNote } from "./support.ts";
 
 // A TCP connection as a ProxyCommand, with what is on every machine that runs these tests.
-const PROXY = `ProxyCommand ${process.execPath} -e "await Bun.connect({hostname:'%h',port:%p,socket:{data(s,d){process.stdout.write(d)},open(s){process.stdin.on('data',d=>s.write(d)).on('end',()=>s.end())},close(){process.exit()}}})"`;
+const PIPE = "const s = require('net').connect(%p, '%h', () => { process.stdin.pipe(s); s.pipe(process.stdout); });";
+const PROXY = `ProxyCommand ${process.execPath} -e "${PIPE} s.on('error', () => process.exit(1));"`;
 
 /** The processes of ssh that belong to a login through these settings: the master, its guard, commands. */
 function sshProcesses(sshd: Sshd): string[] {
@@ -53,6 +54,9 @@ describe.skipIf(noSshd)(`the system's ssh${skipNote}`, () => {
     const input = Buffer.alloc(1 << 22, "abcdefg");
     const options = { input, outputLimitBytes: 1 << 23 };
     const results = await Promise.all(Array.from({ length: 8 }, () => connection.run("cat", options)));
+    expect(results.map(({ status, stdout, stderr }) => ({ status, size: stdout.length, stderr }))).toEqual(
+      Array(8).fill({ status: 0, size: input.length, stderr: "" }),
+    );
     expect(results.every(({ stdout }) => Buffer.compare(stdout, input) === 0)).toBe(true);
     expect(sshd.log().split("Accepted publickey").length - 1).toBe(1);
   });
