@@ -72,6 +72,14 @@ export class SshHost implements HostPlan {
     return all.filter(({ command }) => !/^sshd: |^sleep 86399$|sshd -f/.test(command.join(" ")));
   }
 
+  /** Resolves when nothing runs there any more. Throws with what does after 3 s. */
+  async isQuiet(): Promise<void> {
+    const left = () => this.processes.map(({ command }) => command.join(" "));
+    await until(() => left().length === 0, { what: "nothing to run", timeoutMs: 3_000 }).catch((cause: unknown) => {
+      throw new Error(`${this.name} still runs ${left().join(", ")}`, { cause });
+    });
+  }
+
   /** Paths of all files that users wrote there, and of folders that are of mesh. */
   get files(): string[] {
     const found = this.run(`find ${WRITABLE.join(" ")} -mindepth 1 \\( -not -type d -o -name '*mesh*' \\)`);

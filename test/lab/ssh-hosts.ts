@@ -177,6 +177,8 @@ export class SshLab implements AsyncDisposable {
   async #startDesk(): Promise<void> {
     const desk = join(this.#root, "desk");
     for (const name of ["tmp", "vartmp", "run", "bin", "ssh"]) mkdirSync(join(desk, name));
+    mkdirSync(join(desk, "root/.cache/mesh"), { recursive: true });
+    mkdirSync(join(dirname(binary), ".test-cache"), { recursive: true });
     chmodSync(join(desk, "tmp"), 0o1777);
     writeFileSync(join(desk, "bin/mesh"), "");
     const names = [...this.hosts.values()].map((host) => `${host.address} ${host.name}.lab\n`);
@@ -191,6 +193,8 @@ export class SshLab implements AsyncDisposable {
       [join(desk, "run")]: "/run",
       [join(desk, "vartmp")]: "/var/tmp",
       [join(desk, "root")]: "/root",
+      // Shared by all tests: compressing the binary takes seconds.
+      [join(dirname(binary), ".test-cache")]: "/root/.cache/mesh",
       [join(desk, "tmp")]: "/tmp",
     };
     const files = ["hosts", "nsswitch.conf", "passwd"].map((name) => `mount --bind '${desk}/${name}' /etc/${name}`);
