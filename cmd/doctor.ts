@@ -113,7 +113,13 @@ function diagnosisOf(
     findings: [memberFinding(node.name, node, { build: buildName(), hasWorker: true })],
   }));
   const pair = isPair && nodes ? pairOf(examinations, workers) : null;
-  return { here: [...here, ...sharedSkew(examinations)], hosts, mesh: members, pair };
+  const isKeyNeeded = !hosts.some(({ findings }) => findings.some(isLogin)); // some login shows that there are keys
+  const own = here.filter(({ check, state }) => isKeyNeeded || check !== "keys" || state !== "warning");
+  return { here: [...own, ...sharedSkew(examinations)], hosts, mesh: members, pair };
+}
+
+function isLogin({ check, state }: Finding): boolean {
+  return check === "login" && state === "ok";
 }
 
 function pairOf(examinations: readonly Examination[], workers: ReadonlyMap<string, NodeStatus>): Finding[] {

@@ -1,5 +1,6 @@
 // What the commands that work on hosts share: which hosts, by which providers, with what rights in the mesh.
 
+import { existsSync } from "node:fs";
 import { BinaryStore } from "../core/binary/store.ts";
 import type { Status } from "../core/coordinator/answers.ts";
 import type { MeshClient } from "../core/coordinator/client.ts";
@@ -16,7 +17,7 @@ import {
 import { chooseHosts, didYouMean, type FleetHost, hostOf } from "../core/fleet/hosts.ts";
 import { FleetRecord } from "../core/fleet/record.ts";
 import type { Joined } from "../core/identity/join.ts";
-import { stateFolder } from "../core/identity/state-folder.ts";
+import { stateFolder, stateFolderPath } from "../core/identity/state-folder.ts";
 import { isTemporaryMesh } from "../core/member/known.ts";
 import type { Plan, ProviderContext } from "../core/provider.ts";
 import { ensureTether, releaseTether, wakeTether } from "../core/tether/ensure.ts";
@@ -69,7 +70,9 @@ export class Fleet implements AsyncDisposable {
   /** Those that `words` name, else all. Throws USAGE or CONFIG. */
   static async open(words: readonly string[], options: FleetCommandOptions, around: Surroundings): Promise<Fleet> {
     const settings = await meshSettings(options.mesh);
-    const record = new FleetRecord(stateFolder(settings.name));
+    const folder = stateFolderPath(settings.name);
+    // Looking is no reason to make it.
+    const record = new FleetRecord(existsSync(folder) ? stateFolder(settings.name) : folder);
     const providers = await Providers.load(settings.config?.plugins.providers ?? [], {
       ownCommand,
       acceptsNewKeys: options.acceptNewKeys === true,
@@ -156,10 +159,10 @@ export class Fleet implements AsyncDisposable {
     const mesh = await this.#statusIfUp();
     const status = mesh instanceof MeshError ? undefined : mesh;
     const goals = (host: FleetHost) => [
-      ...(status ? [{ what: "the coordinator", addresses: status.mesh.coordinator.addresses }] : []),
+      ...(status ? [{ what: "the coordinator", addresses: fromElsewhere(status.mesh.coordinator.addresses) }] : []),
       ...(isPair ? this.hosts : []).flatMap(({ name }) => {
         const addresses = name === host.name ? undefined : nodesOf(status).get(name)?.addresses;
-        return addresses ? [{ what: name, addresses }] : [];
+        return addresses ? [{ what: name, addresses: fromElsewhere(addresses) }] : [];
       }),
     ];
     const work = this.#work(this.#context(status, signal));
@@ -275,6 +278,12 @@ export class Fleet implements AsyncDisposable {
       ...(person && { person }),
     };
   }
+}
+
+/** Without those that mean another machine on each machine, if there are others. */
+function fromElsewhere(addresses: string[]): string[] {
+  const others = addresses.filter((address) => !/\/\/(127\.|\[::1\])/.test(address));
+  return others.length > 0 ? others : addresses;
 }
 
 /** Those of mesh.toml, and those that were brought up without it. */

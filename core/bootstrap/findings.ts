@@ -66,7 +66,7 @@ function room({ folders, home }: HostFacts, binary: Binary): Finding {
     const where = reasons.join("; ") || "no folder is known there, not even a HOME";
     return problem("room", `no place for the ${megabytes(needed)} MB of the binary: ${where}`, ROOM_ADVICE, "STORAGE");
   }
-  const words = `${taken.path}${taken.freeBytes === undefined ? "" : `, ${megabytes(taken.freeBytes)} MB free`}`;
+  const words = `${taken.path}${taken.freeBytes === undefined ? "" : `, ${gigabytes(taken.freeBytes)} GB free`}`;
   const isHomeBad = refused.some(({ path, problem }) => path.startsWith(`${home}/`) && problem?.kind !== "noexec");
   if (!isHomeBad) return { check: "room", state: "ok", words: [words, ...reasons].join("; not in ") };
   return {

@@ -99,7 +99,8 @@ function pathBetween(a: Pair, b: Pair) {
 
 function wayWords({ path }: NodeStatus): string {
   if (!path) return "way not measured yet";
-  return `reached ${PATH_WORDS[path.kind] ?? `over ${path.kind}`} in ${milliseconds(path.rttMs)}`;
+  const rtt = path.rttMs === 0 ? "" : `, round trip ${milliseconds(path.rttMs)}`; // not measured yet
+  return `reached ${PATH_WORDS[path.kind] ?? `over ${path.kind}`}${rtt}`;
 }
 
 function buildOf({ version, build }: NodeStatus): string {

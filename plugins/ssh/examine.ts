@@ -76,12 +76,10 @@ class Examination {
 
   /** What goes wrong in it is a finding of `check`, and hides nothing else. */
   async #step<Value>(check: string, act: () => Promise<Value>): Promise<Value | undefined> {
-    const { signal, progress } = this.#context;
-    progress(`looking at its ${check}`);
     try {
       return await act();
     } catch (error) {
-      if (signal.aborted || !isMeshError(error)) throw error;
+      if (this.#context.signal.aborted || !isMeshError(error)) throw error;
       this.#add(failure(check, error));
       return undefined;
     }
@@ -116,6 +114,7 @@ class Examination {
   }
 
   async #logIn(route: readonly Hop[]): Promise<SshConnection> {
+    this.#context.progress("logging in");
     try {
       const shell = await connectSsh(this.#host.target, this.#options);
       this.#add(hostKeyFinding(shell.account, await loadHostKeys(route.at(-1)!.settings)), loginFinding(shell.account));
@@ -129,6 +128,7 @@ class Examination {
   }
 
   async #askHost(shell: SshConnection): Promise<HostFacts | undefined> {
+    this.#context.progress("looking at it");
     const answers = await this.#step("shell", async () => {
       const told = await askHost(shell, this.#context);
       this.#add({ check: "shell", state: "ok", words: "runs commands" });
@@ -139,9 +139,7 @@ class Examination {
 
   /** What the host has is enough, or not; the binary for it. */
   async #judge(facts: HostFacts): Promise<Binary | undefined> {
-    const { binary: binaryFor, progress } = this.#context;
-    progress("getting the binary for it");
-    const binary = await binaryFor(facts.platform).catch((error: Error) => error);
+    const binary = await this.#context.binary(facts.platform).catch((error: Error) => error);
     if (binary instanceof Error && !isMeshError(binary)) throw binary;
     this.#add(...hostFindings(facts, binary, this.#host));
     return binary instanceof Error ? undefined : binary;
@@ -167,6 +165,7 @@ class Examination {
   /** Whether what the worker has to reach can be: asked of mesh there, else of sshd. Undefined when neither tells. */
   async #dialGoals(shell: SshConnection, path: string | undefined): Promise<boolean | undefined> {
     let reaches: boolean | undefined;
+    if (this.#context.goals.length > 0) this.#context.progress("seeing what it reaches");
     for (const { what, addresses } of this.#context.goals) {
       const outcomes = path ? await this.#dialByMesh(shell, path, addresses) : await dialBySshd(shell, addresses);
       if (outcomes) {
@@ -207,6 +206,7 @@ class Examination {
 
   /** Logs in side by side, as `mesh up` on many hosts behind one sshd or jump host would. */
   async #burst(): Promise<Finding> {
+    this.#context.progress(`logging in ${BURST_LOGINS} times at once`);
     const { dialing: shared, ...options } = this.#options;
     const dialing = new Dialing({ parallel: BURST_LOGINS, ...(shared && { keyRing: shared.keyRing }) });
     const signal = AbortSignal.any([this.#context.signal, AbortSignal.timeout(BURST_LIMIT_MS)]);

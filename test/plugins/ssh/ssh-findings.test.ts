@@ -1,0 +1,83 @@
+import { describe, expect, test } from "vitest";
+import type { Finding } from "../../../core/provider.ts";
+import {
+  burstFinding,
+  connectionFinding,
+  destinationFinding,
+  forwardingFinding,
+  goalFinding,
+} from "../../../plugins/ssh/ssh-findings.ts";
+
+const address = "tcp://10.0.0.1:7450";
+
+describe("connectionFinding: F98", () => {
+  test.each([
+    ["ECONNREFUSED", "gpu1 refuses connections on port 2222"],
+    ["ENOTFOUND", "no address is known for gpu1"],
+    ["EHOSTUNREACH", "no way leads from here to gpu1"],
+    ["ETIMEDOUT", "gpu1 port 2222 does not answer"],
+    ["EACCES", "gpu1 port 2222 cannot be connected to (EACCES)"],
+  ])("%s is a problem with a fix", (code, words) => {
+    const finding = connectionFinding("gpu1", 2222, { address, code });
+    expect(finding).toEqual({
+      check: "connection",
+      state: "problem",
+      words,
+      fix: expect.any(String),
+      code: "UNREACHABLE",
+    });
+  });
+
+  test("one that was made is well", () => {
+    expect(connectionFinding("gpu1", 22, { address, tookMs: 0.23 })).toMatchObject({ state: "ok", words: "in 0.2 ms" });
+  });
+});
+
+test("destinationFinding: F98 names user, place, jump hosts, and what takes the system's ssh", () => {
+  const hop = (label: string, hostName: string) => ({ label, settings: { user: "alice", hostName, port: 22 } });
+  const route = [hop("door", "1.2.3.4"), hop("gpu1", "10.0.0.5")] as unknown as Parameters<
+    typeof destinationFinding
+  >[0];
+  expect(destinationFinding(route, []).words).toBe("alice@10.0.0.5 port 22, through door");
+  expect(destinationFinding(route, ["ProxyCommand"]).words).toContain("by the system's ssh, for ProxyCommand");
+});
+
+describe("forwardingFinding: F98 F93", () => {
+  test.each<[refusal: string | undefined, isNeeded: boolean | undefined, state: Finding["state"]]>([
+    [undefined, undefined, "ok"],
+    [undefined, true, "ok"],
+    ["no", false, "warning"],
+    ["no", undefined, "warning"],
+    ["no", true, "problem"],
+  ])("refusal %s, needed %s: %s", (refusal, isNeeded, state) => {
+    expect(forwardingFinding(refusal, isNeeded).state).toBe(state);
+  });
+});
+
+describe("burstFinding: F98 X29", () => {
+  test.each<[drops: number, failure: string | undefined, state: Finding["state"]]>([
+    [0, undefined, "ok"],
+    [3, undefined, "warning"],
+    [9, "hung up 5 times", "problem"],
+  ])("%i drops, failure %s: %s", (drops, failure, state) => {
+    expect(burstFinding(8, drops, failure).state).toBe(state);
+  });
+});
+
+test("goalFinding: F98 F93 one address that answers is enough, the fastest is told; else each with its reason", () => {
+  const other = "tcp://10.0.0.2:7450";
+  const reached = [
+    { address, tookMs: 30 },
+    { address: other, tookMs: 2 },
+    { address, code: "ETIMEDOUT" },
+  ];
+  expect(goalFinding("b", reached)).toEqual({ check: "to b", state: "ok", words: `${other} in 2.0 ms` });
+  const refused = goalFinding("b", [
+    { address, code: "ECONNREFUSED" },
+    { address: other, code: "ETIMEDOUT" },
+  ]);
+  expect(refused).toMatchObject({
+    state: "warning",
+    words: expect.stringContaining(`${address} (refused), ${other} (no answer)`),
+  });
+});
