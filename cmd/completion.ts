@@ -3,6 +3,7 @@ import { readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Complete, Argument as TabArgument, Option as TabOption } from "@bomb.sh/tab";
 import { Argument, Command } from "@commander-js/extra-typings";
+import { checkConfig, findConfig } from "../core/config/mod.ts";
 import { type LiveValue, liveValues, meshNames } from "./live-values.ts";
 import type { ProgramContext } from "./program.ts";
 import { surroundingsOfProcess } from "./surroundings.ts";
@@ -53,12 +54,25 @@ export async function main(args: string[], context: ProgramContext, around = sur
   const live = await liveValues(words, around);
   for (const name of LIVE_ARGUMENTS) offer(asked?.arguments.get(name), live);
   offer(asked?.options.get("host"), live);
+  if (words[0] !== undefined && HOST_COMMANDS.includes(words[0]))
+    offer(asked?.arguments.get("hosts"), await hostsOfConfig());
   tab.parse([...words]);
   return 0;
 }
 
 /** Arguments that name jobs or nodes. */
 const LIVE_ARGUMENTS = ["job", "targets", "name", "words"];
+
+/** Commands whose hosts need not be in the mesh yet. */
+const HOST_COMMANDS = ["up", "down", "doctor"];
+const HOSTS_SHOWN = 200;
+
+async function hostsOfConfig(): Promise<LiveValue[]> {
+  const file = findConfig();
+  const result = file === undefined ? undefined : await checkConfig(file);
+  const hosts = result && "config" in result ? result.config.hosts : [];
+  return hosts.slice(0, HOSTS_SHOWN).map(({ name, ssh }) => ({ value: name, description: ssh === name ? "" : ssh }));
+}
 
 function offer(to: TabOption | TabArgument | undefined, values: readonly LiveValue[]): void {
   if (!to) return;

@@ -23,6 +23,7 @@ import {
   hostKeyFinding,
   loginFinding,
   SSH_CHECKS,
+  workerFinding,
 } from "./ssh-findings.ts";
 
 const CONNECT_LIMIT_MS = 5_000;
@@ -62,9 +63,8 @@ class Examination {
     if (!shell) return this.#skipRest();
     const facts = await this.#askHost(shell);
     const binary = facts && (await this.#judge(facts));
-    if (facts)
-      await this.#step("worker", async () => this.#workers(await workersOn(shell, facts, this.#host, this.#context)));
     const path = facts && binary && pathOf(facts, binary);
+    if (facts) await this.#step("worker", () => this.#lookForWorker(shell, facts, path));
     const reaches = await this.#step("ways", () => this.#dialGoals(shell, path));
     await this.#step("tunnel", async () => this.#add(await this.#tunnel(shell, reaches)));
     if (this.#context.isThorough) await this.#step("many logins", async () => this.#add(await this.#burst()));
@@ -145,21 +145,23 @@ class Examination {
     return binary instanceof Error ? undefined : binary;
   }
 
-  #workers(workers: readonly FoundWorker[]): void {
-    const { build } = this.#context;
-    const own = workers.filter(({ name }) => name === this.#host.name);
-    const others = own.filter((worker) => worker.build !== build);
-    const check = "worker";
-    if (own.length === 0) this.#add({ check, state: "skipped", words: "none runs there: `mesh up` starts it" });
-    else if (others.length === own.length) {
-      const words = `process ${own[0]!.pid} is of build ${own[0]!.build}, and this is ${build}`;
-      this.#add({ check, state: "warning", words, fix: `mesh up ${this.#host.name}` });
-    } else
-      this.#add({
-        check,
-        state: "ok",
-        words: `process ${own.find((one) => one.build === build)!.pid} runs, of this build`,
-      });
+  async #lookForWorker(shell: SshConnection, facts: HostFacts, path: string | undefined): Promise<void> {
+    const workers = await this.#findWorkers(shell, facts, path);
+    this.#add(workerFinding(this.#host.name, this.#context.build, workers));
+  }
+
+  /** Undefined when there is mesh of another build alone, and it does not answer. */
+  async #findWorkers(
+    shell: SshConnection,
+    facts: HostFacts,
+    path: string | undefined,
+  ): Promise<FoundWorker[] | undefined> {
+    try {
+      return await workersOn(shell, facts, this.#host, this.#context);
+    } catch (error) {
+      if (path !== undefined || this.#context.signal.aborted || !isMeshError(error)) throw error;
+      return undefined;
+    }
   }
 
   /** Whether what the worker has to reach can be: asked of mesh there, else of sshd. Undefined when neither tells. */

@@ -1,5 +1,5 @@
 // What was seen on the way into a host over SSH, in words for people, with the fix. Judges, asks nobody.
-import type { DialOutcome, Finding } from "../../core/provider.ts";
+import type { DialOutcome, Finding, FoundWorker } from "../../core/provider.ts";
 import type { HostKeys } from "./host-keys.ts";
 import { describeKey } from "./host-keys.ts";
 import type { Hop } from "./route.ts";
@@ -88,6 +88,21 @@ export function forwardingFinding(refusal: string | undefined, isNeeded: boolean
     words: `${refusal}; it matters only if the worker cannot dial the coordinator`,
     fix,
   };
+}
+
+/** Whether a worker of that name and this build runs; `workers` are all of the mesh there, undefined when nobody can be asked. */
+export function workerFinding(name: string, build: string, workers: readonly FoundWorker[] | undefined): Finding {
+  const check = "worker";
+  if (!workers) {
+    const words = "not known: mesh of another build is there and does not answer; `mesh up` sends this one";
+    return { check, state: "skipped", words };
+  }
+  const own = workers.filter((worker) => worker.name === name);
+  if (own.length === 0) return { check, state: "skipped", words: `none runs there: \`mesh up ${name}\` starts it` };
+  const current = own.find((worker) => worker.build === build);
+  if (current) return { check, state: "ok", words: `process ${current.pid} runs, of this build` };
+  const words = `process ${own[0]!.pid} is of build ${own[0]!.build}, and this is ${build}`;
+  return { check, state: "warning", words, fix: `mesh up ${name}` };
 }
 
 /** Of logins side by side, how many the host dropped at first. */

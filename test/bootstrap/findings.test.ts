@@ -123,7 +123,7 @@ describe("findings: F98", () => {
   });
 });
 
-describe("clock: F98 X4", () => {
+describe("clock: F98 F7", () => {
   test.each([
     [0, "ok"],
     [1_999, "ok"],

@@ -36,6 +36,14 @@ it("mesh complete (F88): scripts for run, TOML files for config check", () => {
   expect(complete(["config", "check", "m"], folder.path)).toEqual(["mesh.toml"]);
 });
 
+it("mesh complete (F88 F98): hosts of mesh.toml for up, down and doctor", () => {
+  using folder = temporaryFolder();
+  folder.write("mesh.toml", '[hosts."rack[1-2]"]\n[hosts.gpu]\nssh = "alice@10.0.0.5"\n');
+  for (const command of ["up", "down", "doctor"])
+    expect(complete([command, ""], folder.path)).toEqual(["rack1", "rack2", "gpu"]);
+  expect(complete(["doctor", "g"], folder.path)).toEqual(["gpu"]);
+});
+
 it("mesh completion bash (F88): what a shell that sources it offers", () => {
   // The part of the package bash-completion that the script needs, so that the test does not.
   const script = `

@@ -1,11 +1,12 @@
 import { describe, expect, test } from "vitest";
-import type { Finding } from "../../../core/provider.ts";
+import type { Finding, FoundWorker } from "../../../core/provider.ts";
 import {
   burstFinding,
   connectionFinding,
   destinationFinding,
   forwardingFinding,
   goalFinding,
+  workerFinding,
 } from "../../../plugins/ssh/ssh-findings.ts";
 
 const address = "tcp://10.0.0.1:7450";
@@ -54,7 +55,21 @@ describe("forwardingFinding: F98 F93", () => {
   });
 });
 
-describe("burstFinding: F98 X29", () => {
+describe("workerFinding: F98 F96", () => {
+  const worker = (build: string, pid: number, name = "a") => ({ mesh: "m", name, pid, build });
+  test.each<[what: string, workers: FoundWorker[] | undefined, state: Finding["state"]]>([
+    ["none", [], "skipped"],
+    ["another's", [worker("1", 5, "b")], "skipped"],
+    ["this build's", [worker("1", 5)], "ok"],
+    ["of another build", [worker("0", 5)], "warning"],
+    ["this build's, and an old one that ends its jobs", [worker("0", 4), worker("1", 5)], "ok"],
+    ["not known", undefined, "skipped"],
+  ])("%s", (_, workers, state) => {
+    expect(workerFinding("a", "1", workers).state).toBe(state);
+  });
+});
+
+describe("burstFinding: F98", () => {
   test.each<[drops: number, failure: string | undefined, state: Finding["state"]]>([
     [0, undefined, "ok"],
     [3, undefined, "warning"],
