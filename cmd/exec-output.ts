@@ -46,15 +46,18 @@ export class RawPrinter implements ExecPrinter {
   async ended(): Promise<void> {}
 }
 
-/** Cuts what hosts print into lines, and has each made into what is printed of it. */
+/** Lines behind their hosts' names, without them, or as objects. */
+export type LineForm = "named" | "bare" | "json";
+
+/** Cuts what hosts print into whole lines, so that those of one are not torn by another's. */
 export class LinePrinter implements ExecPrinter {
   readonly #outlets: Outlets;
   readonly #splitters = new Map<string, LineSplitter>();
-  readonly #isJson: boolean;
+  readonly #form: LineForm;
 
-  constructor(around: Surroundings, isJson: boolean) {
+  constructor(around: Surroundings, form: LineForm) {
     this.#outlets = new Outlets(around);
-    this.#isJson = isJson;
+    this.#form = form;
   }
 
   async printed(host: string, stream: OutputStream, bytes: Uint8Array): Promise<void> {
@@ -69,17 +72,18 @@ export class LinePrinter implements ExecPrinter {
     for (const stream of ["stdout", "stderr"] as const) {
       await this.#print(host, stream, this.#splitters.get(`${stream} ${host}`)?.end() ?? []);
     }
-    if (this.#isJson) await this.#outlets.write("stdout", encoder.encode(`${JSON.stringify(endObject(outcome))}\n`));
+    if (this.#form === "json")
+      await this.#outlets.write("stdout", encoder.encode(`${JSON.stringify(endObject(outcome))}\n`));
   }
 
   async #print(host: string, stream: OutputStream, lines: readonly Uint8Array[]): Promise<void> {
     if (lines.length === 0) return;
-    if (this.#isJson) {
+    if (this.#form === "json") {
       const decoder = new TextDecoder();
       const objects = lines.map((line) => JSON.stringify({ host, stream, line: decoder.decode(line) }));
       await this.#outlets.write("stdout", encoder.encode(`${objects.join("\n")}\n`));
     } else {
-      const prefix = encoder.encode(`[${host}] `);
+      const prefix = encoder.encode(this.#form === "named" ? `[${host}] ` : "");
       await this.#outlets.write(stream, Buffer.concat(lines.flatMap((line) => [prefix, line, newline])));
     }
   }

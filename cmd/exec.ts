@@ -128,8 +128,8 @@ async function run({ names, words, script }: Request, options: ExecOptions, arou
   const { workers, leftOut } = chooseWorkers({ names, tags: options.tag }, await askStatus(client));
   if (leftOut.length > 0) await say(around, `left out, as they are down: ${leftOut.join(", ")}`);
   const isOne = workers.length === 1;
-  const isRaw = !options.json && (isOne || !options.prefix);
-  const printer = isRaw ? new RawPrinter(around) : new LinePrinter(around, options.json === true);
+  const form = options.json ? "json" : options.prefix ? "named" : "bare";
+  const printer = isOne && form !== "json" ? new RawPrinter(around) : new LinePrinter(around, form);
   using limits = stopper(around, options.timeout);
   const printing: Promise<void>[] = [];
   const broken = Promise.withResolvers<never>();

@@ -31,6 +31,8 @@ const CLOSING_GRACE_MS = 300;
 interface Running {
   process: CommandProcess;
   asker: Address;
+  /** Resolves when nothing of it is left. */
+  over: PromiseWithResolvers<void>;
 }
 
 export class Commands {
@@ -54,13 +56,14 @@ export class Commands {
     const { folder, nursery, log } = this.#options;
     const place = join(folder, `command-${++this.#started}`);
     const mark = `${COMMAND}=${place}`;
+    const over = Promise.withResolvers<void>();
     nursery.spare(mark);
     try {
       const argv = script === undefined ? words : launchOf(layDown(place, script), script, words);
       const process = CommandProcess.start({ argv, readsInput, env: this.#environment(place), cwd: homeFolder() });
       if (!(process instanceof CommandProcess)) return process;
       nursery.keep(process.pid);
-      this.#running.set(key, { process, asker });
+      this.#running.set(key, { process, asker, over });
       log.info("command begins", { command: argv[0] ?? "", pid: process.pid, asker: asker.node });
       const printed = process.output((stream, bytes) => this.#output(asker, { command, stream, bytes }));
       const end = await process.ended;
@@ -72,6 +75,7 @@ export class Commands {
       this.#running.delete(key);
       await nursery.sweepMarked(mark);
       rmSync(place, { recursive: true, force: true });
+      over.resolve();
     }
   }
 
@@ -96,12 +100,13 @@ export class Commands {
     }
   }
 
-  /** Ends all; returns when they have ended. */
+  /** Ends all; returns when nothing of them is left. */
   async closeAll(): Promise<void> {
     await Promise.all(
-      [...this.#running.values()].map(({ process }) => {
+      [...this.#running.values()].map(async ({ process, over }) => {
         process.abandon();
-        return process.end("SIGTERM", CLOSING_GRACE_MS);
+        await process.end("SIGTERM", CLOSING_GRACE_MS);
+        await over.promise;
       }),
     );
   }

@@ -106,7 +106,7 @@ describe("F75: LocalFiles", () => {
         expect(readdirSync(join(place.base, "outside"))).toEqual(["file"]);
         expect(readFileSync(join(place.base, "outside/file"), "utf8")).toBe("safe");
       }),
-      { numRuns: 300 },
+      { numRuns: 150 },
     );
   });
 

@@ -161,6 +161,16 @@ describe("F95: mesh exec leaves nothing behind", () => {
     await gone();
   });
 
+  it("when its worker is stopped, with what it had started as a daemon", async () => {
+    await using mesh = await TestMesh.start({ workers: { w1: 1 } });
+    await using run = mesh.command(["exec", "w1", tree]);
+    await until(() => sleepers(mesh, 72).length === 3, { what: "the command" });
+    mesh.worker("w1").signal("SIGTERM");
+    expect((await mesh.worker("w1").ended()).status).toBe(0);
+    expect(sleepers(mesh, 72)).toEqual([]);
+    expect((await run.ended()).status).not.toBe(0);
+  });
+
   it("when the network between is gone: after downAfter on both sides", async () => {
     const config = '[mesh]\nheartbeat = "100ms"\nsuspectAfter = "300ms"\ndownAfter = "1s"\n';
     await using mesh = await TestMesh.start({ workers: { w1: 1 }, config });
