@@ -65,6 +65,13 @@ function namesOf(hosts: string | undefined, status: Status): (string | undefined
   return chooseWorkers({ names: [hosts], tags: [] }, status).workers.map(({ name }) => name);
 }
 
+/** The folder and the pattern of a path whose last part is one ("logs/*.txt"): no shell has seen to that on another host. */
+export function patternOf({ fromHost, source }: CopyStep): { folder: string; pattern: Bun.Glob } | undefined {
+  const name = posix.basename(source);
+  if (fromHost === undefined || !/[*?[]/.test(name)) return undefined;
+  return { folder: posix.dirname(source), pattern: new Bun.Glob(name) };
+}
+
 /** Where a source goes when the target is a folder: under its own name. "." and the like have none: their content goes there. */
 export function within(folder: string, source: string): string {
   const name = posix.basename(source);

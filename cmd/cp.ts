@@ -3,13 +3,13 @@ import { Command } from "@commander-js/extra-typings";
 import type { NodeStatus } from "../core/coordinator/answers.ts";
 import type { MeshClient } from "../core/coordinator/client.ts";
 import { isMeshError, MeshError } from "../core/errors.ts";
-import { copyTree, type TreeOutcome } from "../core/files/copy-tree.ts";
+import { copyTree, joined, type TreeOutcome } from "../core/files/copy-tree.ts";
 import type { Files } from "../core/files/files.ts";
 import { LocalFiles } from "../core/files/local-files.ts";
 import { RemoteFiles } from "../core/files/remote-files.ts";
 import { bytesWords, spanWords } from "./amounts.ts";
 import { askStatus } from "./asking.ts";
-import { type CopyStep, copySteps, within } from "./cp-paths.ts";
+import { type CopyStep, copySteps, patternOf, within } from "./cp-paths.ts";
 import { CopyProgress } from "./cp-progress.ts";
 import { EXIT, exitStatusOf } from "./exit.ts";
 import { count } from "./job-words.ts";
@@ -137,6 +137,26 @@ class CopyRun {
   }
 
   async #step(step: CopyStep): Promise<void> {
+    const matched = await this.#matched(step);
+    if (!matched) return await this.#copy(step);
+    this.#isOne = false;
+    for (const source of matched) await this.#copy({ ...step, source, isFolder: step.isFolder || matched.length > 1 });
+  }
+
+  /** What a pattern stands for; undefined for a path that is none, or is there as it is written. */
+  async #matched(step: CopyStep): Promise<string[] | undefined> {
+    const files = this.#filesOf(step.fromHost);
+    const { folder, pattern } = patternOf(step) ?? {};
+    if (folder === undefined || !pattern) return undefined;
+    if ((await files.look({ root: "user", path: step.source }, false)).kind !== "none") return undefined;
+    const look = await files.look({ root: "user", path: folder }, true);
+    const entries = (look.kind !== "none" && look.entries) || [];
+    const names = entries.map(({ name }) => name).filter((name) => !name.startsWith(".") && pattern.match(name));
+    if (names.length > 0) return names.map((name) => joined(folder, name));
+    throw new MeshError("STORAGE", `nothing on ${step.fromHost} matches ${step.source}`);
+  }
+
+  async #copy(step: CopyStep): Promise<void> {
     const from = { files: this.#filesOf(step.fromHost), path: step.source };
     const files = this.#filesOf(step.toHost);
     const path = await this.#targetOf(step, files);

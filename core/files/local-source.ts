@@ -31,6 +31,7 @@ export class LocalSource implements Source {
       const stat = await handle.stat();
       if (!stat.isFile()) throw new MeshError("STORAGE", `${shown} is ${stat.isDirectory() ? "a folder" : "no file"}`);
       const { size: sizeBytes, mtimeMs, mode } = stat;
+      if (sizeBytes === 0 && (await readPart(handle, 0, 1)).length > 0) throw sizeless(shown);
       return new LocalSource(shown, handle, { sizeBytes, mtimeMs, mode: mode & 0o777 });
     } catch (error) {
       await handle?.close();
@@ -75,6 +76,14 @@ export class LocalSource implements Source {
     this.#last = done.catch(() => {});
     return done;
   }
+}
+
+/** As those of /proc. */
+function sizeless(shown: string): MeshError {
+  return new MeshError(
+    "STORAGE",
+    `${shown} does not say how large it is: read it with \`mesh exec HOST cat ${shown}\``,
+  );
 }
 
 /** The bytes from `offset` on, fewer only at the end of the file. */

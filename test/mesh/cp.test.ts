@@ -135,6 +135,24 @@ describe("F89: mesh cp", () => {
     expect(existsSync(at("copy/sub/plain"))).toBe(true);
   });
 
+  it("expands patterns on hosts, and says of files without a size that they have none", async () => {
+    await using mesh = await meshWithHomes("w1");
+    const at = (name: string) => mesh.folder.at(name);
+    for (const name of ["a.txt", "b.txt", "c.log", "[odd].txt"]) mesh.folder.write({ [`w1/logs/${name}`]: name });
+    mkdirSync(at("here"));
+    expect((await mesh.mesh(["cp", "w1:logs/?.txt", "here"])).status).toBe(0);
+    expect(readdirSync(at("here")).sort()).toEqual(["a.txt", "b.txt"]);
+    expect((await mesh.mesh(["cp", "w1:logs/[odd].txt", "here"])).status).toBe(0);
+    expect(readFileSync(at("here/[odd].txt"), "utf8")).toBe("[odd].txt");
+    const none = await mesh.mesh(["cp", "w1:logs/*.bin", "here"]);
+    expect([none.status, none.stderr]).toEqual([1, expect.stringContaining("nothing on w1 matches logs/*.bin")]);
+    const sizeless = await mesh.mesh(["cp", "w1:/proc/version", "here"]);
+    expect([sizeless.status, sizeless.stderr]).toEqual([
+      1,
+      expect.stringContaining("mesh exec HOST cat /proc/version"),
+    ]);
+  });
+
   it("tells what is wrong with its operands before anything is copied", async () => {
     await using mesh = await meshWithHomes("w1");
     mesh.folder.write({ f: "x" });
