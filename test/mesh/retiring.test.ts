@@ -1,20 +1,9 @@
 // Workers of another build take over: jobs that run finish on the old ones and never notice.
-import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { binary } from "../support/mesh.ts";
+import { writeOtherBuild } from "../support/other-build.ts";
 import { TestMesh } from "../support/test-mesh.ts";
 import { until } from "../support/until.ts";
 import { noted, open, prelude, whenNoted } from "./notes.ts";
-
-/** Lays down the binary as one of another build: the same, but of another commit. */
-function otherBuild(path: string): string {
-  const bytes = readFileSync(binary);
-  const { commit } = JSON.parse(Bun.spawnSync([binary, "version", "--json"]).stdout.toString()) as { commit: string };
-  const other = [...commit].reverse().join("");
-  for (let at = bytes.indexOf(commit); at >= 0; at = bytes.indexOf(commit, at + 1)) bytes.write(other, at, "latin1");
-  writeFileSync(path, bytes, { mode: 0o755 });
-  return other;
-}
 
 /** All nodes of that name. */
 async function named(mesh: TestMesh, name: string) {
@@ -36,7 +25,7 @@ const begunOn = (mesh: TestMesh) => noted(mesh.folder, "begun").map((line) => li
 describe("F96 a worker of another build takes over", () => {
   test("F96 the job that runs finishes on the old one, each item once; new jobs use the new one; the old one ends by itself", async () => {
     await using mesh = await TestMesh.start({ workers: { w1: 2 } });
-    const build = otherBuild(mesh.folder.at("mesh2"));
+    const build = writeOtherBuild(mesh.folder.at("mesh2"));
     const script = `import { nodes, onNode, pool, self } from "mesh"; ${prelude}
 onNode(({ event, node }) => note("events", event + " " + node.name));
 const work = async (i: number) => { note("begun", i + " " + process.ppid); if (i < 2) await gate("go on"); return [i, self.node]; };
@@ -157,5 +146,29 @@ out([results, later, (await nodes()).map(({ name, status }) => name + " " + stat
     expect([(await old.ended()).status, (await successor.ended()).status]).toEqual([0, 0]);
     run.signal("SIGTERM");
     expect((await run.ended()).status).toBe(143);
+  });
+
+  test("F96 mesh up of another build: replaced, unchanged the next time; the job that ran finished on the old one", async () => {
+    await using mesh = await TestMesh.start({
+      workers: {},
+      config: '[coordinator]\nlisten = ["tcp://127.0.0.1:0"]\n[hosts.w1]\nprovider = "local"\nslots = 1\n',
+    });
+    const build = writeOtherBuild(mesh.folder.at("mesh2"));
+    const up = (program?: string) => mesh.mesh(["up"], program === undefined ? {} : { program });
+    expect(await up()).toMatchObject({ status: 0 });
+    await using run = mesh.start(waiting);
+    await whenNoted(mesh.folder, "begun");
+    const replaced = await up(mesh.folder.at("mesh2"));
+    expect([replaced.status, replaced.stdout + replaced.stderr]).toEqual([0, expect.stringContaining("replaced")]);
+    const states = async () => (await named(mesh, "w1")).map((node) => `${node.state} ${node.build === build}`);
+    expect(await states()).toEqual(["up true", "retiring false"]);
+    const again = await up(mesh.folder.at("mesh2"));
+    expect([again.status, again.stdout + again.stderr]).toEqual([0, expect.stringContaining("unchanged")]);
+    open(mesh.folder, "go on");
+    const { stdout, stderr, status } = await run.ended();
+    expect([status, stdout.trim(), stderr]).toEqual([0, "[0,1,2,3]", ""]);
+    expect(new Set(begunOn(mesh).map(([, agent]) => agent)).size).toBe(1);
+    await until(async () => (await states()).join() === "up true", { what: "the old one to be gone" });
+    expect((await mesh.mesh(["down"])).status).toBe(0);
   });
 });
