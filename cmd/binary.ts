@@ -8,6 +8,7 @@ export async function main([name]: string[]): Promise<number> {
   const platform = PLATFORMS.find((each) => platformName(each) === name);
   if (!platform) throw new MeshError("USAGE", `say for which platform: ${PLATFORMS.map(platformName).join(", ")}`);
   const binary = await new BinaryStore().binary(platform, { progress: (text) => process.stderr.write(`${text}\n`) });
-  console.log(JSON.stringify(binary));
+  const { path, sha256, sizeBytes } = binary;
+  console.log(JSON.stringify({ path, sha256, sizeBytes }));
   return 0;
 }

@@ -40,15 +40,22 @@ export interface Platform {
   isBaseline?: boolean;
 }
 
+/** How a binary may be packed on its way. */
+export type Packing = "gzip" | "zstd";
+
+export interface PackedBinary {
+  path: string;
+  sizeBytes: number;
+}
+
 /** A binary of this very build, on this machine. */
 export interface Binary {
   path: string;
   /** In hex, of the file at `path`. */
   sha256: string;
   sizeBytes: number;
-  /** The same in gzip. */
-  compressedPath: string;
-  compressedBytes: number;
+  /** The same, packed; made when it is asked for the first time. */
+  packed(format: Packing): Promise<PackedBinary>;
 }
 
 /** What a provider may ask of who uses it. */

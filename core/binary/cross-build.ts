@@ -13,6 +13,7 @@ import {
 import { basename, dirname, join } from "node:path";
 import { MeshError } from "../errors.ts";
 import type { Platform } from "../provider.ts";
+import { dropSignature } from "./mach-o.ts";
 import { platformName } from "./platform.ts";
 
 /** Where a compiled program finds its own files. Not written out: it would be replaced below, and the next binary find nothing. */
@@ -58,10 +59,17 @@ export async function crossBuild({ platform, base, outfile }: CrossBuild): Promi
       throw: false,
     });
     if (!result.success) throw new Error(`cannot build for ${target}: ${result.logs.join("; ")}`);
+    if (platform.os === "darwin" && platform.arch === "x64") rewrite(made, dropSignature);
     renameSync(made, outfile);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
+}
+
+function rewrite(path: string, change: (bytes: Buffer) => void): void {
+  const bytes = readFileSync(path);
+  change(bytes);
+  writeFileSync(path, bytes);
 }
 
 /** The compiler would put the platform it builds for in their place, and the binary could not build for another one. */

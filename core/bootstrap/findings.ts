@@ -80,9 +80,9 @@ function room({ folders, home }: HostFacts, binary: Binary): Finding {
 function present(facts: HostFacts, binary: Binary): Finding {
   if (isInstalled(facts, binary)) return { check: "binary", state: "ok", words: "this build's is there" };
   const states = facts.folders.map(({ binaries }) => binaries.get(binary.sha256));
-  const bytes = facts.tools.has("gzip") ? binary.compressedBytes : binary.sizeBytes;
-  const send = `\`mesh up\` sends ${megabytes(bytes)} MB`;
-  if (!states.includes("doubtful")) return { check: "binary", state: "ok", words: `not there yet: ${send}` };
+  if (!states.includes("doubtful")) {
+    return { check: "binary", state: "ok", words: "not there yet: `mesh up` sends it" };
+  }
   const words = "this build's is there and was changed after it was put there, or copied";
   return { check: "binary", state: "warning", words, fix: `\`mesh up\` looks at its content, and heals it if need be` };
 }

@@ -9,7 +9,7 @@ import { answersIn, quoted, remoteScript, wordsOf } from "./remote-script.ts";
 import digest from "./scripts/digest.sh" with { type: "text" };
 import verify from "./scripts/verify.sh" with { type: "text" };
 import type { Shell } from "./shell.ts";
-import { megabytes, type UploadFailure, upload } from "./upload.ts";
+import { megabytes, parcelFor, type UploadFailure, upload } from "./upload.ts";
 
 /** What a folder must have left beside the binary, for state and logs of workers. */
 export const SPARE_BYTES = 16 * 1024 * 1024;
@@ -74,6 +74,11 @@ export function binaryCommand(path: string, ...args: string[]): string {
 /** Whether nothing would have to be sent; without looking at the content of what may have been altered. */
 export function isInstalled(facts: HostFacts, { sha256 }: Pick<Binary, "sha256">): boolean {
   return facts.folders.some(({ binaries, problem }) => !problem && binaries.get(sha256) === "whole");
+}
+
+/** What an upload of it would send. */
+export async function uploadBytes({ tools }: HostFacts, binary: Binary): Promise<number> {
+  return (await parcelFor(binary, tools)).sizeBytes;
 }
 
 async function findInstalled(

@@ -1,7 +1,7 @@
 // One upload of the binary into one folder of a host.
 import { randomBytes } from "node:crypto";
 import { isMeshError, MeshError } from "../errors.ts";
-import type { Binary } from "../provider.ts";
+import type { Binary, PackedBinary, Packing } from "../provider.ts";
 import { digestVariables } from "./digests.ts";
 import { limited } from "./limited.ts";
 import { answersIn, remoteScript, wordsOf } from "./remote-script.ts";
@@ -44,10 +44,11 @@ export interface UploadOptions {
  */
 export async function upload(shell: Shell, options: UploadOptions): Promise<UploadResult> {
   const { folder, binary, tools, signal } = options;
+  const parcel = await parcelFor(binary, tools);
   const variables = {
     ...(await digestVariables(binary, tools)),
     CACHE: folder,
-    PACKED: tools.has("gzip") ? "gzip" : "no",
+    PACKED: parcel.packing ?? "no",
     RANDOM_WORD: randomBytes(6).toString("hex"),
   };
   const { command, text, mark } = remoteScript(digest + script, variables, { hasInput: true });
@@ -55,7 +56,7 @@ export async function upload(shell: Shell, options: UploadOptions): Promise<Uplo
   try {
     const output = collect(conversation);
     output.catch(() => {}); // told below, unless sending fails first
-    const sentBytes = await send(conversation, text, options, shell.label);
+    const sentBytes = await send(conversation, text, parcel, options, shell.label);
     const limit = { ms: STALL_LIMIT_MS, signal, what: `${shell.label}: checking the binary that was sent` };
     const answers = answersIn(await limited(output, limit), mark);
     const failure = failureIn(answers);
@@ -66,21 +67,32 @@ export async function upload(shell: Shell, options: UploadOptions): Promise<Uplo
   }
 }
 
+/** What is sent. */
+interface Parcel extends PackedBinary {
+  /** Undefined: as it is. */
+  packing?: Packing;
+}
+
+/** The binary as a host with these tools gets it. zstd takes a third of gzip's time there, and is smaller. */
+export async function parcelFor(binary: Binary, tools: ReadonlySet<string>): Promise<Parcel> {
+  const packing = (["zstd", "gzip"] as const).find((format) => tools.has(format));
+  return packing ? { ...(await binary.packed(packing)), packing } : binary;
+}
+
 /** Sends the script, then the binary, until all is sent or the host takes no more. Returns the bytes of the binary. */
 async function send(
   conversation: Conversation,
   script: Uint8Array,
-  { binary, tools, progress, signal }: UploadOptions,
+  { path, sizeBytes: totalBytes }: Parcel,
+  { progress, signal }: UploadOptions,
   label: string,
 ): Promise<number> {
-  const isPacked = tools.has("gzip");
-  const totalBytes = isPacked ? binary.compressedBytes : binary.sizeBytes;
   const limit = { ms: STALL_LIMIT_MS, signal, what: `${label}: sending the binary` };
   let sentBytes = 0;
   let told = 0;
   try {
     await limited(conversation.write(script), limit);
-    for await (const chunk of chunksOf(isPacked ? binary.compressedPath : binary.path)) {
+    for await (const chunk of chunksOf(path)) {
       const now = performance.now();
       if (now - told >= PROGRESS_MS) {
         progress?.(`sending ${megabytes(sentBytes)} of ${megabytes(totalBytes)} MB`);
@@ -124,7 +136,7 @@ function failureIn(answers: [word: string, rest: string][]): UploadFailure | und
 
 function noAnswer(label: string, stderr: string): MeshError {
   const printed = wordsOf(stderr);
-  const words = printed ? `it printed: ${printed}` : "it printed nothing; `dd` and `gzip` must be in its PATH";
+  const words = printed ? `it printed: ${printed}` : "it printed nothing; `dd` must be in its PATH";
   return new MeshError(
     "LINK_CLOSED",
     `${label}: the upload of the binary ended without an answer: ${words}; try again`,

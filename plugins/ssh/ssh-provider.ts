@@ -1,9 +1,10 @@
 // Workers on hosts that answer SSH: looks at the host, sends the binary if it is not there, and talks to it. One login for
 // each host and call; on the host nothing but POSIX tools is needed.
-import { installBinary, isInstalled } from "../../core/bootstrap/install.ts";
+import { installBinary, isInstalled, uploadBytes } from "../../core/bootstrap/install.ts";
 import { planFrom } from "../../core/bootstrap/plan.ts";
 import { probe } from "../../core/bootstrap/probe.ts";
 import type { Shell } from "../../core/bootstrap/shell.ts";
+import { megabytes } from "../../core/bootstrap/upload.ts";
 import type {
   CoordinatorOrder,
   CoordinatorStarted,
@@ -43,7 +44,7 @@ export class SshProvider implements Provider {
     await using shell = await this.#login(host, context);
     const facts = await probe(shell, context);
     const binary = await context.binary(facts.platform);
-    const sends = isInstalled(facts, binary) ? undefined : `${Math.round(binary.compressedBytes / 1e6)} MB`;
+    const sends = isInstalled(facts, binary) ? undefined : `${megabytes(await uploadBytes(facts, binary))} MB`;
     return planFrom(host, await workersOn(shell, facts, host, context), context, sends);
   }
 

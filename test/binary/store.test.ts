@@ -14,25 +14,27 @@ const own = { os: "linux", arch: process.arch as "x64", libc: "glibc" } as const
 const sha256 = (bytes: Uint8Array) => new Bun.CryptoHasher("sha256").update(bytes).digest("hex");
 
 describe("BinaryStore", () => {
-  test("F8: gives this machine's own binary with its digest, and compresses it once", async () => {
-    const store = () => new BinaryStore({ folder: folder.at("cache"), own: ownBinary });
-    const first = await store().binary(own);
+  const store = () => new BinaryStore({ folder: folder.at("cache"), own: ownBinary });
+
+  test("F8: gives this machine's own binary with its digest, and packs it once", async () => {
+    const binary = await store().binary(own);
     const bytes = readFileSync(ownBinary);
-    expect(first).toMatchObject({ path: ownBinary, sha256: sha256(bytes), sizeBytes: bytes.length });
-    expect(sha256(Bun.gunzipSync(readFileSync(first.compressedPath)))).toBe(first.sha256);
-    const before = statSync(first.compressedPath).mtimeMs;
-    expect(await store().binary(own)).toEqual(first);
-    expect(statSync(first.compressedPath).mtimeMs).toBe(before);
-    expect(readdirSync(folder.at("cache/compressed")).filter((name) => name.startsWith("."))).toEqual([]);
+    expect(binary).toMatchObject({ path: ownBinary, sha256: sha256(bytes), sizeBytes: bytes.length });
+    const gzip = await binary.packed("gzip");
+    const zstd = await binary.packed("zstd");
+    expect(sha256(Bun.gunzipSync(readFileSync(gzip.path)))).toBe(binary.sha256);
+    expect(sha256(Bun.zstdDecompressSync(readFileSync(zstd.path)))).toBe(binary.sha256);
+    const before = statSync(gzip.path).mtimeMs;
+    expect(await (await store().binary(own)).packed("gzip")).toEqual(gzip);
+    expect(statSync(gzip.path).mtimeMs).toBe(before);
+    expect(readdirSync(folder.at("cache/packed")).filter((name) => name.startsWith("."))).toEqual([]);
   });
 
-  test("F8: a compressed binary that was cut is made anew", async () => {
-    const store = new BinaryStore({ folder: folder.at("cache"), own: ownBinary });
-    const { compressedPath, compressedBytes } = await store.binary(own);
-    truncateSync(compressedPath, 1_000);
-    const again = await new BinaryStore({ folder: folder.at("cache"), own: ownBinary }).binary(own);
-    expect(again.compressedBytes).toBe(compressedBytes);
-    expect(statSync(again.compressedPath).size).toBe(compressedBytes);
+  test("F8: a packed binary that was cut is made anew", async () => {
+    const { path, sizeBytes } = await (await store().binary(own)).packed("zstd");
+    truncateSync(path, 1_000);
+    expect((await (await store().binary(own)).packed("zstd")).sizeBytes).toBe(sizeBytes);
+    expect(statSync(path).size).toBe(sizeBytes);
   });
 });
 

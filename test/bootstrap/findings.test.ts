@@ -9,8 +9,7 @@ const binary: Binary = {
   path: "/b",
   sha256: "ab".repeat(32),
   sizeBytes: 110 * MB,
-  compressedPath: "/b.gz",
-  compressedBytes: 52 * MB,
+  packed: async () => ({ path: "/b.gz", sizeBytes: 52 * MB }),
 };
 const worker: ProvidedHost["worker"] = { tags: [], heartbeatMs: 1, suspectAfterMs: 1, downAfterMs: 1 };
 
@@ -44,7 +43,7 @@ test("findings: F98 F7 a host that is well has nothing but ok, each check once, 
   expect(findings.map(({ check }) => check)).toEqual(["system", "machine", "room", "binary", "tools", "clock"]);
   expect(findings.filter(({ state, fix, code }) => state !== "ok" || fix || code)).toEqual([]);
   expect(find("machine").words).toBe("8 cores, 16 GB of memory, 12 GB of it free");
-  expect(find("binary").words).toBe("not there yet: `mesh up` sends 52 MB");
+  expect(find("binary").words).toBe("not there yet: `mesh up` sends it");
 });
 
 const full = { freeBytes: 20 * MB };

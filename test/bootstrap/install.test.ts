@@ -14,7 +14,7 @@ import { posixCksum } from "../../core/bootstrap/cksum.ts";
 import { binaryCommand, installBinary, isInstalled } from "../../core/bootstrap/install.ts";
 import { probe } from "../../core/bootstrap/probe.ts";
 import type { Conversation, Shell } from "../../core/bootstrap/shell.ts";
-import type { Binary } from "../../core/provider.ts";
+import type { Binary, Packing } from "../../core/provider.ts";
 import { kill, processesOf, testFolder } from "../support/mesh.ts";
 import { until } from "../support/until.ts";
 import { type LocalShellOptions, localShell } from "./local-shell.ts";
@@ -29,15 +29,18 @@ afterEach(() => folder[Symbol.dispose]());
 /** A program of a megabyte that stands for the binary: it says "ok" to all. */
 function program(script = "echo ok; exit 0", name = "program"): Binary {
   const path = folder.at(name);
-  const filler = Buffer.from(crypto.getRandomValues(new Uint8Array(48 * 1024))).toString("base64");
-  writeFileSync(path, `#!/bin/sh\n${script}\n${`: ${filler}\n`.repeat(16)}`);
+  const filler = () => `: ${Buffer.from(crypto.getRandomValues(new Uint8Array(48 * 1024))).toString("base64")}\n`;
+  writeFileSync(path, `#!/bin/sh\n${script}\n${Array.from({ length: 16 }, filler).join("")}`);
   chmodSync(path, 0o755);
   const bytes = readFileSync(path);
   const sha256 = new Bun.CryptoHasher("sha256").update(bytes).digest("hex");
-  const compressedPath = `${path}.gz`;
-  writeFileSync(compressedPath, Bun.gzipSync(bytes));
-  const compressedBytes = statSync(compressedPath).size;
-  return { path, sha256, sizeBytes: bytes.length, compressedPath, compressedBytes };
+  const packed = async (format: Packing) => {
+    const packedPath = `${path}.${format}`;
+    const packedBytes = format === "gzip" ? Bun.gzipSync(bytes) : Bun.zstdCompressSync(bytes);
+    writeFileSync(packedPath, packedBytes);
+    return { path: packedPath, sizeBytes: packedBytes.length };
+  };
+  return { path, sha256, sizeBytes: bytes.length, packed };
 }
 
 function shellOf(options: Partial<LocalShellOptions> = {}): Shell {
@@ -47,6 +50,11 @@ function shellOf(options: Partial<LocalShellOptions> = {}): Shell {
 
 async function install(shell: Shell, binary: Binary, signal?: AbortSignal) {
   return await installBinary(shell, await probe(shell), binary, signal ? { signal } : {});
+}
+
+/** As this machine gets it. */
+async function packedBytes(binary: Binary, format: Packing = Bun.which("zstd") ? "zstd" : "gzip"): Promise<number> {
+  return (await binary.packed(format)).sizeBytes;
 }
 
 const cache = () => folder.at("home/.cache/mesh");
@@ -59,7 +67,7 @@ describe("installBinary", () => {
     async (shell) => {
       const login = shellOf({ login: [shell, "-c"] });
       const binary = program();
-      expect(await install(login, binary)).toEqual({ path: placeOf(binary), sentBytes: binary.compressedBytes });
+      expect(await install(login, binary)).toEqual({ path: placeOf(binary), sentBytes: await packedBytes(binary) });
       expect(isSame(placeOf(binary), binary)).toBe(true);
       expect(statSync(placeOf(binary)).mode & 0o777).toBe(0o700);
       expect(readdirSync(dirname(placeOf(binary))).toSorted()).toEqual(["mesh", "stamp"]);
@@ -74,8 +82,16 @@ describe("installBinary", () => {
     Bun.spawnSync(["busybox", "--install", "-s", folder.at("applets")]);
     const shell = shellOf({ env: { PATH: folder.at("applets") } });
     const binary = program();
-    expect((await install(shell, binary)).sentBytes).toBe(binary.compressedBytes);
+    expect((await install(shell, binary)).sentBytes).toBe(await packedBytes(binary, "gzip"));
     expect((await install(shell, binary)).sentBytes).toBe(0);
+  });
+
+  test.each(["gzip", "zstd"] as const)("F6: sends it by %s where there is that alone", async (format) => {
+    const tools = [...PLAIN_TOOLS, "uname", "sha256sum", format];
+    const shell = shellOf({ env: { PATH: pathWith(folder.path, tools) } });
+    const binary = program();
+    expect((await install(shell, binary)).sentBytes).toBe(await packedBytes(binary, format));
+    expect(isSame(placeOf(binary), binary)).toBe(true);
   });
 
   test("F6: sends it as it is where there is no gzip, and checks it by cksum where there is nothing better", async () => {
@@ -93,7 +109,7 @@ describe("installBinary", () => {
     await install(shellOf(), binary);
     truncateSync(placeOf(binary), binary.sizeBytes - 10_000);
     expect(isInstalled(await probe(shellOf()), binary)).toBe(false);
-    expect((await install(shellOf(), binary)).sentBytes).toBe(binary.compressedBytes);
+    expect((await install(shellOf(), binary)).sentBytes).toBe(await packedBytes(binary));
     expect(isSame(placeOf(binary), binary)).toBe(true);
   });
 
@@ -105,7 +121,7 @@ describe("installBinary", () => {
     bytes[500_000]! ^= 1;
     writeFileSync(placeOf(binary), bytes);
     utimesSync(placeOf(binary), atime, mtime);
-    expect((await install(shellOf(), binary)).sentBytes).toBe(binary.compressedBytes);
+    expect((await install(shellOf(), binary)).sentBytes).toBe(await packedBytes(binary));
     expect(isSame(placeOf(binary), binary)).toBe(true);
   });
 

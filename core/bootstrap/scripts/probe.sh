@@ -35,7 +35,7 @@ processor() {
 }
 
 tools() {
-  for tool in gzip sha256sum shasum openssl cksum find df dd; do have "$tool" && say "tool $tool"; done
+  for tool in zstd gzip sha256sum shasum openssl cksum find df dd; do have "$tool" && say "tool $tool"; done
 }
 
 # Prints why a folder that is there is not for this user alone; nothing when it is.

@@ -1,5 +1,5 @@
 # Takes a binary from its input, checks it, and puts it in place as a whole or not at all. Says "ready", or "failed", why in
-# one word, and the words of the tool that failed. Set before: N the mark, CACHE, SHA256, CKSUM, SIZE, PACKED ("gzip", "no").
+# one word, and the words of the tool that failed. Set before: N the mark, CACHE, SHA256, CKSUM, SIZE, PACKED ("gzip", "zstd", "no").
 leave() {
   rm -f "$part"
   rmdir "$folder" "$CACHE/bin" "$CACHE" 2>/dev/null
@@ -12,7 +12,7 @@ failed() {
 }
 
 unpack() {
-  case $PACKED in gzip) gzip -dc ;; *) cat ;; esac
+  case $PACKED in gzip) gzip -dc ;; zstd) zstd -dcq ;; *) cat ;; esac
 }
 
 # What uploads that were killed have left. One that is under way writes into its file all the time.
