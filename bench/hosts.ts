@@ -1,12 +1,13 @@
 // Commands and files on hosts of a mesh that is up, beside ssh and scp with a real sshd. All hosts are this machine: what differs is
 // what stands between, not the network.
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Contender, MESH, type Workload } from "./contender.ts";
-import { startSshd } from "./sshd.ts";
+import { type BenchSshd, startSshd } from "./sshd.ts";
 
 const HOSTS = 8;
+const NAMES = Array.from({ length: HOSTS }, (_, at) => `h${at + 1}`);
 const FILE_MIB = 1_024;
 const READY_LIMIT_MS = 20_000;
 
@@ -76,6 +77,121 @@ function allHosts(): Promise<Hosts> {
     return made;
   })();
   return hosts;
+}
+
+/** `mesh up` on hosts that have nothing, beside sftp of as many bytes to each at once. */
+export async function coldUp(): Promise<Workload> {
+  const fleet = await Fleet.start();
+  const floor: Contender[] = fleet
+    ? [{ name: "sftp of the binary, all at once", run: () => fleet.eachAtOnce((name) => fleet.sftp(name)) }]
+    : [];
+  const cold = async () => {
+    await fleet!.mesh("down", "--purge");
+    const seconds = await fleet!.mesh("up");
+    await fleet!.mesh("down", "--purge");
+    return seconds;
+  };
+  return {
+    title: `mesh up of ${HOSTS} hosts that have nothing`,
+    unit: "s",
+    lessIsBetter: true,
+    contenders: fleet ? [{ name: "mesh up", run: cold }, ...floor] : [],
+    bars: [{ text: "at most 1.5 times sftp", against: "sftp of the binary, all at once", ratio: 1 / 1.5 }],
+    end: () => fleet?.end(),
+  };
+}
+
+/** `mesh up` where all is up already, and where the binary is there and no worker runs. */
+export async function warmUp(): Promise<Workload> {
+  const fleet = await Fleet.start();
+  const ssh = "ssh, all at once";
+  const again = async () => {
+    await fleet!.mesh("up");
+    return await fleet!.mesh("up");
+  };
+  const restart = async () => {
+    await fleet!.mesh("up");
+    await fleet!.mesh("down");
+    return await fleet!.mesh("up");
+  };
+  return {
+    title: `mesh up of ${HOSTS} hosts again`,
+    unit: "s",
+    lessIsBetter: true,
+    contenders: fleet
+      ? [
+          { name: "mesh up, all is up", run: again },
+          { name: "mesh up after mesh down", run: restart },
+          { name: ssh, run: () => fleet.eachAtOnce((name) => fleet.ssh(name)) },
+        ]
+      : [],
+    bars: [{ text: "at most 2 times ssh to all at once", against: ssh, ratio: 1 / 2 }],
+    end: () => fleet?.end(),
+  };
+}
+
+/** Hosts over SSH, and a desk that knows them. */
+class Fleet {
+  readonly #sshd: BenchSshd;
+  readonly #env: Record<string, string | undefined>;
+
+  private constructor(sshd: BenchSshd) {
+    this.#sshd = sshd;
+    this.#env = {
+      ...process.env,
+      HOME: sshd.folder,
+      XDG_STATE_HOME: join(sshd.folder, "desk"),
+      MESH_SSH_CONFIG: sshd.configFile,
+      SSH_AUTH_SOCK: undefined,
+      XDG_RUNTIME_DIR: undefined,
+    };
+  }
+
+  static async start(): Promise<Fleet | undefined> {
+    const sshd = await startSshd(NAMES);
+    if (!sshd) return undefined;
+    const fleet = new Fleet(sshd);
+    const hosts = NAMES.map((name) => `[hosts.${name}]\nslots = 1\n`).join("");
+    writeFileSync(join(sshd.folder, "mesh.toml"), `[coordinator]\nlisten = ["tcp://127.0.0.1:0"]\n${hosts}`);
+    await fleet.mesh("up", NAMES[0]!); // compresses the binary, once for all runs
+    return fleet;
+  }
+
+  /** Seconds. */
+  mesh(...args: string[]): Promise<number> {
+    return this.#seconds([MESH, ...args]);
+  }
+
+  ssh(name: string): Promise<number> {
+    return this.#seconds(["ssh", "-F", this.#sshd.configFile, name, "true"]);
+  }
+
+  sftp(name: string): Promise<number> {
+    const compressed = join(this.#sshd.folder, ".cache/mesh/compressed");
+    const [file] = readdirSync(compressed);
+    const put = `put ${join(compressed, file!)} ${join(this.#sshd.folder, name, "copy")}\n`;
+    return this.#seconds(["sftp", "-q", "-b", "-", "-F", this.#sshd.configFile, name], put);
+  }
+
+  async eachAtOnce(act: (name: string) => Promise<number>): Promise<number> {
+    const start = performance.now();
+    await Promise.all(NAMES.map(act));
+    return (performance.now() - start) / 1_000;
+  }
+
+  async end(): Promise<void> {
+    await this.mesh("down", "--grace", "0");
+    this.#sshd.end();
+  }
+
+  async #seconds(command: string[], input = ""): Promise<number> {
+    const start = performance.now();
+    const options = { env: this.#env, cwd: this.#sshd.folder, stdin: Buffer.from(input) };
+    const child = Bun.spawn(command, { ...options, stdout: "ignore", stderr: "pipe" });
+    const [words, status] = await Promise.all([new Response(child.stderr).text(), child.exited]);
+    if (status !== 0) throw new Error(`${command.join(" ")} ended with ${status}: ${words}`);
+    return (performance.now() - start) / 1_000;
+  }
 }
 
 /** `mesh exec -- true` on all hosts beside as many `ssh true` at once. */

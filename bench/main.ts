@@ -5,7 +5,7 @@
 import { availableParallelism } from "node:os";
 import { coldStart } from "./cold-start.ts";
 import { type Bar, type Contender, median, type Workload } from "./contender.ts";
-import { cp, exec } from "./hosts.ts";
+import { coldUp, cp, exec, warmUp } from "./hosts.ts";
 import { net } from "./net.ts";
 import { poolDefault, poolOne, tasks } from "./pool.ts";
 
@@ -14,7 +14,7 @@ const GROUPS: Record<string, (() => Promise<Workload>)[]> = {
   pool: [poolOne, poolDefault, tasks],
   start: [coldStart],
   net,
-  hosts: [exec, cp],
+  hosts: [coldUp, warmUp, exec, cp],
 };
 
 async function measure(contenders: Contender[]): Promise<Map<Contender, number[]>> {

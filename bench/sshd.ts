@@ -14,17 +14,20 @@ export interface BenchSshd {
   end(): void;
 }
 
-/** Undefined where there is none. */
-export async function startSshd(): Promise<BenchSshd | undefined> {
+/**
+ * Undefined where there is none. With several `names` it plays as many hosts: each has a key of its own, and by that a HOME,
+ * the folder of its name.
+ */
+export async function startSshd(names: readonly string[] = ["host"]): Promise<BenchSshd | undefined> {
   if (!existsSync(SSHD)) return undefined;
   const folder = mkdtempSync(join(tmpdir(), "mesh-bench-sshd-"));
-  const [hostKey, userKey] = [makeKey(join(folder, "host_key")), makeKey(join(folder, "user_key"))];
+  const hostKey = makeKey(join(folder, "host_key"));
   const port = freePort();
   const log = join(folder, "log");
-  writeFileSync(join(folder, "authorized"), readFileSync(`${userKey}.pub`));
+  writeFileSync(join(folder, "authorized"), names.map((name) => authorized(folder, name)).join(""));
   writeFileSync(join(folder, "known"), `[127.0.0.1]:${port} ${readFileSync(`${hostKey}.pub`, "utf8")}`);
   writeFileSync(join(folder, "sshd_config"), serverConfig(folder, port));
-  writeFileSync(join(folder, "ssh_config"), clientConfig(folder, port));
+  writeFileSync(join(folder, "ssh_config"), names.map((name) => clientConfig(folder, port, name)).join(""));
   if (process.getuid?.() === 0) mkdirSync("/run/sshd", { recursive: true, mode: 0o755 });
   const child = Bun.spawn([SSHD, "-D", "-f", join(folder, "sshd_config"), "-E", log], {
     stdio: ["ignore", "ignore", "ignore"],
@@ -48,6 +51,14 @@ function makeKey(path: string): string {
   return path;
 }
 
+/** A line of authorized_keys for the host's key, which it makes. */
+function authorized(folder: string, name: string): string {
+  const home = join(folder, name);
+  mkdirSync(home, { mode: 0o700 });
+  const key = readFileSync(`${makeKey(join(folder, `${name}.user_key`))}.pub`, "utf8");
+  return `environment="HOME=${home}" ${key}`;
+}
+
 function freePort(): number {
   const server = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => {} } });
   server.stop(true);
@@ -63,6 +74,8 @@ function serverConfig(folder: string, port: number): string {
     "Subsystem sftp internal-sftp",
     "PermitRootLogin yes",
     "StrictModes no",
+    "PermitUserEnvironment HOME",
+    "MaxSessions 100",
     "UsePAM no",
     "PasswordAuthentication no",
     "KbdInteractiveAuthentication no",
@@ -73,13 +86,13 @@ function serverConfig(folder: string, port: number): string {
   ].join("\n");
 }
 
-function clientConfig(folder: string, port: number): string {
+function clientConfig(folder: string, port: number, name: string): string {
   return [
-    "Host host",
+    `Host ${name}`,
     "HostName 127.0.0.1",
     `Port ${port}`,
     ...(userInfo().username === "unknown" ? [] : [`User ${userInfo().username}`]),
-    `IdentityFile ${join(folder, "user_key")}`,
+    `IdentityFile ${join(folder, `${name}.user_key`)}`,
     "IdentitiesOnly yes",
     "IdentityAgent none",
     `UserKnownHostsFile ${join(folder, "known")}`,
