@@ -138,9 +138,7 @@ class Attempt {
     return {
       sock: sock as never,
       username: settings.user,
-      hostVerifier: (key: Buffer, verify: (isGood: boolean) => void) => {
-        void this.#isGoodKey(key).then(verify);
-      },
+      hostVerifier: (key: Buffer, verify: (isGood: boolean) => void) => this.#checkKey(key, verify),
       authHandler: login.handler as never,
       algorithms: {
         serverHostKey: preferredAlgorithms(hostKeys.known, HOST_KEYS) as never,
@@ -153,27 +151,33 @@ class Attempt {
     };
   }
 
-  /** Is asked again whenever keys are exchanged anew. */
-  async #isGoodKey(key: Buffer): Promise<boolean> {
+  /**
+   * Is asked again whenever keys are exchanged anew. A good key has to be called so at once then: while ssh2 waits for the
+   * answer and the host is ready, it sends data that belongs behind the exchange, and the connection breaks.
+   */
+  #checkKey(key: Buffer, verify: (isGood: boolean) => void): void {
     const { label, command, settings, hostKeys: keys, trusted, acceptNewKeys } = this.#options;
     this.#hostKey = key;
-    if (trusted?.equals(key)) return true;
     const shown: Shown = { label, command, settings, keys, key };
-    const refusal = refuseHostKey(shown);
-    if (!refusal) return true;
-    const isStrange = refusal.verdict.kind === "unknown";
+    const refusal = trusted?.equals(key) ? undefined : refuseHostKey(shown);
+    const isStrange = refusal?.verdict.kind === "unknown";
     if (isStrange && (acceptNewKeys || settings.keyPolicy === "accept-new")) {
-      this.#options.trusted = key;
-      return await rememberHostKey(settings, key).then(
-        () => true,
-        (error: Error) => {
-          this.#keyFault = error;
-          return false;
-        },
-      );
+      void this.#remember(key).then(verify);
+      return;
     }
-    this.#keyFault = isStrange ? new StrangeHostKey(shown, refusal.error) : refusal.error;
-    return false;
+    this.#keyFault = isStrange ? new StrangeHostKey(shown, refusal.error) : refusal?.error;
+    verify(!refusal);
+  }
+
+  async #remember(key: Buffer): Promise<boolean> {
+    this.#options.trusted = key;
+    try {
+      await rememberHostKey(this.#options.settings, key);
+      return true;
+    } catch (error) {
+      this.#keyFault = error as Error;
+      return false;
+    }
   }
 
   #enter(phase: Phase, limitMs?: number): void {

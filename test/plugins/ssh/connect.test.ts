@@ -1,6 +1,6 @@
 // Logging in on a real sshd: keys, agents, passphrases; and what runs there.
 import { spawnSync } from "node:child_process";
-import { chmodSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { connectSsh } from "../../../plugins/ssh/connect.ts";
@@ -26,6 +26,23 @@ describe.skipIf(noSshd)(`connectSsh: keys${skipNote}`, () => {
       expect(await output(connection, "echo $HOME")).toBe(`${sshd.home}\n`);
     } finally {
       delete process.env.MESH_SSH_CONFIG;
+    }
+  });
+
+  test("where there is no ssh to ask: the usual files of the home folder", async () => {
+    await using sshd = await startSshd();
+    const dotSsh = join(sshd.folder, ".ssh");
+    mkdirSync(dotSsh);
+    copyFileSync(sshd.clientKey, join(dotSsh, "id_ed25519"));
+    chmodSync(join(dotSsh, "id_ed25519"), 0o600);
+    copyFileSync(sshd.knownHosts, join(dotSsh, "known_hosts"));
+    const { PATH, HOME } = process.env;
+    Object.assign(process.env, { PATH: sshd.folder, HOME: sshd.folder });
+    try {
+      await using connection = await connectSsh(`ssh://${sshd.user}@${sshd.address}:${sshd.port}`);
+      expect(await output(connection, "echo $HOME")).toBe(`${sshd.home}\n`);
+    } finally {
+      Object.assign(process.env, { PATH, HOME });
     }
   });
 
@@ -213,13 +230,15 @@ describe.skipIf(noSshd)(`SshConnection${skipNote}`, () => {
     expect(await deaf.ended).toEqual({ status: undefined });
   });
 
-  test("16 MB there and back are the same bytes", async () => {
-    await using sshd = await startSshd();
+  test.each(["none", "1M"])("16 MB there and back are the same bytes, with new keys after %s", async (limit) => {
+    await using sshd = await startSshd({ config: [`RekeyLimit ${limit === "none" ? "default none" : limit}`] });
     await using connection = await connectTo(sshd);
     const bytes = crypto.getRandomValues(new Uint8Array(65_536));
     const input = Buffer.concat(Array.from({ length: 256 }, () => bytes));
     const { stdout } = await connection.run("cat", { input, outputLimitBytes: 1 << 25 });
     expect(Buffer.compare(Buffer.from(stdout), input)).toBe(0);
+    const exchanges = sshd.log().split("SSH2_MSG_NEWKEYS received").length - 1;
+    expect(exchanges > 4).toBe(limit !== "none");
   });
 
   test("closed: undefined when we end it; the reason when the host does, and what runs there hears of it", async () => {
