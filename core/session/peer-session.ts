@@ -254,6 +254,8 @@ export class PeerSession {
       },
       welcomed: (welcomed, end, address) => this.#welcomed(session, welcomed, end, address),
       failed: (failures) => this.#failed(session, failures),
+      // The other side may be able to dial, and need not wait for the end of this round.
+      slow: () => !isBulk && this.#askForIntroduction(),
     });
   }
 

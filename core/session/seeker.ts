@@ -8,6 +8,9 @@ import { redialWaitMs, roundLimitMs } from "./machine/backoff.ts";
 /** The peer said that its own dial is on its way: how long it has for that before this side tries again. */
 const PEER_DIALS_MS = 1_000;
 
+/** A round that takes so long may go on for seconds: a firewall that drops packets gives no answer. */
+const SLOW_MS = 250;
+
 export interface SeekerOptions {
   context: HandshakeContext;
   dial: Dial;
@@ -20,6 +23,8 @@ export interface SeekerOptions {
 export interface SeekerEvents extends Omit<DialRoundEvents, "failed"> {
   /** A round led nowhere; without addresses it has no failures. Another follows unless `settle` is called. */
   failed(failures: DialFailure[]): void;
+  /** A round goes on, and nobody has answered yet. */
+  slow(): void;
 }
 
 export class Seeker {
@@ -29,6 +34,7 @@ export class Seeker {
   #failures = 0;
   #round: DialRound | undefined;
   #timer: Timer | undefined;
+  #slow: Timer | undefined;
 
   constructor(options: SeekerOptions, events: SeekerEvents) {
     this.#options = options;
@@ -53,7 +59,7 @@ export class Seeker {
     this.#timer?.cancel();
     this.#timer = undefined;
     this.#round?.stop();
-    this.#round = undefined;
+    this.#endRound();
   }
 
   /** There is something new to try: does not wait any longer. */
@@ -76,6 +82,9 @@ export class Seeker {
       return;
     }
     const limitMs = roundLimitMs(this.#failures);
+    this.#slow = context.clock.after(SLOW_MS, () => {
+      if (!this.hasGreeted) this.#events.slow();
+    });
     this.#round = new DialRound(
       { context, dial, addresses: where, expect: expect(), limitMs },
       {
@@ -86,8 +95,14 @@ export class Seeker {
     );
   }
 
-  #failed(failures: DialFailure[]): void {
+  #endRound(): void {
+    this.#slow?.cancel();
+    this.#slow = undefined;
     this.#round = undefined;
+  }
+
+  #failed(failures: DialFailure[]): void {
+    this.#endRound();
     this.#events.failed(failures);
     if (!this.#isSeeking || this.#timer || this.#round) return;
     const peerDials = failures.some(({ error }) => isVerdict(error) && error.refusal === "DUPLICATE");
