@@ -157,7 +157,7 @@ class CopyRun {
   }
 
   async #copy(step: CopyStep): Promise<void> {
-    const from = { files: this.#filesOf(step.fromHost), path: step.source };
+    const from = { files: this.#filesOf(step.fromHost), path: step.source, host: step.fromHost };
     const files = this.#filesOf(step.toHost);
     const path = await this.#targetOf(step, files);
     const { recursive, overwrite, signal } = this.#options;

@@ -35,7 +35,7 @@ Examples:
 
 interface ExecOptions {
   all?: true | undefined;
-  tag: string[];
+  tag?: string[] | undefined;
   script?: string | undefined;
   stdin?: true | undefined;
   timeout?: number | undefined;
@@ -52,11 +52,7 @@ export function command(_context?: ProgramContext, around = surroundingsOfProces
     .usage("[options] [HOST... --] COMMAND...")
     .argument("[words...]", "hosts, and behind -- the command")
     .option("--all", "on all workers")
-    .addOption(
-      new Option("--tag <tag>", "on workers with this tag; may be repeated")
-        .argParser(collect)
-        .default([] as string[], ""),
-    )
+    .addOption(new Option("--tag <tag>", "on workers with this tag; may be repeated").argParser(collect))
     .option("--script <file>", "sends this script and runs it with the command's words as its arguments")
     .option("-i, --stdin", "let the command read what is given to this process; on several hosts all read the same")
     .addOption(
@@ -76,7 +72,7 @@ export function command(_context?: ProgramContext, around = surroundingsOfProces
     });
 }
 
-function collect(value: string, before: string[]): string[] {
+function collect(value: string, before: string[] = []): string[] {
   return [...before, value];
 }
 
@@ -87,7 +83,7 @@ interface Request {
 }
 
 /** Which words are hosts. Throws USAGE when there is nothing to run, or nowhere. */
-function requestOf(words: string[], raw: readonly string[], { all, tag, script }: ExecOptions): Request {
+function requestOf(words: string[], raw: readonly string[], { all, tag = [], script }: ExecOptions): Request {
   const dashes = raw.indexOf("--");
   const behind = dashes < 0 ? undefined : raw.length - dashes - 1;
   const isChosen = all === true || tag.length > 0;
@@ -125,7 +121,7 @@ function usage(message: string): MeshError {
 
 async function run({ names, words, script }: Request, options: ExecOptions, around: Surroundings): Promise<number> {
   await using client = await connect(around, options);
-  const { workers, leftOut } = chooseWorkers({ names, tags: options.tag }, await askStatus(client));
+  const { workers, leftOut } = chooseWorkers({ names, tags: options.tag ?? [] }, await askStatus(client));
   if (leftOut.length > 0) await say(around, `left out, as they are down: ${leftOut.join(", ")}`);
   const isOne = workers.length === 1;
   const form = options.json ? "json" : options.prefix ? "named" : "bare";

@@ -8,6 +8,8 @@ import type { Entry, FileFacts, Files, Look } from "./files.ts";
 export interface UserPath {
   files: Files;
   path: string;
+  /** Where that is, for messages. */
+  host?: string | undefined;
 }
 
 export interface TreeOptions extends Omit<CopyOptions, "adjusts"> {
@@ -28,7 +30,7 @@ const AT_ONCE = 16;
 
 /** Resolves when all is done that could be; rejects when nothing more can be: CANCELLED, or a node was lost. */
 export async function copyTree(from: UserPath, to: UserPath, options: TreeOptions, events: TreeEvents): Promise<void> {
-  await new TreeCopy(from.files, to.files, options, events).copy(from.path, to.path);
+  await new TreeCopy(from.files, to.files, options, events).copy(from, to.path);
 }
 
 class TreeCopy {
@@ -48,10 +50,10 @@ class TreeCopy {
     this.#events = events;
   }
 
-  async copy(source: string, target: string): Promise<void> {
+  async copy({ path: source, host }: UserPath, target: string): Promise<void> {
     await this.#each(source, target, async () => {
       const look = await this.#from.look({ root: "user", path: source }, this.#options.recursive);
-      if (look.kind === "none") throw new MeshError("STORAGE", `there is no ${source}`);
+      if (look.kind === "none") throw new MeshError("STORAGE", `there is no ${source} ${host ? `on ${host}` : "here"}`);
       if (look.kind === "folder" && !this.#options.recursive) {
         throw new MeshError("STORAGE", `${source} is a folder: copy it with -r`);
       }

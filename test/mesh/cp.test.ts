@@ -163,7 +163,7 @@ describe("F89: mesh cp", () => {
     expect(await refused("f", "g")).toEqual([2, expect.stringContaining("nothing of this is on another host")]);
     expect(await refused("f")).toEqual([2, expect.stringContaining("mesh cp SRC... HOST:DST")]);
     expect(await refused("f", "w2:")).toEqual([2, expect.stringContaining('did you mean "w1"?')]);
-    expect(await refused("w1:none", ".")).toEqual([1, "there is no none"]);
+    expect(await refused("w1:none", ".")).toEqual([1, "there is no none on w1"]);
     expect(await refused("f", "f", "w1:x")).toEqual([1, expect.stringContaining("there is no folder x")]);
   });
 });
