@@ -36,14 +36,13 @@ describe.skipIf(noSshd)(`connectSsh: keys${skipNote}`, () => {
     copyFileSync(sshd.clientKey, join(dotSsh, "id_ed25519"));
     chmodSync(join(dotSsh, "id_ed25519"), 0o600);
     copyFileSync(sshd.knownHosts, join(dotSsh, "known_hosts"));
-    const { PATH, HOME } = process.env;
-    Object.assign(process.env, { PATH: sshd.folder, HOME: sshd.folder });
-    try {
-      await using connection = await connectSsh(`ssh://${sshd.user}@${sshd.address}:${sshd.port}`);
-      expect(await output(connection, "echo $HOME")).toBe(`${sshd.home}\n`);
-    } finally {
-      Object.assign(process.env, { PATH, HOME });
-    }
+    const connect = new URL("../../../plugins/ssh/connect.ts", import.meta.url).pathname;
+    const script = `import { connectSsh } from "${connect}";
+      await using connection = await connectSsh("ssh://${sshd.user}@${sshd.address}:${sshd.port}");
+      console.log(String(Buffer.from((await connection.run("echo $HOME")).stdout)).trim());`;
+    const env = { PATH: sshd.folder, HOME: sshd.folder };
+    const child = Bun.spawnSync([process.execPath, "-e", script], { env });
+    expect([String(child.stdout), String(child.stderr)]).toEqual([`${sshd.home}\n`, ""]);
   });
 
   test.each(["ed25519", "ecdsa", "rsa"] as const)("host key and login by %s", async (type) => {
