@@ -56,6 +56,12 @@ export interface MemberOptions {
   registered?(coordinator: Address): void;
 }
 
+/** node -> those it has a session with. */
+interface Retiring {
+  /** Where it listens now. */
+  addresses: string[];
+}
+
 const REPORT_MS = 2_000;
 const CONNECT_LIMIT_MS = 10_000;
 const REGISTER_LIMIT_MS = 10_000;
@@ -159,10 +165,7 @@ export class Member {
    * `isPatient` it is then tried until it can be, or `close`.
    */
   async start({ isPatient = false }: { isPatient?: boolean } = {}): Promise<void> {
-    const { listen, transport } = this.#options;
-    for (const address of listen) {
-      this.#listeners.push(await transport.listen(address, (link) => this.#peers.accept(link)));
-    }
+    for (const address of this.#options.listen) this.#listeners.push(await this.#listen(address));
     await this.#joinFirst(isPatient);
     await Promise.race([this.#viewed.promise, Bun.sleep(VIEW_LIMIT_MS)]);
     if (this.#options.report) this.#reportLater();
@@ -185,12 +188,37 @@ export class Member {
    * with. Resolves when the coordinator knows; one that cannot be reached now is told when it is back.
    */
   async retire(): Promise<void> {
-    this.#isRetiring = true;
+    if (!this.#isRetiring) {
+      this.#isRetiring = true;
+      await this.#leavePorts();
+    }
     for (const { node, role } of this.#peers.all()) {
-      if (role !== "coordinator") this.#options.node.notify({ node, slot: 0 }, MessageType.retiring, {});
+      const body: Retiring = { addresses: this.addresses };
+      if (role !== "coordinator") this.#options.node.notify({ node, slot: 0 }, MessageType.retiring, body);
     }
     if (!this.isConnected) return;
     await this.#register().catch((error) => this.#options.log.warn("coordinator not told", { error: wordsOf(error) }));
+  }
+
+  /** Leaves ports that were chosen on purpose to whoever comes next, and listens on others. */
+  async #leavePorts(): Promise<void> {
+    const moved = this.#listeners.map((listener, i) => this.#moved(listener, this.#options.listen[i]!));
+    this.#listeners = (await Promise.all(moved)).filter((listener) => listener !== undefined);
+  }
+
+  async #moved(listener: Listener, given: string): Promise<Listener | undefined> {
+    const anyPort = given.replace(/:\d+$/, ":0");
+    if (anyPort === given) return listener;
+    const next = await this.#listen(anyPort).catch((error) => {
+      this.#options.log.warn("not listening any more", { address: given, error: wordsOf(error) });
+      return undefined;
+    });
+    await listener.close();
+    return next;
+  }
+
+  #listen(address: string): Promise<Listener> {
+    return this.#options.transport.listen(address, (link) => this.#peers.accept(link));
   }
 
   /** Leaves the mesh: tells all peers and stops listening. */
@@ -213,7 +241,11 @@ export class Member {
       const { node: number, name, role, addresses } = node.codec.decode(payload) as Introduced;
       if (!this.#peers.get(number)) this.#peers.to({ node: number, name, role, addresses });
     });
-    node.handle(MessageType.retiring, ({ fromNode }) => this.#tell(this.view.retire(fromNode)));
+    node.handle(MessageType.retiring, ({ fromNode, payload }) => {
+      const { addresses } = node.codec.decode(payload) as Retiring;
+      this.#peers.get(fromNode)?.addAddresses(addresses);
+      this.#tell(this.view.retire(fromNode));
+    });
     node.handle(MessageType.revoked, ({ payload }) => this.#revoked(node.codec.decode(payload) as Revoked));
   }
 

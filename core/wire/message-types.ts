@@ -95,7 +95,7 @@ export const MessageType = {
   /** coordinator -> node. */
   shutdown: 91,
 
-  /** worker -> heads and workers it has a session with: {}; it retires, and stays for the jobs it has. */
+  /** worker -> heads and workers it has a session with: {addresses}; it retires, and stays for the jobs it has. */
   retiring: 93,
 
   /** head -> worker: a job may use this host's slots; and is over. */

@@ -5,6 +5,12 @@ import { TestMesh } from "../support/test-mesh.ts";
 import { until } from "../support/until.ts";
 import { noted, open, prelude, whenNoted } from "./notes.ts";
 
+function freePort(): number {
+  const server = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+  server.stop(true);
+  return server.port;
+}
+
 /** All nodes of that name. */
 async function named(mesh: TestMesh, name: string) {
   return (await mesh.status()).nodes.filter((node) => node.name === name);
@@ -130,6 +136,28 @@ out([results, later, (await nodes()).map(({ name, status }) => name + " " + stat
     expect(begunOn(mesh)).toEqual([0, 1, 2, 3].map((i) => [i, old.pid]));
     expect((await old.ended()).status).toBe(0);
     expect(successor.processes.filter(({ command }) => command[1] === "worker")).toHaveLength(1);
+  });
+
+  test("F96 a port that was chosen on purpose is the successor's at once", async () => {
+    await using mesh = await TestMesh.start({ workers: {} });
+    const port = freePort();
+    const start = () => mesh.command(["worker", "--name", "w1", "--slots", "1", "--listen", `tcp://127.0.0.1:${port}`]);
+    await using old = start();
+    await old.prints(/ ready /, "stderr");
+    await using run = mesh.start(waiting);
+    await whenNoted(mesh.folder, "begun");
+    old.signal("SIGUSR1");
+    await isRetiring(mesh, "w1");
+    await using successor = start();
+    await successor.prints(/ ready /, "stderr");
+    const addresses = (await named(mesh, "w1")).map((node) => node.addresses);
+    expect(addresses).toEqual([[`tcp://127.0.0.1:${port}`], [expect.not.stringContaining(`:${port}`)]]);
+    open(mesh.folder, "go on");
+    expect((await run.ended()).stdout).toBe("[0,1,2,3]\n");
+    expect(new Set(begunOn(mesh).map(([, agent]) => agent))).toEqual(new Set([old.pid]));
+    expect((await old.ended()).status).toBe(0);
+    successor.signal("SIGTERM");
+    expect((await successor.ended()).status).toBe(0);
   });
 
   test("F96 mesh kill ends all of that name; status says which is which", async () => {
