@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { stateFolder } from "../core/identity/state-folder.ts";
 import type { TetherAccess } from "../core/tether/ensure.ts";
 import { UnixTransport } from "../transports/unix/unix-transport.ts";
+import { buildName } from "./node-process.ts";
 import { ownCommand } from "./own-command.ts";
 
 /** A log that has grown so large begins anew with the next tether. */
@@ -13,7 +14,9 @@ const START_EVERY_MS = 2_000;
 
 /** For ensureTether and releaseTether. */
 export function tetherAccess(meshName: string, signal?: AbortSignal): TetherAccess {
-  return { meshName, unix: new UnixTransport(), start: () => startTether(meshName), ...(signal && { signal }) };
+  const asker = { build: buildName(), agent: process.env.SSH_AUTH_SOCK };
+  const start = () => startTether(meshName);
+  return { meshName, asker, unix: new UnixTransport(), start, ...(signal && { signal }) };
 }
 
 let startedAt = Number.NEGATIVE_INFINITY;

@@ -1,21 +1,25 @@
 // `mesh tether MESH`: the tether of a mesh on this machine. Started by `mesh up` for hosts that cannot dial the mesh themselves;
 // ends by itself with the last of them.
-import { rmSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "../core/clock.ts";
+import { readCoordinatorPlace } from "../core/coordinator/folder-lock.ts";
 import { MeshError } from "../core/errors.ts";
-import { stateFolder } from "../core/identity/state-folder.ts";
+import { stateFolder, stateFolderPath } from "../core/identity/state-folder.ts";
+import { isTemporaryMesh } from "../core/member/known.ts";
 import { isLocked, lockFile } from "../core/process-lock.ts";
 import { listenForOrders, TETHER_SOCKET, type TetherOrder } from "../core/tether/control.ts";
 import { MeshReach } from "../core/tether/reach.ts";
 import { Tether } from "../core/tether/tether.ts";
 import { systemResolve } from "../transports/tcp/resolve.ts";
 import { UnixTransport } from "../transports/unix/unix-transport.ts";
-import { endSignal, foregroundLog } from "./node-process.ts";
+import { buildName, endSignal, foregroundLog } from "./node-process.ts";
 import { TetherMesh } from "./tether-mesh.ts";
 
 /** One that nobody gave a host by then has nothing to do. */
 const FIRST_ORDER_MS = 10_000;
+/** How often to look whether the mesh is still there. */
+const LOOK_MS = 1_000;
 /** How long to wait for one that is about to end. */
 const LOCK_LIMIT_MS = 5_000;
 const LOCK_AGAIN_MS = 50;
@@ -48,9 +52,11 @@ export async function main([meshName = "mesh"]: string[]): Promise<number> {
     random: Math.random,
     log,
   });
-  const obey = async ({ tell }: TetherOrder) => {
-    await tether.look();
-    const states = await tether.told(tell);
+  const obey = async ({ tell, build, agent }: TetherOrder) => {
+    if (agent !== undefined) process.env.SSH_AUTH_SOCK = agent;
+    if (build === buildName()) await tether.look();
+    else end(`${build}, which takes its place`);
+    const states = isEnding ? [] : await tether.told(tell);
     // Whoever hears this starts another tether.
     if (isEnding) throw new MeshError("LINK_CLOSED", `the tether of the mesh ${meshName} is ending`);
     return states;
@@ -61,15 +67,32 @@ export async function main([meshName = "mesh"]: string[]): Promise<number> {
   try {
     await tether.look();
     const timer = setTimeout(endIfIdle, FIRST_ORDER_MS);
+    const look = setInterval(() => isForgotten(meshName) && end("nothing of its mesh being left"), LOOK_MS);
     log.info("ready", { mesh: meshName });
     log.info("ending", { by: await over.promise });
     clearTimeout(timer);
+    clearInterval(look);
   } finally {
     await orders.close();
     await tether.close();
     lock.close();
   }
   return 0;
+}
+
+/** A mesh that lasts for one run goes without a word, and its state folder with it, unless its coordinator was killed. */
+function isForgotten(meshName: string): boolean {
+  const folder = stateFolderPath(meshName);
+  if (!existsSync(folder)) return true;
+  return isTemporaryMesh(meshName) && !isAlive(readCoordinatorPlace(folder)?.pid);
+}
+
+function isAlive(pid: number | undefined): boolean {
+  try {
+    return pid !== undefined && process.kill(pid, 0);
+  } catch {
+    return false;
+  }
 }
 
 async function lockOf(folder: string): Promise<{ close(): void } | undefined> {

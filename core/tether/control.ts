@@ -11,8 +11,16 @@ export const TETHER_SOCKET = "tether.sock";
 const ASK_LIMIT_MS = 5_000;
 const REQUEST_LIMIT_BYTES = 1024 * 1024;
 
+/** Who gives an order. */
+export interface TetherAsker {
+  /** A tether of another build ends, and lets this one's take its place. */
+  build: string;
+  /** The socket of the asker's SSH agent: that of the tether's own start may be gone with its login. */
+  agent: string | undefined;
+}
+
 /** Read the list of hosts again, and tell of these once they are up or a try has failed. */
-export interface TetherOrder {
+export interface TetherOrder extends TetherAsker {
   tell: string[];
 }
 

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { isMeshError, MeshError } from "../errors.ts";
 import { stateFolderPath } from "../identity/state-folder.ts";
 import type { Transport } from "../transport.ts";
-import { orderTether, TETHER_SOCKET } from "./control.ts";
+import { orderTether, TETHER_SOCKET, type TetherAsker } from "./control.ts";
 import { addTethered, removeTethered, type TetheredHost, tetheredHosts } from "./hosts-file.ts";
 import type { TetheredState } from "./tether.ts";
 
@@ -11,6 +11,7 @@ export interface TetherAccess {
   meshName: string;
   /** For its socket on this machine. */
   unix: Transport;
+  asker: TetherAsker;
   /** Starts a tether of this mesh, detached; of several, one stays. */
   start(): void;
   /** Default 30 s. */
@@ -46,7 +47,7 @@ async function orderAndStart(tell: string[], access: TetherAccess): Promise<Teth
     if (signal?.aborted)
       throw new MeshError("CANCELLED", "starting the tether was cancelled", { cause: signal.reason });
     try {
-      return await order(access, { tell }, end - performance.now());
+      return await order(access, tell, end - performance.now());
     } catch (error) {
       // None runs, or it was just about to end.
       if (!isAway(error)) throw error;
@@ -64,14 +65,15 @@ async function orderAndStart(tell: string[], access: TetherAccess): Promise<Teth
 export async function releaseTether(name: string, access: Omit<TetherAccess, "start">): Promise<void> {
   if (!removeTethered(access.meshName, name)) return;
   try {
-    await order(access, { tell: [] }, access.timeoutMs ?? LIMIT_MS);
+    await order(access, [], access.timeoutMs ?? LIMIT_MS);
   } catch (error) {
     if (!isAway(error)) throw error;
   }
 }
 
-function order({ meshName, unix }: Omit<TetherAccess, "start">, what: { tell: string[] }, timeoutMs: number) {
-  return orderTether(unix, join(stateFolderPath(meshName), TETHER_SOCKET), what, Math.max(1, timeoutMs));
+function order({ meshName, unix, asker }: Omit<TetherAccess, "start">, tell: string[], timeoutMs: number) {
+  const path = join(stateFolderPath(meshName), TETHER_SOCKET);
+  return orderTether(unix, path, { ...asker, tell }, Math.max(1, timeoutMs));
 }
 
 function isAway(error: unknown): boolean {

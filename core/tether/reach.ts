@@ -51,12 +51,24 @@ export class MeshReach {
     const names = await this.#namesAt(address);
     const place = placeOf(address);
     for (const name of names) {
-      const stream = await channelOf(name)
-        ?.forwardOut(place)
-        .catch(() => undefined);
+      const channel = channelOf(name);
+      const stream = channel && (await this.#connectFrom(channel, place));
       if (stream) return stream;
     }
     return await this.#connectFromHere(place);
+  }
+
+  /** Undefined when that leads nowhere in time. */
+  async #connectFrom(channel: HostChannel, place: Place): Promise<Duplex | undefined> {
+    const late = Promise.withResolvers<undefined>();
+    let isLate = false;
+    const timer = this.#options.clock.after(CONNECT_LIMIT_MS, () => {
+      isLate = true;
+      late.resolve(undefined);
+    });
+    const stream = channel.forwardOut(place).catch(() => undefined);
+    void stream.then((each) => isLate && each?.destroy());
+    return await Promise.race([stream, late.promise]).finally(() => timer.cancel());
   }
 
   async #namesAt(address: string): Promise<readonly string[]> {

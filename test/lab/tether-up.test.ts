@@ -1,4 +1,5 @@
 // F93: `mesh up` from behind a router, on a host that cannot dial back.
+import { readdirSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { Status } from "../../core/coordinator/answers.ts";
 import { kill } from "../support/mesh.ts";
@@ -8,7 +9,7 @@ import { missingForSshLab, SshLab } from "./ssh-hosts.ts";
 const missing = missingForSshLab();
 
 describe.skipIf(missing)(`mesh up by way of a tether${missing ? ` (skipped: ${missing})` : ""}`, () => {
-  test("F93 mesh up lays the tunnel, starts a tether again that was killed, and mesh down takes all back", async () => {
+  test("F93 mesh up lays the tunnel, starts a tether again that was killed, mesh down takes all back, and so does the end of mesh run --hosts", async () => {
     await using lab = await SshLab.start({
       deskIn: "house",
       segments: { house: { letsOut: true } },
@@ -46,5 +47,10 @@ describe.skipIf(missing)(`mesh up by way of a tether${missing ? ` (skipped: ${mi
     await lab.succeed(["down", "--purge"]);
     expect(lab.host("far").files.filter((path) => path.includes("tunnel"))).toEqual([]);
     await lab.nothingRuns();
+
+    const { stdout } = await lab.succeed(["run", "--hosts", "far", "job.ts"]);
+    expect(stdout).toBe("[ 3, 6, 9 ]\n");
+    await lab.nothingRuns();
+    expect(readdirSync(lab.folder.at(".local/state/mesh")).filter((name) => name.startsWith("run-"))).toEqual([]);
   }, 90_000);
 });

@@ -66,7 +66,7 @@ const bytes = new Uint8Array(64 * 1024 * 1024);
 for (let i = 0; i < bytes.length; i += 4) bytes[i] = (i * 31) >> 7;
 const items = Array.from({ length: 40 }, (_, i) => i);
 const squares = await Promise.all(["far", "inner"].map((hosts) => pool({ hosts }).map((i: number) => [i * i, self.node], items)));
-const back = await pool({ hosts: "inner" }).submit((given: Uint8Array) => given.map((byte) => byte ^ 255), bytes);
+const back = await pool({ hosts: "far" }).submit((given: Uint8Array) => given.map((byte) => byte ^ 255), bytes);
 out([squares, back.length === bytes.length && back.every((byte, i) => byte === (bytes[i]! ^ 255))]);`;
     const squares = (name: string) => Array.from({ length: 40 }, (_, i) => [i * i, name]);
     expect(await mesh.resultOf(script)).toEqual([[squares("far"), squares("inner")], true]);

@@ -9,7 +9,7 @@ import { askForCertificate, CERTIFICATE_SOCKET } from "../../core/member/certifi
 import { ensureTether, releaseTether, type TetherAccess } from "../../core/tether/ensure.ts";
 import type { TetheredState } from "../../core/tether/tether.ts";
 import { UnixTransport } from "../../transports/unix/unix-transport.ts";
-import { kill, type MeshProcess } from "../support/mesh.ts";
+import { binary, kill, type MeshProcess } from "../support/mesh.ts";
 import { until } from "../support/until.ts";
 import { QUICK } from "./lab-mesh.ts";
 import { SshLab, type SshLabOptions } from "./ssh-hosts.ts";
@@ -20,11 +20,15 @@ const MESH = "mesh";
 export class TetheredMesh implements AsyncDisposable {
   readonly lab: SshLab;
   readonly unix = new UnixTransport();
+  /** That of the binary, as it says. */
+  readonly build: string;
   #coordinator: MeshProcess | undefined;
   readonly #stateBefore = process.env.XDG_STATE_HOME;
 
   private constructor(lab: SshLab) {
     this.lab = lab;
+    const { version, commit } = JSON.parse(Bun.spawnSync([binary, "version", "--json"]).stdout.toString());
+    this.build = `${version} (${commit})`;
     process.env.XDG_STATE_HOME = lab.folder.at(STATE);
   }
 
@@ -75,7 +79,7 @@ export class TetheredMesh implements AsyncDisposable {
   access(): TetherAccess {
     const log = (text: string) => appendFileSync(this.lab.folder.at("tether.log"), text);
     return {
-      ...{ meshName: MESH, unix: this.unix },
+      ...{ meshName: MESH, unix: this.unix, asker: { build: this.build, agent: undefined } },
       start: () => {
         const tether = this.lab.start(["tether", MESH], { limitMs: 110_000 });
         void tether.ended().then(({ stderr }) => log(stderr));
