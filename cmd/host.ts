@@ -33,7 +33,7 @@ export async function main(): Promise<number> {
 }
 
 async function serve(order: Order, port: HostPort): Promise<HostWord> {
-  const alive = setInterval(() => port.progress("still at it"), WORD_EVERY_MS);
+  const alive = setInterval(() => port.progress(), WORD_EVERY_MS);
   try {
     if (order.op === "start") return await startWorker(order, port);
     if (order.op === "stop") return await stopWorker(order, port);
@@ -46,7 +46,7 @@ async function serve(order: Order, port: HostPort): Promise<HostWord> {
 }
 
 function portOf(lines: Lines, signal: AbortSignal): HostPort {
-  let last = "";
+  let last = "at work";
   let isUnreached = false;
   return {
     signal,
@@ -54,8 +54,8 @@ function portOf(lines: Lines, signal: AbortSignal): HostPort {
     workerCommand: ownCommand("worker"),
     dial: tryDialTcp,
     progress: (text) => {
-      if (text !== last) say({ word: "progress", text });
-      last = text;
+      if (text !== last) say({ word: "progress", text: text ?? last });
+      last = text ?? last;
     },
     unreached: (tunnel, why) => {
       if (!isUnreached) say({ word: "unreached", tunnel, ...why });

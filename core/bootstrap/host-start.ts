@@ -17,7 +17,8 @@ import { liveRecord, type WantedWorker, type WorkerRecord, writeWanted } from ".
 export interface HostPort {
   /** Asks for a certificate for that key. */
   certify(publicKey: Uint8Array): Promise<Joined>;
-  progress(text: string): void;
+  /** Says what is being done, when that is something else than before; without a text, that it still is. */
+  progress(text?: string): void;
   /** Says, once, that the worker has not reached the coordinator so far, and where it looks for a tunnel. */
   unreached(tunnel: string, why: { code: string; message: string }): void;
   /** Tries to connect to an address. Never rejects. */

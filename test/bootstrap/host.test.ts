@@ -177,6 +177,18 @@ test("mesh host: a worker that stands still is killed after its grace", async ()
   expect(host.workers()).toEqual([]);
 });
 
+test("mesh host: says that it is still at work while it waits for long", async () => {
+  await using mesh = await TestMesh.start({ workers: {} });
+  const host = new TestHost(mesh);
+  const { pid } = await host.talk<"start">(await host.order("w1"));
+  process.kill(pid, "SIGSTOP");
+  const stopping = host.talk<"stop">({ ...stopOrder("w1"), graceMs: 30_000 });
+  const said = () => host.progress.filter((text) => text === "ending the worker").length;
+  await until(() => said() >= 2, { what: "mesh host to say it again" });
+  process.kill(pid, "SIGCONT");
+  await stopping;
+});
+
 test("mesh host: F6 purge removes all that mesh has put there, once the last worker is gone", async () => {
   await using mesh = await TestMesh.start({ workers: {} });
   const host = new TestHost(mesh);
