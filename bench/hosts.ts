@@ -167,9 +167,9 @@ class Fleet {
   }
 
   sftp(name: string): Promise<number> {
-    const compressed = join(this.#sshd.folder, ".cache/mesh/compressed");
-    const [file] = readdirSync(compressed);
-    const put = `put ${join(compressed, file!)} ${join(this.#sshd.folder, name, "copy")}\n`;
+    const packed = join(this.#sshd.folder, ".cache/mesh/packed");
+    const [file] = readdirSync(packed);
+    const put = `put ${join(packed, file!)} ${join(this.#sshd.folder, name, "copy")}\n`;
     return this.#seconds(["sftp", "-q", "-b", "-", "-F", this.#sshd.configFile, name], put);
   }
 
