@@ -108,8 +108,7 @@ async function run(given: WorkerOptions): Promise<number> {
     const { advertise = given.advertise, isTemporary: _, ...timing } = rest;
     const options = { ...given, slots, tag, listen, advertise, ...(slotMemory !== undefined && { slotMemory }) };
     const status = await serve(options, { name: given.mesh!, timing }, managed);
-    managed.ended();
-    if (managed.wanted.worker.isTemporary) removeJoined(given.mesh!, given.name!);
+    if (managed.ended() && managed.wanted.worker.isTemporary) removeJoined(given.mesh!, given.name!);
     return status;
   } catch (error) {
     managed.failed(error);

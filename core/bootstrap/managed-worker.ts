@@ -46,9 +46,11 @@ export class ManagedWorker {
     this.#say("failed", { code, message: (error as Error).message });
   }
 
-  /** The process ends as it was told. One that was retired has another one in its place. */
-  ended(): void {
-    if (readRecord(this.#folder)?.pid === process.pid) removeRecord(this.#folder);
+  /** The process ends as it was told. One that was retired has another one in its place: false then, the folder is that one's. */
+  ended(): boolean {
+    if (readRecord(this.#folder)?.pid !== process.pid) return false;
+    removeRecord(this.#folder);
+    return true;
   }
 
   get #hasName(): boolean {
