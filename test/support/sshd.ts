@@ -69,6 +69,7 @@ export interface Sshd extends AsyncDisposable {
 }
 
 const SSHD = "/usr/sbin/sshd";
+const SETPRIV = "/usr/bin/setpriv"; // util-linux
 
 /** Why there can be no sshd here; undefined where there can. For `describe.skipIf`. */
 export const noSshd = existsSync(SSHD) ? undefined : `${SSHD} is missing (Debian: openssh-server)`;
@@ -198,7 +199,10 @@ async function launch(
   const config = join(folder, "sshd_config");
   const place = address.includes(":") ? `[${address}]` : address;
   writeFileSync(config, sshdConfig(folder, files, options, `ListenAddress ${place}:${port}`));
-  const [program, ...args] = [...(options.prefix ?? []), SSHD, "-D", "-f", config, "-E", files.logFile];
+  // A test that is killed ends no sshd: the kernel does.
+  const tied = existsSync(SETPRIV) ? [SETPRIV, "--pdeathsig", "KILL"] : [];
+  const words = [...(options.prefix ?? []), ...tied, SSHD, "-D", "-f", config, "-E", files.logFile];
+  const [program, ...args] = words;
   const child = spawn(program!, args, { stdio: "ignore" });
   let ended = false;
   child.on("exit", () => {

@@ -1,9 +1,10 @@
 // The sshd of the tests, by the system's own ssh.
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { noSshd, type Sshd, startSshd, writeSshConfig } from "../../support/sshd.ts";
+import { until } from "../../support/until.ts";
 import { runs } from "./support.ts";
 
 function ssh(sshd: Sshd, command: string, config = sshd.configFile) {
@@ -26,6 +27,18 @@ describe.skipIf(noSshd)(`startSshd${noSshd ? ` (skipped: ${noSshd})` : ""}`, () 
     });
     expect(existsSync(join(second.home, "x"))).toBe(true);
     expect(readFileSync(first.knownHosts, "utf8")).toContain(first.hostKeys[0]!);
+  });
+
+  test("is gone when the test that started it is killed", async () => {
+    const fixture = new URL("../../support/sshd.ts", import.meta.url).pathname;
+    const script = `const sshd = await (await import("${fixture}")).startSshd(); console.log(sshd.pid, sshd.folder);`;
+    const test = Bun.spawn([process.execPath, "-e", `${script} setInterval(() => {}, 1000);`], { stdout: "pipe" });
+    const { value } = await test.stdout.getReader().read();
+    const [pid, folder] = String(Buffer.from(value!)).trim().split(" ");
+    expect(existsSync(`/proc/${pid}`)).toBe(true);
+    test.kill("SIGKILL");
+    await until(() => !existsSync(`/proc/${pid}`), { what: "the end of sshd" });
+    rmSync(folder!, { recursive: true });
   });
 
   test("an account without a shell; what a session leaves behind goes with the sshd", async () => {
