@@ -241,7 +241,7 @@ describe.skipIf(noSshd)(`SshConnection${skipNote}`, () => {
   });
 
   test("closed: undefined when we end it; the reason when the host does, and what runs there hears of it", async () => {
-    const sshd = await startSshd();
+    await using sshd = await startSshd();
     const ended = await connectTo(sshd);
     const broken = await connectTo(sshd);
     await ended[Symbol.asyncDispose]();

@@ -44,7 +44,7 @@ describe.skipIf(noSshd)(`startSshd${noSshd ? ` (skipped: ${noSshd})` : ""}`, () 
   test("an account without a shell; what a session leaves behind goes with the sshd", async () => {
     await using none = await startSshd({ shell: "/bin/false" });
     expect(ssh(none, "echo hello")).toMatchObject({ status: 1, stdout: "" });
-    const sshd = await startSshd();
+    await using sshd = await startSshd();
     expect(ssh(sshd, "setsid sleep 1000 >/dev/null 2>&1 </dev/null &")).toMatchObject({ status: 0 });
     await runs(sshd, "sleep");
     await sshd[Symbol.asyncDispose]();

@@ -83,7 +83,7 @@ describe.skipIf(noSshd)(`the system's ssh${skipNote}`, () => {
   });
 
   test("given up in the middle of the login, and a host that breaks off: nothing is left, and the reason is told", async () => {
-    const sshd = await startSshd();
+    await using sshd = await startSshd();
     const stop = new AbortController();
     const login = connectTo(sshd, { lines: ["ProxyCommand sleep 1000"], signal: stop.signal });
     await until(() => sshProcesses(sshd).length > 0, { what: "ssh to run" });
