@@ -259,6 +259,7 @@ class RunningSshd implements Sshd {
   readonly knownHosts: string;
   readonly configFile: string;
   readonly #logFile: string;
+  #isGone = false;
 
   constructor(folder: string, files: Layout, listening: Listening, options: SshdOptions) {
     this.name = options.name ?? "host";
@@ -304,6 +305,8 @@ class RunningSshd implements Sshd {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isGone) return;
+    this.#isGone = true;
     const sessions = descendantsOf(this.pid);
     kill(this.pid, "SIGKILL");
     for (const pid of sessions) kill(pid, "SIGKILL");
