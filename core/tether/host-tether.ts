@@ -29,8 +29,8 @@ export interface HostTetherOptions {
 
 export type TetherPhase = "connecting" | "up" | "away";
 
-/** Streams of one host at a time: a worker needs two for each peer. */
-const STREAM_LIMIT = 256;
+/** Streams of one host at a time: a worker needs two for each peer. One that stands still holds some 5 MiB. */
+const STREAM_LIMIT = 128;
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 30_000;
 /** A host that refused the login is not asked often: some lock out who tries. */
