@@ -10,6 +10,8 @@ import { SshHost } from "./ssh-host.ts";
 import type { SshHostOptions } from "./ssh-host-files.ts";
 
 const DESK = "desk";
+/** Shared by all tests: compressing the binary, or making one for another platform, takes seconds. */
+const CACHE = join(dirname(binary), ".test-cache/mesh");
 
 /** What a lab with SSH needs and this machine lacks; undefined when nothing is missing. */
 export function missingForSshLab(): string | undefined {
@@ -178,7 +180,7 @@ export class SshLab implements AsyncDisposable {
     const desk = join(this.#root, "desk");
     for (const name of ["tmp", "vartmp", "run", "bin", "ssh"]) mkdirSync(join(desk, name));
     mkdirSync(join(desk, "root/.cache/mesh"), { recursive: true });
-    mkdirSync(join(dirname(binary), ".test-cache"), { recursive: true });
+    mkdirSync(CACHE, { recursive: true });
     chmodSync(join(desk, "tmp"), 0o1777);
     writeFileSync(join(desk, "bin/mesh"), "");
     const names = [...this.hosts.values()].map((host) => `${host.address} ${host.name}.lab\n`);
@@ -193,8 +195,7 @@ export class SshLab implements AsyncDisposable {
       [join(desk, "run")]: "/run",
       [join(desk, "vartmp")]: "/var/tmp",
       [join(desk, "root")]: "/root",
-      // Shared by all tests: compressing the binary takes seconds.
-      [join(dirname(binary), ".test-cache")]: "/root/.cache/mesh",
+      [CACHE]: "/root/.cache/mesh",
       [join(desk, "tmp")]: "/tmp",
     };
     const files = ["hosts", "nsswitch.conf", "passwd"].map((name) => `mount --bind '${desk}/${name}' /etc/${name}`);
