@@ -100,7 +100,7 @@ async function runOnHosts(script: string, args: string[], { hosts, ...options }:
   try {
     await using mesh = await TemporaryMesh.start(hosts!, { parallel: PARALLEL }, around, interruption.signal);
     interruption[Symbol.dispose](); // from here on signals are for the job
-    return await run(script, args, { ...options, mesh: mesh.name }, [mesh.pid]);
+    return await run(script, args, { ...options, mesh: mesh.name }, mesh.pids);
   } catch (error) {
     if (interruption.signal.aborted) return statusOfSignal(interruption.signal);
     throw error;

@@ -6,6 +6,7 @@ import { spawnCoordinator } from "./coordinator-daemon.ts";
 import { Fleet } from "./fleet.ts";
 import type { FleetCommandOptions } from "./fleet-options.ts";
 import { type Surroundings, say } from "./surroundings.ts";
+import { startedTethers } from "./tether-process.ts";
 
 /** Its workers get 5 s to end, and 10 s to be seen gone. */
 const END_LIMIT_MS = 20_000;
@@ -38,9 +39,9 @@ export class TemporaryMesh implements AsyncDisposable {
     }
   }
 
-  /** The process to keep while the job's own are swept away. */
-  get pid(): number {
-    return this.#coordinator.pid;
+  /** The processes to keep while the job's own are swept away: hosts are reached through the tether to the end. */
+  get pids(): number[] {
+    return [this.#coordinator.pid, ...startedTethers()];
   }
 
   async #up(

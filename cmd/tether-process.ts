@@ -19,6 +19,13 @@ export function tetherAccess(meshName: string, signal?: AbortSignal): TetherAcce
   return { meshName, asker, unix: new UnixTransport(), start, ...(signal && { signal }) };
 }
 
+const started: number[] = [];
+
+/** Pids of those that this process has started. */
+export function startedTethers(): readonly number[] {
+  return started;
+}
+
 let startedAt = Number.NEGATIVE_INFINITY;
 
 /** Starts one, detached: it outlives the command, and its terminal. What it says goes to tether.log in the mesh's state folder. */
@@ -27,12 +34,14 @@ function startTether(meshName: string): void {
   startedAt = performance.now();
   const log = openLog(join(stateFolder(meshName), "tether.log"));
   try {
-    Bun.spawn([...ownCommand("tether"), meshName], {
+    const tether = Bun.spawn([...ownCommand("tether"), meshName], {
       cwd: "/",
       env: process.env,
       detached: true,
       stdio: ["ignore", log, log],
-    }).unref();
+    });
+    tether.unref();
+    started.push(tether.pid);
   } finally {
     closeSync(log);
   }
