@@ -1,5 +1,5 @@
 // A fleet from start to end, over SSH to hosts that have nothing: up, jobs, down.
-import { existsSync, statSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Status } from "../../core/coordinator/answers.ts";
 import { until } from "../support/until.ts";
@@ -48,6 +48,8 @@ describe.skipIf(missing)(`mesh up and down over SSH${missing ? ` (skipped: ${mis
   afterAll(async () => {
     await lab?.[Symbol.asyncDispose]();
   });
+
+  const sizeOf = (path: string) => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 
   async function status(): Promise<Status> {
     return JSON.parse((await lab.succeed(["status", "--json"])).stdout) as Status;
@@ -102,6 +104,31 @@ console.log(JSON.stringify(await Promise.all(where)));`,
     for (const [name, line] of lines) expect(stdout).toMatch(new RegExp(`^\\[?${name}\\b.* ${line}$`, "m"));
   });
 
+  test("F98 doctor examines each host, and says what is wrong with which", async () => {
+    const { stdout, stderr, status } = await lab.mesh(["doctor", ...NAMES]);
+    for (const name of NAMES) expect(stdout + stderr).toContain(name);
+    expect([stdout + stderr, status]).toEqual([expect.not.stringMatching(/✗|fail/i), 0]);
+  });
+
+  test("F89 X34 a file whose way is cut in the middle arrives whole, and is not seen before", async () => {
+    const bytes = new Uint8Array(120_000_000);
+    for (let at = 0; at < bytes.length; at += 60_000) crypto.getRandomValues(bytes.subarray(at, at + 60_000));
+    lab.folder.write({ "data.bin": bytes });
+    const host = lab.host("cold");
+    const size = () =>
+      Math.max(0, ...host.files.filter((path) => !path.includes("mesh/bin")).map((path) => sizeOf(host.path(path))));
+    await using copy = lab.start(["cp", "data.bin", "cold:data.bin"]);
+    await until(() => size() > 1_000_000, { what: "the first megabyte" });
+    lab.network.cutOff("cold");
+    expect(existsSync(host.path("/root/data.bin"))).toBe(false);
+    await until(async () => !(await workers()).includes("cold"), { what: "cold to be missed" });
+    lab.network.heal("cold");
+    const { status, stderr } = await copy.ended();
+    expect([stderr, status]).toEqual([expect.any(String), 0]);
+    expect(Bun.hash(readFileSync(host.path("/root/data.bin")))).toBe(Bun.hash(bytes));
+    host.run("rm /root/data.bin");
+  });
+
   test("F6 F93 workers outlive the logins that started them; those that need one get it back", async () => {
     const before = [...lab.hosts.values()].map(({ processes }) => processes);
     for (const host of lab.hosts.values()) host.dropLogins();
@@ -130,6 +157,14 @@ console.log(JSON.stringify(await Promise.all(where)));`,
     await lab.succeed(["down", "--purge"]);
     for (const { name, files } of lab.hosts.values()) expect([name, files]).toEqual([name, []]);
     expect(existsSync(lab.host("cold").path("/root/.cache/mesh"))).toBe(false);
+    await lab.nothingRuns();
+  });
+
+  test("F5 run --hosts without a mesh.toml: up, run, down", async () => {
+    const script = "mkdir /tmp/away; cd /tmp/away; cp ~/job.ts .; mesh run --hosts warm,inner job.ts warm inner";
+    const { stdout, stderr, status } = await lab.run("sh", "-c", script);
+    expect([stderr, status]).toEqual([expect.any(String), 0]);
+    expect(stdout).toContain('[["warm","warm"],["inner","inner"]]');
     await lab.nothingRuns();
   });
 });
