@@ -21,6 +21,8 @@ export interface HostFacts {
   libcVersion?: string;
   /** Of musl only: without libstdc++ the binary does not start. */
   lacksLibstdcxx: boolean;
+  /** Paths of the loaders of programs that are there; of Linux only. */
+  loaders: Set<string>;
   cores?: number;
   memoryBytes?: number;
   availableBytes?: number;
@@ -53,6 +55,7 @@ export function hostFacts({ answers, ...times }: HostAnswers, label: string): Ho
     system: systemWords(facts),
     ...(libc[0] === "glibc" && libc[1] && { libcVersion: libc[1] }),
     lacksLibstdcxx: libc[0] === "musl" && !facts.has("libstdc++"),
+    loaders: all(answers, "loader"),
     ...defined("cores", number(facts.get("cores"))),
     ...defined("memoryBytes", bytes(facts.get("memory"))),
     ...defined("availableBytes", bytes(facts.get("available"))),
@@ -61,8 +64,12 @@ export function hostFacts({ answers, ...times }: HostAnswers, label: string): Ho
     uid: number(facts.get("uid")) ?? -1,
     home: facts.get("home") ?? "",
     folders: foldersIn(answers),
-    tools: new Set(answers.filter(([word]) => word === "tool").map(([, tool]) => tool)),
+    tools: all(answers, "tool"),
   };
+}
+
+function all(answers: Answers, wanted: string): Set<string> {
+  return new Set(answers.filter(([word]) => word === wanted).map(([, rest]) => rest));
 }
 
 /** The least difference that explains what it said. */

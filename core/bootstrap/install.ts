@@ -126,7 +126,10 @@ function failureWords(label: string, { kind, words }: UploadFailure, { path }: C
   if (kind === "noexec") return `programs cannot be run from there (${printed})`;
   if (kind === "unfit") {
     const message = `${label}: the binary was sent to ${path} and does not run there: ${printed}`;
-    throw new MeshError("UNREACHABLE", `${message}; \`mesh doctor\` tells what that system lacks`);
+    throw new MeshError(
+      "UNREACHABLE",
+      `${message}; \`mesh doctor\` shows what it is: report this with its output, or leave the host out`,
+    );
   }
   const what = kind === "cut" ? "only a part of the binary arrived" : "the binary arrived altered";
   throw new MeshError("UNREACHABLE", `${label}: ${what} in ${path} (${printed || "no more is known"}): try again`);

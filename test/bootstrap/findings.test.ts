@@ -22,6 +22,7 @@ const facts: HostFacts = {
   system: "Linux x86_64, glibc 2.36",
   libcVersion: "2.36",
   lacksLibstdcxx: false,
+  loaders: new Set(["/lib64/ld-linux-x86-64.so.2"]),
   cores: 8,
   memoryBytes: 16e9,
   availableBytes: 12e9,
@@ -54,10 +55,23 @@ const home = "/home/alice/.cache/mesh";
 
 describe("findings: F98", () => {
   test.each<[what: string, check: string, facts: Partial<HostFacts>, expected: Partial<Finding>]>([
-    ["an x64 without AVX2", "system", { platform: { os: "linux", arch: "x64", isBaseline: true } }, { state: "ok" }],
+    ["an x64 without AVX2", "system", { platform: { ...facts.platform, isBaseline: true } }, { state: "ok" }],
     ["musl without libstdc++", "system", { lacksLibstdcxx: true }, { state: "problem", code: "UNREACHABLE" }],
     ["an old glibc", "system", { libcVersion: "2.12" }, { state: "problem", fix: "leave this host out" }],
     ["the oldest glibc that will do", "system", { libcVersion: "2.17" }, { state: "ok" }],
+    [
+      "no loader",
+      "system",
+      { loaders: new Set() },
+      { state: "problem", words: expect.stringContaining("ld-linux-x86-64") },
+    ],
+    [
+      "only the loader of another libc",
+      "system",
+      { loaders: new Set(["/lib/ld-musl-x86_64.so.1"]) },
+      { state: "problem" },
+    ],
+    ["a Mac", "system", { platform: { os: "darwin", arch: "arm64" }, loaders: new Set() }, { state: "ok" }],
     ["little memory", "machine", { availableBytes: 300e6 }, { state: "warning" }],
     [
       "no word on memory",

@@ -129,6 +129,9 @@ main() {
   say "home $HOME"
   [ "$system" != Linux ] || libc
   for folder in /lib /usr/lib /usr/local/lib; do [ -e "$folder/libstdc++.so.6" ] && say "libstdc++ yes"; done
+  for loader in /lib64/ld-linux-x86-64.so.2 /lib/ld-linux-aarch64.so.1 /lib/ld-musl-*; do
+    [ -e "$loader" ] && say "loader $loader"
+  done
   processor "$system"
   tools
   case $XDG_CACHE_HOME in /*) candidate 0 "$XDG_CACHE_HOME/mesh" ;; *) candidate 0 "${HOME:-none}/.cache/mesh" ;; esac
