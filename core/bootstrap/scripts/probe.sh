@@ -54,7 +54,12 @@ LISTED
 # What stops a file in this folder from being run.
 trial() {
   file=$1/.try-$$
-  reason=$({ printf '#!/bin/sh\nexit 7\n' >"$file"; } 2>&1) || { rm -f "$file"; echo "unwritable $reason"; return; }
+  tries=0
+  # Another probe may remove the folder before anything is in it.
+  until reason=$({ mkdir -p "$1" && printf '#!/bin/sh\nexit 7\n' >"$file"; } 2>&1); do
+    tries=$((tries + 1))
+    [ ! -d "$1" ] && [ "$tries" -lt 9 ] || { rm -f "$file"; echo "unwritable $reason"; return; }
+  done
   chmod 700 "$file"
   "$file" >/dev/null 2>&1
   [ $? -eq 7 ] || echo "noexec programs may not be run from there"
@@ -85,7 +90,7 @@ candidate() {
   above=$2
   made=$2
   until [ -e "$above" ] || [ -L "$above" ]; do above=${above%/*}; above=${above:-/}; done
-  if reason=$(mkdir -p "$2" 2>&1); then
+  if reason=$(mkdir -p "$2" 2>&1 || mkdir -p "$2" 2>&1); then
     case $3 in shared) reason=$(distrust "$2") ;; *) reason='' ;; esac
     if [ -n "$reason" ]; then say "bad $1 untrusted $reason"
     else

@@ -37,7 +37,8 @@ main() {
   # Whoever sends may be gone before the end: what is left of that must go, though nobody hears of it.
   trap '' PIPE
   trap 'leave 143' HUP INT TERM
-  words=$(mkdir -p "$folder" 2>&1) || failed storage "$words"
+  # Twice: a probe of somebody else may remove what is empty of it in between.
+  words=$(mkdir -p "$folder" 2>&1 || mkdir -p "$folder" 2>&1) || failed storage "$words"
   remove_leftovers
   words=$({ unpack >"$part"; } 2>&1)
   status=$?
