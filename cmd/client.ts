@@ -34,7 +34,16 @@ export async function connect(access: Access, { timing }: Pick<MeshSettings, "ti
 /** As a client of the coordinator on this machine, else as who joined from here before. */
 export async function clientAccess({ name }: Pick<MeshSettings, "name">): Promise<Access | undefined> {
   const local = await localAccess(new UnixTransport(), name, "client", `command-${randomBytes(6).toString("hex")}`);
-  return local ?? joinedAccess(name, "client") ?? joinedAccess(name, "head");
+  return local ?? accessOfJoined(name);
+}
+
+/** Whether users of this machine may ask a coordinator elsewhere. */
+export function hasJoined(mesh: string): boolean {
+  return accessOfJoined(mesh) !== undefined;
+}
+
+function accessOfJoined(mesh: string): Access | undefined {
+  return joinedAccess(mesh, "client") ?? joinedAccess(mesh, "head");
 }
 
 /** The mesh cannot be asked: what to do. */

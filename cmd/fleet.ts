@@ -5,7 +5,7 @@ import { BinaryStore } from "../core/binary/store.ts";
 import type { Status } from "../core/coordinator/answers.ts";
 import type { MeshClient } from "../core/coordinator/client.ts";
 import { isMeshError, MeshError } from "../core/errors.ts";
-import { type Examination, examineHosts } from "../core/fleet/examine.ts";
+import { type Examination, examineHosts, goalsOf } from "../core/fleet/examine.ts";
 import {
   bringDown,
   bringUp,
@@ -24,7 +24,7 @@ import { ensureTether, releaseTether, wakeTether } from "../core/tether/ensure.t
 import { MessageType } from "../core/wire/message-types.ts";
 import { tryDialTcp } from "../transports/tcp/try-dial.ts";
 import { ANSWER_LIMIT_MS, ask, askStatus } from "./asking.ts";
-import { openClient } from "./client.ts";
+import { hasJoined, openClient } from "./client.ts";
 import { connectIfUp, endCoordinator, ensureCoordinator, isOfThisBuild } from "./coordinator-daemon.ts";
 import type { FleetCommandOptions } from "./fleet-options.ts";
 import { HostRows } from "./host-rows.ts";
@@ -158,13 +158,7 @@ export class Fleet implements AsyncDisposable {
   async examine({ isThorough, isPair }: ExamineOptions, signal: AbortSignal): Promise<FleetExamination> {
     const mesh = await this.#statusIfUp();
     const status = mesh instanceof MeshError ? undefined : mesh;
-    const goals = (host: FleetHost) => [
-      ...(status ? [{ what: "the coordinator", addresses: fromElsewhere(status.mesh.coordinator.addresses) }] : []),
-      ...(isPair ? this.hosts : []).flatMap(({ name }) => {
-        const addresses = name === host.name ? undefined : nodesOf(status).get(name)?.addresses;
-        return addresses ? [{ what: name, addresses: fromElsewhere(addresses) }] : [];
-      }),
-    ];
+    const goals = (host: FleetHost) => goalsOf(host, status, isPair ? this.hosts : []);
     const work = this.#work(this.#context(status, signal));
     const context = { ...work.context, isThorough, dial: tryDialTcp };
     return { mesh, examinations: await examineHosts({ ...work, context, goals }) };
@@ -172,11 +166,11 @@ export class Fleet implements AsyncDisposable {
 
   async #statusIfUp(): Promise<Status | MeshError | undefined> {
     try {
-      this.#client = await connectIfUp(this.settings.name);
-      return this.#client && (await askStatus(this.#client));
+      this.#client = await openClient({ mesh: this.settings.name });
+      return await askStatus(this.#client);
     } catch (error) {
-      if (isMeshError(error)) return error;
-      throw error;
+      if (!isMeshError(error)) throw error;
+      return isMeshError(error, "UNREACHABLE") && !hasJoined(this.settings.name) ? undefined : error;
     }
   }
 
@@ -278,12 +272,6 @@ export class Fleet implements AsyncDisposable {
       ...(person && { person }),
     };
   }
-}
-
-/** Without those that mean another machine on each machine, if there are others. */
-function fromElsewhere(addresses: string[]): string[] {
-  const others = addresses.filter((address) => !/\/\/(127\.|\[::1\])/.test(address));
-  return others.length > 0 ? others : addresses;
 }
 
 /** Those of mesh.toml, and those that were brought up without it. */

@@ -64,11 +64,17 @@ function stateFinding(name: string): Finding {
   }
 }
 
-function coordinatorFinding({ name }: MeshSettings, mesh: Status | MeshError | undefined): Finding {
+function coordinatorFinding(settings: MeshSettings, mesh: Status | MeshError | undefined): Finding {
   const check = "coordinator";
-  if (mesh === undefined)
-    return { check, state: "skipped", words: `that of the mesh ${name} is not up: \`mesh up\` starts it here` };
-  if (mesh instanceof MeshError) return { check, state: "problem", words: mesh.message, code: mesh.code };
+  const where = coordinatorHost(settings) ?? "this machine";
+  if (mesh === undefined) {
+    return {
+      check,
+      state: "skipped",
+      words: `that of the mesh ${settings.name} is not up: \`mesh up\` starts it on ${where}`,
+    };
+  }
+  if (mesh instanceof MeshError) return unaskedFinding(settings, mesh);
   const node = mesh.nodes.find(({ role }) => role === "coordinator");
   const build = node && `${node.version} (${node.build})`;
   if (build === buildName()) return { check, state: "ok", words: `up, of this build; the mesh is ${mesh.mesh.name}` };
@@ -76,18 +82,33 @@ function coordinatorFinding({ name }: MeshSettings, mesh: Status | MeshError | u
   return { check, state: "warning", words, fix: "`mesh up` replaces it; jobs and workers go on meanwhile" };
 }
 
+function unaskedFinding(settings: MeshSettings, { message: words, code }: MeshError): Finding {
+  const check = "coordinator";
+  const host = coordinatorHost(settings);
+  if (code !== "UNREACHABLE" || host === undefined) return { check, state: "problem", words, code };
+  return { check, state: "warning", words, fix: `\`mesh up\` starts it on ${host} when it does not run there` };
+}
+
+/** Undefined for this machine. */
+function coordinatorHost({ config }: MeshSettings): string | undefined {
+  const name = config?.coordinator.host ?? "local";
+  const isHere = name === "local" || config?.hosts.find((host) => host.name === name)?.provider === "local";
+  return isHere ? undefined : name;
+}
+
 /** Whether nodes can get at the coordinator, as far as this machine itself can tell. */
 async function portFinding(settings: MeshSettings, mesh: Status | MeshError | undefined): Promise<Finding> {
   const check = "port";
-  if (mesh === undefined) return await freePortFinding(settings);
-  if (mesh instanceof MeshError)
-    return { check, state: "skipped", words: "the coordinator does not say where it listens" };
+  if (mesh === undefined && coordinatorHost(settings) === undefined) return await freePortFinding(settings);
+  if (mesh === undefined || mesh instanceof MeshError) {
+    return { check, state: "skipped", words: "where the coordinator listens is not known while it is not up" };
+  }
   const { addresses } = mesh.mesh.coordinator;
   const tried = await Promise.all(addresses.map((address) => tryDialTcp(address, DIAL_LIMIT_MS)));
   const reached = tried.filter(({ tookMs }) => tookMs !== undefined).map(({ address }) => address);
   if (reached.length > 0) return { check, state: "ok", words: `${reached.join(", ")} can be dialed from here` };
   const words = `none of the coordinator's addresses can be dialed from here: ${addresses.join(", ") || "it has none"}`;
-  const fix = "let the port through this machine's firewall, or start the coordinator with --advertise";
+  const fix = "let the port through the firewalls in between, or start the coordinator with --advertise";
   return { check, state: "problem", words, fix, code: "UNREACHABLE" };
 }
 

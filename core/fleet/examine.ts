@@ -1,5 +1,6 @@
 // Looks at many hosts at once, each by its provider. One that hangs or breaks hides none of the others.
 import { limited } from "../bootstrap/limited.ts";
+import type { Status } from "../coordinator/answers.ts";
 import type { ExamineContext, Finding } from "../provider.ts";
 import { type FleetOptions, inParallel, meshErrorOf } from "./fleet.ts";
 import type { FleetHost } from "./hosts.ts";
@@ -13,6 +14,29 @@ export interface ExamineOptions extends Pick<FleetOptions, "hosts" | "provider" 
   context: Omit<ExamineContext, "progress" | "goals">;
   /** What that host's worker has to reach. */
   goals(host: FleetHost): ExamineContext["goals"];
+}
+
+/** What a host's worker has to reach: the coordinator, and the workers of `others`. Nothing when the mesh is not up. */
+export function goalsOf(
+  host: FleetHost,
+  status: Status | undefined,
+  others: readonly FleetHost[],
+): ExamineContext["goals"] {
+  if (!status) return [];
+  const wanted = new Set(others.map(({ name }) => name).filter((name) => name !== host.name));
+  const workers = status.nodes.filter(
+    ({ name, role, state }) => role === "worker" && state === "up" && wanted.has(name),
+  );
+  return [
+    { what: "the coordinator", addresses: fromElsewhere(status.mesh.coordinator.addresses) },
+    ...workers.map(({ name, addresses }) => ({ what: name, addresses: fromElsewhere(addresses) })),
+  ];
+}
+
+/** Without those that mean this machine on every machine, if there are others. */
+function fromElsewhere(addresses: string[]): string[] {
+  const others = addresses.filter((address) => !/\/\/(127\.|\[::1\])/.test(address));
+  return others.length > 0 ? others : addresses;
 }
 
 /** What a provider takes, at the most: logins that are dropped and tried again, and many goals. */

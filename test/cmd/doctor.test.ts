@@ -1,10 +1,11 @@
 // mesh doctor against real hosts: what sshd, the shell and the disk do is the real thing.
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { Finding } from "../../core/provider.ts";
 import { noMounts } from "../bootstrap/logins.ts";
-import { type MeshResult, runMesh } from "../support/mesh.ts";
+import { MeshProcess, type MeshResult, nothingLeft, runMesh, testFolder } from "../support/mesh.ts";
 import { makeKey, noSshd, publicLine, type Sshd, startSshd, writeSshConfig } from "../support/sshd.ts";
 import { TestMesh } from "../support/test-mesh.ts";
 
@@ -167,6 +168,52 @@ describe.skipIf(noSshd)(`mesh doctor${skipNote}`, () => {
       state: "problem",
       words: expect.stringContaining("nmae"),
     });
+  });
+
+  test("F98 the coordinator's port is taken: a problem of this machine, with all hosts well 3", async () => {
+    await using sshd = await startSshd();
+    const toml = `[coordinator]\nlisten = ["tcp://127.0.0.1:${sshd.port}"]\n[hosts.${sshd.name}]\n`;
+    const result = await runMesh(["doctor", "--json"], {
+      files: { "mesh.toml": toml },
+      env: { MESH_SSH_CONFIG: sshd.configFile },
+    });
+    const { here, hosts } = diagnosisOf(result);
+    expect(hosts.flatMap(({ findings }) => findings).filter(({ state }) => state === "problem")).toEqual([]);
+    expect(here.filter(({ state }) => state === "problem")).toEqual([
+      expect.objectContaining({
+        check: "port",
+        words: expect.stringContaining("the port is taken"),
+        fix: expect.stringContaining("ss -ltnp"),
+      }),
+    ]);
+    expect(result.status).toBe(3);
+  });
+
+  test("F98 a coordinator that is to be on another host is not looked for here", async () => {
+    const toml = '[coordinator]\nhost = "gone"\n[hosts.gone]\nssh = "nosuch.invalid"\n';
+    const { here } = diagnosisOf(await runMesh(["doctor", "--json"], { files: { "mesh.toml": toml } }));
+    const states = here.map(({ check, state }) => `${check}: ${state}`);
+    expect(states).toEqual(expect.arrayContaining(["coordinator: skipped", "port: skipped"]));
+    expect(here.find(({ check }) => check === "coordinator")!.words).toContain("starts it on gone");
+  });
+
+  test("F98 F90 Ctrl-C ends it at once, also while a host says nothing: 130, and nothing is left", async () => {
+    const silent = createServer();
+    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    const { port } = silent.address() as AddressInfo;
+    using folder = testFolder({ config: `Host quiet\n  HostName 127.0.0.1\n  Port ${port}\n` });
+    try {
+      await using mesh = new MeshProcess(folder, ["doctor", "quiet"], { env: { MESH_SSH_CONFIG: "config" } });
+      const connected = Promise.withResolvers<void>();
+      let connections = 0;
+      silent.on("connection", () => ++connections === 2 && connected.resolve()); // the first one only looks
+      await connected.promise;
+      mesh.signal("SIGINT");
+      expect(await mesh.ended()).toMatchObject({ status: 130, stdout: "" });
+      await nothingLeft(folder);
+    } finally {
+      silent.close();
+    }
   });
 
   test("F98 F93 two hosts of a mesh: their workers, what they reach, and how they reach each other", async () => {
