@@ -2,6 +2,7 @@
 import { readdirSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { Status } from "../../core/coordinator/answers.ts";
+import type { Finding } from "../../core/provider.ts";
 import { kill } from "../support/mesh.ts";
 import { until } from "../support/until.ts";
 import { missingForSshLab, SshLab } from "./ssh-hosts.ts";
@@ -9,7 +10,7 @@ import { missingForSshLab, SshLab } from "./ssh-hosts.ts";
 const missing = missingForSshLab();
 
 describe.skipIf(missing)(`mesh up by way of a tether${missing ? ` (skipped: ${missing})` : ""}`, () => {
-  test("F93 mesh up lays the tunnel, starts a tether again that was killed, mesh down takes all back, and so does the end of mesh run --hosts", async () => {
+  test("F93 F98 mesh up lays the tunnel, starts a tether again that was killed, mesh down takes all back, and so does the end of mesh run --hosts", async () => {
     await using lab = await SshLab.start({
       deskIn: "house",
       segments: { house: { letsOut: true } },
@@ -38,6 +39,21 @@ describe.skipIf(missing)(`mesh up by way of a tether${missing ? ` (skipped: ${mi
       ["far", "ssh"],
     ]);
     expect((await lab.succeed(["run", "job.ts"])).stdout).toBe("[ 3, 6, 9 ]\n");
+
+    const doctor = await lab.mesh(["doctor", "far", "shut", "--json"]);
+    expect(doctor.status, doctor.stderr).toBe(3);
+    const seen = (JSON.parse(doctor.stdout) as { hosts: { findings: Finding[] }[] }).hosts.map(({ findings }) =>
+      Object.fromEntries(findings.map(({ check, state, words }) => [check, `${state}: ${words}`])),
+    );
+    expect(seen[0]).toMatchObject({
+      "to the coordinator": expect.stringMatching(/^warning: cannot be dialed from there: tcp:/),
+      tunnel: "ok: sshd carries the worker's sessions over the login",
+      mesh: expect.stringMatching(/^ok: up, reached through a tunnel over SSH/),
+    });
+    expect(seen[1]).toMatchObject({
+      "to the coordinator": expect.stringMatching(/^warning/),
+      tunnel: expect.stringMatching(/^problem: .*no other way to the coordinator/),
+    });
 
     for (const { pid } of tethers()) kill(pid, "SIGKILL");
     expect((await lab.succeed(["up", "far"])).stdout).toMatch(/far +unchanged/);
