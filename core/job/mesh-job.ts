@@ -20,6 +20,8 @@ const ASK_LIMIT_MS = 10_000;
 const END_LIMIT_MS = 2_000;
 /** What a user waits for the last of the log to be taken. */
 const LOG_END_LIMIT_MS = 5_000;
+/** A detached job that is about to begin waits so long for a coordinator that is away. */
+const BEGIN_KEPT_MS = 60_000;
 /** The end of a job is kept so long for a coordinator that is away: of a detached one, which nobody else would hear of, … */
 const END_KEPT_MS = 3_600_000;
 /** … and of one whose user waits for the prompt. */
@@ -54,12 +56,24 @@ export class MeshJob {
     this.#log = new JobLog({ host: options.host, now: Date.now, send: (records) => this.#sendLog(records) });
   }
 
-  /** Tells the coordinator that the job begins; resolves with its number. */
+  /** Tells the coordinator that the job begins; resolves with its number. A detached job waits for one that is away. */
   async begin(job: BeginJob): Promise<number> {
-    const { job: number, warning } = (await this.#ask(MessageType.beginJob, job, ASK_LIMIT_MS)) as JobBegun;
+    const { job: number, warning } = await this.#tellBegin(job);
     this.#begun = { ...job, job: number };
     if (warning !== undefined) this.#options.notice(warning);
     return number;
+  }
+
+  async #tellBegin(job: BeginJob): Promise<JobBegun> {
+    const lastTry = performance.now() + (job.detached ? BEGIN_KEPT_MS : 0);
+    for (;;) {
+      try {
+        return (await this.#ask(MessageType.beginJob, job, ASK_LIMIT_MS)) as JobBegun;
+      } catch (error) {
+        if (!isMeshError(error, "LINK_CLOSED") || performance.now() >= lastTry) throw error;
+        await this.#coordinatorBack(lastTry);
+      }
+    }
   }
 
   /** The coordinator was away and is back: it hears that the job still runs. */
