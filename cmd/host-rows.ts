@@ -29,6 +29,11 @@ export class HostRows implements AsyncDisposable {
     this.#isQuiet = isQuiet;
   }
 
+  /** Resolves when all that was told so far has been written. */
+  get settled(): Promise<void> {
+    return this.#written;
+  }
+
   /** A host is at something else now. */
   tell(host: string, text: string): void {
     if (this.#isQuiet) return;

@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { isatty } from "node:tty";
 import { Command } from "@commander-js/extra-typings";
 import { MeshError } from "../core/errors.ts";
+import { count } from "./job-words.ts";
 
 const MESH_HEAD = `#:schema ./.mesh/mesh.schema.json
 # What mesh knows of your machines. Without any host, \`mesh run\` uses this machine alone.
@@ -144,7 +145,7 @@ async function writeHosts(folder: string, words: string[], force: boolean): Prom
   await configOf(changed);
   writeFileSync(`${file}.new`, changed);
   renameSync(`${file}.new`, file);
-  const advice = `\`mesh up\` starts a worker on ${missing.flatMap(({ names }) => names).length} new hosts`;
+  const advice = `\`mesh up\` starts a worker on ${count(missing.flatMap(({ names }) => names).length, "new host")}`;
   return { path, status: found === undefined ? "created" : "updated", advice };
 }
 

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
+import { sshAliases } from "../../cmd/init-hosts.ts";
 import { execute, mesh, ROOT, temporaryFolder } from "./mesh.ts";
 
 const TSC = join(ROOT, "node_modules/typescript/bin/tsc");
@@ -75,4 +76,31 @@ it("mesh init: a file in the way of .mesh, or of a file, is an error that names 
   rmSync(join(folder.path, ".mesh"));
   mkdirSync(join(folder.path, "hello.ts"));
   expect(mesh(["init"], { cwd: folder.path })).toMatchObject({ status: 2, stdout: "" });
+});
+
+it("F1 mesh init HOST… writes hosts into mesh.toml, once each, and leaves the rest of it alone", () => {
+  using folder = temporaryFolder();
+  const init = (...hosts: string[]) => mesh(["init", ...hosts], { cwd: folder.path });
+  const file = join(folder.path, "mesh.toml");
+  expect(init("gpu1", "alice@rack[01-02]").stdout).toContain("3 new hosts");
+  folder.write("mesh.toml", `# mine\n${readFileSync(file, "utf8")}`);
+  expect(init("gpu1", "bob@10.0.0.9").stdout).toContain("1 new host\n");
+  const text = readFileSync(file, "utf8");
+  expect(text.startsWith("# mine\n")).toBe(true);
+  expect(text.match(/^\[hosts.*$/gm)).toEqual(["[hosts.gpu1]", '[hosts."rack[01-02]"]', '[hosts."10.0.0.9"]']);
+  expect(mesh(["config", "check"], { cwd: folder.path }).stdout).toContain("4 hosts");
+  expect(init("a b")).toMatchObject({ status: 2, stderr: expect.stringContaining("is no host") });
+  folder.write("mesh.toml", "[mesh]\nnmae = 1\n");
+  expect(init("gpu3")).toMatchObject({ status: 2, stderr: expect.stringContaining("did you mean `name`?") });
+  expect(readFileSync(file, "utf8")).toBe("[mesh]\nnmae = 1\n");
+});
+
+it("F3 sshAliases are the hosts that ssh_config names, with what it includes, without patterns", () => {
+  using folder = temporaryFolder();
+  folder.write("config", "Host a b *.lan\n  User x\nInclude more-*\nhost=c\nMatch host d\n");
+  folder.write("more-1", 'Host "e" !f\n');
+  const include = join(folder.path, "more-*");
+  folder.write("config", readFileSync(join(folder.path, "config"), "utf8").replace("more-*", include));
+  expect(sshAliases(join(folder.path, "config"))).toEqual(["a", "b", "e", "c"]);
+  expect(sshAliases(join(folder.path, "none"))).toEqual([]);
 });
