@@ -3,6 +3,7 @@ import { closeSync, openSync, statSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import { stateFolder } from "../core/identity/state-folder.ts";
 import type { TetherAccess } from "../core/tether/ensure.ts";
+import { DAEMON_MARK } from "../core/worker/process-tree.ts";
 import { UnixTransport } from "../transports/unix/unix-transport.ts";
 import { buildName } from "./node-process.ts";
 import { ownCommand } from "./own-command.ts";
@@ -36,7 +37,7 @@ function startTether(meshName: string): void {
   try {
     const tether = Bun.spawn([...ownCommand("tether"), meshName], {
       cwd: "/",
-      env: process.env,
+      env: { ...process.env, [DAEMON_MARK.name]: DAEMON_MARK.value },
       detached: true,
       stdio: ["ignore", log, log],
     });

@@ -174,13 +174,20 @@ export async function sweepStrays(
   const killed = new Set<number>();
   const end = performance.now() + VANISH_LIMIT_MS;
   for (;;) {
-    const children = childrenOf(process.pid).filter((pid) => !keep.has(pid) && isStray(pid));
+    const children = childrenOf(process.pid).filter((pid) => !keep.has(pid) && isStray(pid) && !isDaemon(pid));
     if (children.length === 0 || performance.now() > end) return [...killed];
     // One that is dead by now may have left children to us after we looked: only a look that finds nobody is the last.
     const strays = children.filter(isLeft);
     for (const pid of killTrees(strays, keep).keys()) killed.add(pid);
     await Bun.sleep(1); // they die asynchronously; what loses its parent meanwhile is ours in the next round
   }
+}
+
+/** What a daemon of mesh is started with, that was started from a job and outlives it: it is nobody's stray. */
+export const DAEMON_MARK = { name: "MESH_DAEMON", value: "1" };
+
+function isDaemon(pid: number): boolean {
+  return hasInEnvironment(pid, `${DAEMON_MARK.name}=${DAEMON_MARK.value}`);
 }
 
 /** Takes the status of `pid` if it has ended. Outside Linux nothing is adopted, and its own parent does that. */

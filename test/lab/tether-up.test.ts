@@ -10,13 +10,18 @@ import { missingForSshLab, SshLab } from "./ssh-hosts.ts";
 const missing = missingForSshLab();
 
 describe.skipIf(missing)(`mesh up by way of a tether${missing ? ` (skipped: ${missing})` : ""}`, () => {
-  test("F93 F98 mesh up lays the tunnel, starts a tether again that was killed, mesh down takes all back, and so does the end of mesh run --hosts", async () => {
+  test("F93 F98 mesh up lays the tunnel, starts a tether again that was killed, mesh down takes all back, and so does the end of mesh run --hosts; F5 pool.addHost may start one", async () => {
     await using lab = await SshLab.start({
       deskIn: "house",
       segments: { house: { letsOut: true } },
-      hosts: { far: { hasBinary: true }, shut: { hasBinary: true, sshd: ["AllowStreamLocalForwarding no"] } },
+      hosts: {
+        far: { hasBinary: true },
+        near: { hasBinary: true },
+        shut: { hasBinary: true, sshd: ["AllowStreamLocalForwarding no"] },
+      },
       files: {
         "job.ts": `import { pool } from "mesh"; console.log(await pool().map((x: number) => x * 3, [1, 2, 3]));`,
+        "add.ts": `import { pool } from "mesh"; console.log((await pool().addHost("near")).name);`,
       },
     });
     const tethers = () => lab.processes.filter(({ command }) => command[1] === "tether");
@@ -59,6 +64,11 @@ describe.skipIf(missing)(`mesh up by way of a tether${missing ? ` (skipped: ${mi
     expect((await lab.succeed(["up", "far"])).stdout).toMatch(/far +unchanged/);
     expect(tethers().length).toBe(1);
     expect((await lab.succeed(["run", "job.ts"])).stdout).toBe("[ 3, 6, 9 ]\n");
+
+    for (const { pid } of tethers()) kill(pid, "SIGKILL");
+    expect((await lab.succeed(["run", "add.ts"])).stdout).toBe("near\n");
+    expect(tethers().length).toBe(1); // started below the job's head, which sweeps what it leaves
+    expect((await lab.succeed(["exec", "near", "--", "echo", "it works"])).stdout).toBe("it works\n");
 
     await lab.succeed(["down", "--purge"]);
     expect(lab.host("far").files.filter((path) => path.includes("tunnel"))).toEqual([]);
