@@ -1,5 +1,5 @@
 // The coordinator that `mesh up` starts on this machine: a process of its own, that outlives the command.
-import { closeSync, existsSync, fstatSync, openSync, readFileSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Status } from "../core/coordinator/answers.ts";
 import type { MeshClient } from "../core/coordinator/client.ts";
@@ -7,6 +7,7 @@ import { readCoordinatorPlace } from "../core/coordinator/folder-lock.ts";
 import { isMeshError, MeshError } from "../core/errors.ts";
 import { stateFolder } from "../core/identity/state-folder.ts";
 import { CERTIFICATE_SOCKET } from "../core/member/certificate-socket.ts";
+import { UnixTransport } from "../transports/unix/unix-transport.ts";
 import { ask, askStatus } from "./asking.ts";
 import { openClient } from "./client.ts";
 import type { CoordinatorSettings } from "./coordinator.ts";
@@ -87,7 +88,7 @@ async function start({ name, listen, timing, leaseMs }: CoordinatorSettings, sig
     await spawnAt(listen);
   } catch (error) {
     // Nobody asked for the port by default: another mesh of this machine may have it.
-    const isTaken = isMeshError(error, "UNREACHABLE") && /in use/.test(error.message);
+    const isTaken = isMeshError(error, "UNREACHABLE") && /the port is taken/.test(error.message);
     if (!isTaken || !Bun.deepEquals(listen, DEFAULT_LISTEN)) throw error;
     await spawnAt(["tcp://[::]:0"]);
   }
@@ -132,9 +133,8 @@ async function untilReady(
   said: () => string,
   signal: AbortSignal,
 ): Promise<void> {
-  const socket = join(folder, CERTIFICATE_SOCKET);
   const deadline = performance.now() + START_LIMIT_MS;
-  while (readCoordinatorPlace(folder)?.pid !== child.pid || !existsSync(socket)) {
+  while (readCoordinatorPlace(folder)?.pid !== child.pid || !(await takesRequests(folder))) {
     if (child.exitCode !== null || child.signalCode !== null) {
       throw new MeshError("UNREACHABLE", `the coordinator ended at once; its last words: ${said()}`);
     }
@@ -149,4 +149,11 @@ async function untilReady(
     }
     await Bun.sleep(LOOK_MS);
   }
+}
+
+/** A socket is there before anybody listens on it. */
+async function takesRequests(folder: string): Promise<boolean> {
+  const link = await new UnixTransport().dial(join(folder, CERTIFICATE_SOCKET)).catch(() => undefined);
+  link?.close();
+  return link !== undefined;
 }
