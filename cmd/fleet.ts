@@ -22,7 +22,6 @@ import { isTemporaryMesh } from "../core/member/known.ts";
 import type { Plan, ProviderContext } from "../core/provider.ts";
 import { ensureTether, releaseTether, wakeTether } from "../core/tether/ensure.ts";
 import { MessageType } from "../core/wire/message-types.ts";
-import { tryDialTcp } from "../transports/tcp/try-dial.ts";
 import { ANSWER_LIMIT_MS, ask, askStatus } from "./asking.ts";
 import { hasJoined, openClient } from "./client.ts";
 import { connectIfUp, endCoordinator, ensureCoordinator, isOfThisBuild } from "./coordinator-daemon.ts";
@@ -160,7 +159,7 @@ export class Fleet implements AsyncDisposable {
     const status = mesh instanceof MeshError ? undefined : mesh;
     const goals = (host: FleetHost) => goalsOf(host, status, isPair ? this.hosts : []);
     const work = this.#work(this.#context(status, signal));
-    const context = { ...work.context, isThorough, dial: tryDialTcp };
+    const context = { ...work.context, isThorough };
     return { mesh, examinations: await examineHosts({ ...work, context, goals }) };
   }
 

@@ -162,8 +162,6 @@ export interface ExamineContext extends ProviderContext {
   goals: { what: string; addresses: string[] }[];
   /** Also what costs the host something: many logins at once. */
   isThorough: boolean;
-  /** Tries to connect from here, for at most `timeoutMs`. Never rejects. */
-  dial(address: string, timeoutMs: number): Promise<DialOutcome>;
 }
 
 /**

@@ -5,8 +5,19 @@ import type { SshSettings } from "./settings.ts";
 
 type Address = Pick<SshSettings, "hostName" | "port" | "addressFamily" | "bindAddress">;
 
-/** Why the connection was not made, for people. */
-export class DialFailure extends Error {}
+/** Why the connection was not made, for people: `words` and `advice` are the two halves of the message. */
+export class DialFailure extends Error {
+  readonly words: string;
+  readonly advice: string;
+
+  constructor([words, advice]: Explained, cause: Error) {
+    super(`${words}; ${advice}`, { cause });
+    this.words = words;
+    this.advice = advice;
+  }
+}
+
+type Explained = [words: string, advice: string];
 
 /** `made` rejects with DialFailure; destroying `socket` gives it up. */
 export function dialTcp(address: Address): { socket: Socket; made: Promise<Socket> } {
@@ -21,7 +32,7 @@ export function dialTcp(address: Address): { socket: Socket; made: Promise<Socke
   const made = new Promise<Socket>((resolve, reject) => {
     socket.once("error", (cause: NodeJS.ErrnoException) => {
       void trueCode(cause, address, performance.now() - begin).then((code) => {
-        reject(new DialFailure(wordsFor(code, host, port, cause), { cause }));
+        reject(new DialFailure(explain(code, host, port, cause), cause));
       });
     });
     socket.once("connect", () => {
@@ -52,19 +63,19 @@ async function trueCode(error: NodeJS.ErrnoException, address: Address, tookMs: 
   return error.code;
 }
 
-function wordsFor(code: string | undefined, host: string, port: number, error: Error): string {
+function explain(code: string | undefined, host: string, port: number, error: Error): Explained {
   switch (code) {
     case "ENOTFOUND":
     case "EAI_AGAIN":
     case "EAI_NODATA":
-      return `no address is known for "${host}"; check the name, or give it a HostName in ssh_config`;
+      return [`no address is known for "${host}"`, "check the name, or give it a HostName in ssh_config"];
     case "ECONNREFUSED":
-      return `${host} refuses connections on port ${port}; sshd may not run there, or listen on another port`;
+      return [`${host} refuses connections on port ${port}`, "sshd may not run there, or listen on another port"];
     case "EHOSTUNREACH":
-      return `there is no host at ${host}, or it is off; check the address and the network`;
+      return [`there is no host at ${host}, or it is off`, "check the address and the network"];
     case "ENETUNREACH":
-      return `no way leads from here to ${host}; check the network`;
+      return [`no way leads from here to ${host}`, "check the network"];
     default:
-      return `${host} port ${port}: ${error.message}`;
+      return [`${host} port ${port}: ${error.message}`, "check the address and the network"];
   }
 }

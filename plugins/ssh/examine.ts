@@ -8,11 +8,13 @@ import { askHost } from "../../core/bootstrap/probe.ts";
 import { isMeshError, type MeshError } from "../../core/errors.ts";
 import type { Binary, DialOutcome, ExamineContext, Finding, FoundWorker, ProvidedHost } from "../../core/provider.ts";
 import { connectSsh, routeTo, systemNeeds } from "./connect.ts";
+import { DialFailure, dialTcp } from "./dial-tcp.ts";
 import { Dialing } from "./dialing.ts";
 import { loadHostKeys } from "./host-keys.ts";
 import { talk, workersOn } from "./mesh-host.ts";
 import { Refusal, RefusedHostKey } from "./refusal.ts";
 import type { Hop } from "./route.ts";
+import type { SshSettings } from "./settings.ts";
 import type { SshConnection, SshOptions } from "./ssh-connection.ts";
 import {
   burstFinding,
@@ -101,16 +103,31 @@ class Examination {
 
   /** Whether something listens where the login goes first, as far as that can be asked without one. */
   async #isThere(route: readonly Hop[]): Promise<boolean> {
-    const { hostName, port, needsSystem } = route[0]!.settings;
-    if (needsSystem.includes("ProxyCommand")) {
+    const { settings, label } = route[0]!;
+    if (settings.needsSystem.includes("ProxyCommand")) {
       this.#add({ check: "connection", state: "skipped", words: "it goes through a ProxyCommand: the login tells" });
       return true;
     }
-    const address = `tcp://${hostName.includes(":") ? `[${hostName}]` : hostName}:${port}`;
-    const finding = connectionFinding(hostName, port, await this.#context.dial(address, CONNECT_LIMIT_MS));
-    if (route.length > 1) finding.words = `to the jump host ${route[0]!.label}: ${finding.words}`;
+    const finding = connectionFinding(settings.hostName, settings.port, await this.#dial(settings));
+    if (route.length > 1) finding.words = `to the jump host ${label}: ${finding.words}`;
     this.#add(finding);
     return finding.state === "ok";
+  }
+
+  /** How long it took, or why it failed; undefined when nothing answered. */
+  async #dial(settings: SshSettings): Promise<number | DialFailure | undefined> {
+    const begin = performance.now();
+    const { socket, made } = dialTcp(settings);
+    try {
+      await limited(made, { ms: CONNECT_LIMIT_MS, signal: this.#context.signal, what: "a connection" });
+      return performance.now() - begin;
+    } catch (error) {
+      if (error instanceof DialFailure) return error;
+      if (isMeshError(error, "TIMEOUT")) return undefined;
+      throw error;
+    } finally {
+      socket.destroy();
+    }
   }
 
   async #logIn(route: readonly Hop[]): Promise<SshConnection> {

@@ -1,5 +1,6 @@
 // What was seen on the way into a host over SSH, in words for people, with the fix. Judges, asks nobody.
 import type { DialOutcome, Finding, FoundWorker } from "../../core/provider.ts";
+import type { DialFailure } from "./dial-tcp.ts";
 import type { HostKeys } from "./host-keys.ts";
 import { describeKey } from "./host-keys.ts";
 import type { Hop } from "./route.ts";
@@ -20,33 +21,15 @@ export function destinationFinding(route: readonly Hop[], needsSystem: readonly 
   return { check: "destination", state: "ok", words: words.join(", ") };
 }
 
-/** Whether anything listens where ssh goes. */
-export function connectionFinding(host: string, port: number, { tookMs, code }: DialOutcome): Finding {
-  if (tookMs !== undefined) return { check: "connection", state: "ok", words: `in ${milliseconds(tookMs)}` };
-  const [words, fix] = failedConnection(host, port, code);
-  return { check: "connection", state: "problem", words, fix, code: "UNREACHABLE" };
-}
-
-function failedConnection(host: string, port: number, code: string | undefined): [words: string, fix: string] {
-  switch (code) {
-    case "ENOTFOUND":
-    case "EAI_AGAIN":
-    case "EAI_NODATA":
-    case "ENODATA":
-      return [`no address is known for ${host}`, "check the name, or give it a HostName in ssh_config"];
-    case "ECONNREFUSED":
-      return [`${host} refuses connections on port ${port}`, "start sshd there, or say its Port in ssh_config"];
-    case "EHOSTUNREACH":
-    case "ENETUNREACH":
-      return [`no way leads from here to ${host}`, "check the address and this machine's network (a VPN that is off?)"];
-    case "ETIMEDOUT":
-      return [
-        `${host} port ${port} does not answer`,
-        "is it on, is the address right, does a firewall let port 22 through from here?".replace("22", String(port)),
-      ];
-    default:
-      return [`${host} port ${port} cannot be connected to (${code})`, "check the address and the network"];
-  }
+/** A connection to where the login goes first: how long it took, or why there is none; undefined when nothing answered. */
+export function connectionFinding(host: string, port: number, outcome: number | DialFailure | undefined): Finding {
+  const check = "connection";
+  if (typeof outcome === "number") return { check, state: "ok", words: `in ${milliseconds(outcome)}` };
+  const { words, advice: fix } = outcome ?? {
+    words: `${host} port ${port} does not answer`,
+    advice: `see whether it is on, whether the address is right, and whether a firewall lets port ${port} through from here`,
+  };
+  return { check, state: "problem", words, fix, code: "UNREACHABLE" };
 }
 
 /** The key that the host showed, and where it is known from. */

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Finding, FoundWorker } from "../../../core/provider.ts";
+import { DialFailure } from "../../../plugins/ssh/dial-tcp.ts";
 import {
   burstFinding,
   connectionFinding,
@@ -12,25 +13,29 @@ import {
 const address = "tcp://10.0.0.1:7450";
 
 describe("connectionFinding: F98", () => {
-  test.each([
-    ["ECONNREFUSED", "gpu1 refuses connections on port 2222"],
-    ["ENOTFOUND", "no address is known for gpu1"],
-    ["EHOSTUNREACH", "no way leads from here to gpu1"],
-    ["ETIMEDOUT", "gpu1 port 2222 does not answer"],
-    ["EACCES", "gpu1 port 2222 cannot be connected to (EACCES)"],
-  ])("%s is a problem with a fix", (code, words) => {
-    const finding = connectionFinding("gpu1", 2222, { address, code });
-    expect(finding).toEqual({
+  test("a failure is a problem, with its advice apart", () => {
+    const failure = new DialFailure(["gpu1 refuses", "start sshd"], new Error("why"));
+    const expected = {
       check: "connection",
       state: "problem",
-      words,
-      fix: expect.any(String),
+      words: "gpu1 refuses",
+      fix: "start sshd",
       code: "UNREACHABLE",
-    });
+    };
+    expect(connectionFinding("gpu1", 2222, failure)).toEqual(expected);
+  });
+
+  test("so is silence", () => {
+    const expected = {
+      state: "problem",
+      words: "gpu1 port 2222 does not answer",
+      fix: expect.stringContaining("port 2222"),
+    };
+    expect(connectionFinding("gpu1", 2222, undefined)).toMatchObject(expected);
   });
 
   test("one that was made is well", () => {
-    expect(connectionFinding("gpu1", 22, { address, tookMs: 0.23 })).toMatchObject({ state: "ok", words: "in 0.2 ms" });
+    expect(connectionFinding("gpu1", 22, 0.23)).toMatchObject({ state: "ok", words: "in 0.2 ms" });
   });
 });
 
