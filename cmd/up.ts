@@ -12,6 +12,7 @@ import {
   endingQuietly,
   print,
   type Surroundings,
+  say,
   statusOfSignal,
   surroundingsOfProcess,
   tableOptions,
@@ -58,7 +59,11 @@ async function up(words: string[], options: UpOptions, around: Surroundings): Pr
     around,
     options.json ? outcomesJson(outcomes) : outcomeLines(outcomes, fleet, tableOptions(around)).join("\n"),
   );
-  return signal.aborted ? statusOfSignal(signal) : statusOfOutcomes(outcomes);
+  if (signal.aborted) return statusOfSignal(signal);
+  const hasFailed = outcomes.some(({ error }) => error !== undefined);
+  if (hasFailed && !options.json)
+    await say(around, `\`${["mesh doctor", ...words].join(" ")}\` looks closer at what failed`);
+  return statusOfOutcomes(outcomes);
 }
 
 function noHosts(): MeshError {

@@ -1,4 +1,5 @@
 // Which hosts are meant: those of mesh.toml, those that earlier calls brought up, and whatever else ssh finds by that name.
+import type { HostConfig } from "../config/mod.ts";
 import { expandRanges } from "../config/ranges.ts";
 import { MeshError } from "../errors.ts";
 import { isName, NAME_WORDS } from "../identity/names.ts";
@@ -10,22 +11,10 @@ export interface FleetHost extends ProvidedHost {
   provider: string;
 }
 
-/** What mesh.toml says of a host, ranges expanded. */
-export interface HostEntry {
-  name: string;
-  provider: string;
-  /** The destination for ssh. */
-  ssh: string;
-  slots?: number;
-  slotMemoryBytes?: number;
-  tags: string[];
-  listen?: string[];
-  advertise?: string[];
-}
-
 export type Timing = Pick<WorkerSettings, "heartbeatMs" | "suspectAfterMs" | "downAfterMs">;
 
-export function hostOf(entry: HostEntry, { heartbeatMs, suspectAfterMs, downAfterMs }: Timing): FleetHost {
+/** A host of mesh.toml as its provider is to see it. */
+export function hostOf(entry: HostConfig, { heartbeatMs, suspectAfterMs, downAfterMs }: Timing): FleetHost {
   const { name, provider, ssh, slots, slotMemoryBytes, tags, listen, advertise } = entry;
   return {
     name,
