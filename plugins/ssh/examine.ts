@@ -1,7 +1,7 @@
 // One host as `mesh doctor` sees it over SSH: each step of what `mesh up` does there, and what it would stumble over.
 import { randomBytes } from "node:crypto";
 import { hostFindings } from "../../core/bootstrap/findings.ts";
-import { type HostFacts, hostFacts } from "../../core/bootstrap/host-facts.ts";
+import { type HostAnswers, type HostFacts, hostFacts } from "../../core/bootstrap/host-facts.ts";
 import { binaryPath, isInstalled } from "../../core/bootstrap/install.ts";
 import { limited } from "../../core/bootstrap/limited.ts";
 import { askHost } from "../../core/bootstrap/probe.ts";
@@ -63,7 +63,9 @@ class Examination {
     if (!route || !(await this.#isThere(route))) return this.#skipRest();
     await using shell = await this.#step("login", () => this.#logIn(route));
     if (!shell) return this.#skipRest();
-    const facts = await this.#askHost(shell);
+    const answers = await this.#step("shell", () => this.#askHost(shell));
+    if (!answers) return this.#skipRest();
+    const facts = await this.#step("system", async () => hostFacts(answers, shell.label));
     const binary = facts && (await this.#judge(facts));
     const path = facts && binary && pathOf(facts, binary);
     if (facts) await this.#step("worker", () => this.#lookForWorker(shell, facts, path));
@@ -90,9 +92,8 @@ class Examination {
   #skipRest(): void {
     const told = new Set(this.findings.map(({ check }) => check));
     const rest = SSH_CHECKS.filter((check) => !told.has(check));
-    for (const check of [...rest, "the host itself"]) {
-      this.#add({ check, state: "skipped", words: "not looked at, for want of a login" });
-    }
+    const words = `not looked at, for want of a ${told.has("shell") ? "shell" : "login"}`;
+    for (const check of [...rest, "the host itself"]) this.#add({ check, state: "skipped", words });
   }
 
   async #findRoute(): Promise<Hop[]> {
@@ -144,14 +145,11 @@ class Examination {
     }
   }
 
-  async #askHost(shell: SshConnection): Promise<HostFacts | undefined> {
+  async #askHost(shell: SshConnection): Promise<HostAnswers> {
     this.#context.progress("looking at it");
-    const answers = await this.#step("shell", async () => {
-      const told = await askHost(shell, this.#context);
-      this.#add({ check: "shell", state: "ok", words: "runs commands" });
-      return told;
-    });
-    return answers && (await this.#step("system", async () => hostFacts(answers, shell.label)));
+    const answers = await askHost(shell, this.#context);
+    this.#add({ check: "shell", state: "ok", words: "runs commands" });
+    return answers;
   }
 
   /** What the host has is enough, or not; the binary for it. */
