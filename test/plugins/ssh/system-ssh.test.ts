@@ -164,7 +164,8 @@ describe.skipIf(noSshd)(`the system's ssh${skipNote}`, () => {
     expect(changed).toContain(`${sshd.knownHosts}:1 knows another one`);
     const broken = await failure(
       "UNREACHABLE",
-      connectTo(sshd, { lines: ["ProxyCommand echo no such way >&2; exit 1"] }),
+      // Not by ssh's own "exec echo": that gives up its stdout, by which ssh is told that it is over, before it says a word.
+      connectTo(sshd, { lines: ["ProxyCommand sh -c 'echo no such way >&2; exit 1'"] }),
     );
     expect(broken).toContain("no such way");
   });
