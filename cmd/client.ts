@@ -6,7 +6,7 @@ import { type Access, joinedAccess, localAccess } from "../core/member/access.ts
 import { Client } from "../core/member/client.ts";
 import { UnixTransport } from "../transports/unix/unix-transport.ts";
 import { type MeshSettings, meshSettings } from "./mesh-settings.ts";
-import { buildName, newNode } from "./node-process.ts";
+import { buildName, newNode } from "./roles/node-process.ts";
 import { meshTransport } from "./transport.ts";
 
 /** Connects to the coordinator of the mesh named, else of the nearest mesh.toml. Throws UNREACHABLE when it is not up. */

@@ -4,7 +4,7 @@ import type { JobRecord, NodeStatus } from "../core/coordinator/answers.ts";
 import type { MeshClient } from "../core/coordinator/client.ts";
 import { isName } from "../core/identity/names.ts";
 import { knownMeshes } from "../core/member/known.ts";
-import { askJobs, askStatus } from "./asking.ts";
+import { askJobs, askStatus } from "./operate/asking.ts";
 import { connect, type Surroundings } from "./surroundings.ts";
 import { printable } from "./table.ts";
 

@@ -14,9 +14,9 @@ import { UnixTransport } from "../transports/unix/unix-transport.ts";
 import { EXIT } from "./exit.ts";
 import { defaultMesh } from "./mesh-settings.ts";
 import { NO_MESH } from "./no-mesh.ts";
-import { userName } from "./node-process.ts";
 import { meshOption } from "./options.ts";
 import { ownCommand } from "./own-command.ts";
+import { userName } from "./roles/node-process.ts";
 import { terminalOfProcess } from "./terminal.ts";
 
 const SLOTS_LIMIT = 4_096;
@@ -92,8 +92,8 @@ async function runAsAsked(script: string, args: string[], options: RunOptions): 
 
 /** Brings up a mesh of those hosts, runs the job in it, and takes it down again. */
 async function runOnHosts(script: string, args: string[], { hosts, ...options }: RunOptions): Promise<number> {
-  const { TemporaryMesh } = await import("./temporary-mesh.ts");
-  const { PARALLEL } = await import("./fleet-options.ts");
+  const { TemporaryMesh } = await import("./hosts/temporary-mesh.ts");
+  const { PARALLEL } = await import("./hosts/fleet-options.ts");
   const { statusOfSignal, surroundingsOfProcess } = await import("./surroundings.ts");
   const around = surroundingsOfProcess();
   const interruption = around.catchSignals();

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import * as attach from "../../cmd/attach.ts";
+import * as attach from "../../cmd/operate/attach.ts";
 import type { LogLines } from "../../core/coordinator/answers.ts";
 import { until } from "../support/until.ts";
 import { around, FakeMesh, jobOf, record, run, Screen, type Setting } from "./fake-mesh.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { outcomeLines, statusOfOutcomes } from "../../cmd/host-outcomes.ts";
-import { HostRows } from "../../cmd/host-rows.ts";
-import { personAt } from "../../cmd/person.ts";
+import { outcomeLines, statusOfOutcomes } from "../../cmd/hosts/host-outcomes.ts";
+import { HostRows } from "../../cmd/hosts/host-rows.ts";
+import { personAt } from "../../cmd/hosts/person.ts";
 import { MeshError } from "../../core/errors.ts";
 import type { HostOutcome } from "../../core/fleet/fleet.ts";
 import { hostOf } from "../../core/fleet/hosts.ts";

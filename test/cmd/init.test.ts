@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { sshAliases } from "../../cmd/init-hosts.ts";
+import { sshAliases } from "../../cmd/hosts/init-hosts.ts";
 import { execute, mesh, ROOT, temporaryFolder } from "./mesh.ts";
 
 const TSC = join(ROOT, "node_modules/typescript/bin/tsc");

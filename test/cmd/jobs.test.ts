@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import * as jobs from "../../cmd/jobs.ts";
+import * as jobs from "../../cmd/operate/jobs.ts";
 import { around, FakeMesh, jobOf, NOW, run, Screen, type Setting } from "./fake-mesh.ts";
 
 const history = [

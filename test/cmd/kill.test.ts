@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { exitStatusOf } from "../../cmd/exit.ts";
-import * as kill from "../../cmd/kill.ts";
+import * as kill from "../../cmd/operate/kill.ts";
 import type { KilledJob } from "../../core/coordinator/answers.ts";
 import { MeshError } from "../../core/errors.ts";
 import { until } from "../support/until.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { exitStatusOf } from "../../cmd/exit.ts";
-import * as logs from "../../cmd/logs.ts";
+import * as logs from "../../cmd/operate/logs.ts";
 import type { LogLines } from "../../core/coordinator/answers.ts";
 import { MeshError } from "../../core/errors.ts";
 import type { Address } from "../../core/wire/message.ts";

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { bytesWords, momentWords, parseOverlap, roundTripWords, spanWords } from "../../cmd/amounts.ts";
 import { exitStatusOf } from "../../cmd/exit.ts";
-import * as status from "../../cmd/status.ts";
+import * as status from "../../cmd/operate/status.ts";
 import { type Column, table } from "../../cmd/table.ts";
 import { MeshError } from "../../core/errors.ts";
 import { until } from "../support/until.ts";

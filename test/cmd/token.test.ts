@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import * as revoke from "../../cmd/revoke.ts";
-import * as rotate from "../../cmd/rotate.ts";
-import * as token from "../../cmd/token.ts";
+import * as revoke from "../../cmd/operate/revoke.ts";
+import * as rotate from "../../cmd/operate/rotate.ts";
+import * as token from "../../cmd/operate/token.ts";
 import { MeshError } from "../../core/errors.ts";
 import { type Answers, around, FakeMesh, NOW, nodeOf, run, Screen, statusOf } from "./fake-mesh.ts";
 

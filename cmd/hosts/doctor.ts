@@ -1,0 +1,140 @@
+// mesh doctor: what works on this machine, on each host and between two of them, what does not, why, and what to do.
+import { Command } from "@commander-js/extra-typings";
+import type { NodeStatus } from "../../core/coordinator/answers.ts";
+import { isMeshError, MeshError } from "../../core/errors.ts";
+import type { Examination } from "../../core/fleet/examine.ts";
+import { memberFinding, type Pair, pairFindings } from "../../core/fleet/mesh-findings.ts";
+import type { Finding } from "../../core/provider.ts";
+import { jsonOption, meshOption } from "../options.ts";
+import type { ProgramContext } from "../program.ts";
+import { buildName } from "../roles/node-process.ts";
+import {
+  endingQuietly,
+  print,
+  type Surroundings,
+  statusOfSignal,
+  surroundingsOfProcess,
+  tableOptions,
+} from "../surroundings.ts";
+import { type Diagnosis, diagnosisLines, statusOfDiagnosis } from "./doctor-view.ts";
+import { Fleet, type FleetExamination } from "./fleet.ts";
+import { askPasswordOption, type FleetCommandOptions, parallelOption } from "./fleet-options.ts";
+import { examineOwnMachine } from "./own-machine.ts";
+
+const EXAMPLES = `
+Examples:
+  mesh doctor                   this machine, all hosts of mesh.toml, and the mesh
+  mesh doctor alice@10.0.0.5    a host that no mesh.toml names: what ssh finds by that
+  mesh doctor gpu1 gpu2         two hosts, and how their workers reach each other
+  mesh doctor --thorough        also whether sshd drops logins that come all at once
+
+It looks and changes nothing. Exit status: 0 when there is no problem (warnings are none), 3 when some
+hosts have one; when all have, 4 for logins and host keys, 5 for hosts that cannot be reached.`;
+
+interface DoctorOptions extends FleetCommandOptions {
+  thorough?: true | undefined;
+}
+
+/** `mesh doctor`. */
+export function command(_context?: ProgramContext, around = surroundingsOfProcess()) {
+  return new Command("doctor")
+    .description("Tell what works on this machine and on each host, what does not, why, and what to do about it.")
+    .argument("[hosts...]", "names or ranges of mesh.toml, or destinations for ssh (default: all of mesh.toml)")
+    .option("--thorough", "also log in eight times at once on each host")
+    .addOption(parallelOption())
+    .addOption(askPasswordOption())
+    .addOption(jsonOption("{ here, hosts: [{ name, findings: [{ check, state, words, fix }] }], mesh, pair }"))
+    .addOption(meshOption())
+    .addHelpText("after", EXAMPLES)
+    .action((hosts, options) => endingQuietly(around, () => doctor(hosts, options, around)));
+}
+
+async function doctor(words: string[], options: DoctorOptions, around: Surroundings): Promise<number> {
+  using interruption = around.catchSignals();
+  const { signal } = interruption;
+  const diagnosis = await diagnose(words, options, around, signal);
+  if (signal.aborted) return statusOfSignal(signal);
+  const text = options.json ? JSON.stringify(diagnosis) : diagnosisLines(diagnosis, tableOptions(around)).join("\n");
+  await print(around, text);
+  return statusOfDiagnosis(diagnosis);
+}
+
+async function diagnose(
+  words: string[],
+  options: DoctorOptions,
+  around: Surroundings,
+  signal: AbortSignal,
+): Promise<Diagnosis> {
+  let fleet: Fleet;
+  try {
+    fleet = await Fleet.open(words, options, around);
+  } catch (error) {
+    if (!isMeshError(error) || error.code === "USAGE") throw error;
+    return withoutFleet(error, signal);
+  }
+  await using hosts = fleet;
+  const isPair = words.length === 2 && hosts.hosts.length === 2;
+  const found = await hosts.examine({ isThorough: options.thorough === true, isPair }, signal);
+  await hosts.settle();
+  const here = await examineOwnMachine({ settings: hosts.settings, mesh: found.mesh, signal });
+  return diagnosisOf(here, found, { isPair, isAll: words.length === 0 });
+}
+
+/** mesh.toml or the state folder is such that no host is known: this machine's findings say so. */
+async function withoutFleet(error: MeshError, signal: AbortSignal): Promise<Diagnosis> {
+  const here = await examineOwnMachine({ settings: undefined, mesh: undefined, signal });
+  if (!here.some(({ state }) => state === "problem")) {
+    here.push({ check: "hosts", state: "problem", words: error.message, code: error.code });
+  }
+  return { here, hosts: [], mesh: [], pair: null };
+}
+
+function diagnosisOf(
+  here: Finding[],
+  { mesh, examinations }: FleetExamination,
+  { isPair, isAll }: { isPair: boolean; isAll: boolean },
+): Diagnosis {
+  const nodes = mesh === undefined || mesh instanceof MeshError ? undefined : mesh.nodes;
+  const workers = new Map(
+    (nodes ?? [])
+      .filter(({ role }) => role === "worker")
+      .toReversed()
+      .map((node) => [node.name, node]),
+  );
+  const hosts = examinations.map(({ host, findings }) => {
+    const hasWorker = findings.some(({ check, state }) => check === "worker" && state !== "skipped");
+    const member = nodes ? [memberFinding(host.name, workers.get(host.name), { build: buildName(), hasWorker })] : [];
+    return { name: host.name, target: host.target, provider: host.provider, findings: [...findings, ...member] };
+  });
+  const named = new Set(hosts.map(({ name }) => name));
+  const others = isAll ? [...workers.values()].filter(({ name }) => !named.has(name)) : [];
+  const members = others.map((node) => ({
+    name: node.name,
+    findings: [memberFinding(node.name, node, { build: buildName(), hasWorker: true })],
+  }));
+  const pair = isPair && nodes ? pairOf(examinations, workers) : null;
+  const isKeyNeeded = !hosts.some(({ findings }) => findings.some(isLogin)); // some login shows that there are keys
+  const own = here.filter(({ check, state }) => isKeyNeeded || check !== "keys" || state !== "warning");
+  return { here: [...own, ...sharedSkew(examinations)], hosts, mesh: members, pair };
+}
+
+function isLogin({ check, state }: Finding): boolean {
+  return check === "login" && state === "ok";
+}
+
+function pairOf(examinations: readonly Examination[], workers: ReadonlyMap<string, NodeStatus>): Finding[] {
+  const [a, b] = examinations.map(({ host: { name }, findings }, at): Pair => {
+    const other = examinations[1 - at]!.host.name;
+    const way = findings.find(({ check }) => check === `to ${other}`);
+    return { name, node: workers.get(name), dials: way && way.state !== "skipped" ? way.state === "ok" : undefined };
+  });
+  return pairFindings(a!, b!);
+}
+
+/** When no host's clock agrees with this machine's, it is this one that is wrong. */
+function sharedSkew(examinations: readonly Examination[]): Finding[] {
+  const clocks = examinations.flatMap(({ findings }) => findings.filter(({ check }) => check === "clock"));
+  if (clocks.length < 2 || clocks.some(({ state }) => state !== "problem")) return [];
+  const words = `the clocks of all ${clocks.length} hosts differ from this machine's: it may be the one that is wrong`;
+  return [{ check: "clock of all", state: "warning", words, fix: "compare `date -u` with a clock you trust" }];
+}
