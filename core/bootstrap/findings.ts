@@ -31,6 +31,9 @@ export function hostFindings(
 function system(facts: HostFacts): Finding {
   const { system: words, platform } = facts;
   const lacking = lackingLibrary(facts);
+  if (lacking?.mayDo) {
+    return { check: "system", state: "warning", words: `${words}, with ${lacking.words}`, fix: lacking.fix };
+  }
   if (lacking) return problem("system", `${words}, with ${lacking.words}`, lacking.fix, "UNREACHABLE");
   if (!platform.isBaseline) return { check: "system", state: "ok", words };
   return { check: "system", state: "ok", words: `${words}, without AVX2: it gets the build for older processors` };

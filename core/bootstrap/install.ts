@@ -56,7 +56,7 @@ export async function installBinary(
     const result = await upload(shell, { folder: folder.path, binary, tools: facts.tools, ...options });
     sentBytes += result.sentBytes;
     if (!result.failure) return { path: binaryPath(folder.path, binary), sentBytes };
-    tried.push(`${folder.path}: ${failureWords(shell.label, result.failure, folder)}`);
+    tried.push(`${folder.path}: ${failureWords(shell.label, result.failure, folder, facts)}`);
   }
   throw noRoom(shell.label, binary, tried);
 }
@@ -120,16 +120,17 @@ export function reasonAgainst({ problem, freeBytes }: CacheFolder, { sizeBytes }
 }
 
 /** Why the next folder is to be tried. Throws when no other one would do better. */
-function failureWords(label: string, { kind, words }: UploadFailure, { path }: CacheFolder): string {
+function failureWords(label: string, { kind, words }: UploadFailure, { path }: CacheFolder, facts: HostFacts): string {
   const printed = wordsOf(words);
   if (kind === "storage") return printed || "no room";
   if (kind === "noexec") return `programs cannot be run from there (${printed})`;
   if (kind === "unfit") {
     const message = `${label}: the binary was sent to ${path} and does not run there: ${printed}`;
-    throw new MeshError(
-      "UNREACHABLE",
-      `${message}; \`mesh doctor\` shows what it is: report this with its output, or leave the host out`,
-    );
+    const lacking = lackingLibrary(facts);
+    const advice = lacking
+      ? `it is ${facts.system}, with ${lacking.words}: ${lacking.fix}`
+      : "`mesh doctor` shows what it is: report this with its output, or leave the host out";
+    throw new MeshError("UNREACHABLE", `${message}; ${advice}`);
   }
   const what = kind === "cut" ? "only a part of the binary arrived" : "the binary arrived altered";
   throw new MeshError("UNREACHABLE", `${label}: ${what} in ${path} (${printed || "no more is known"}): try again`);
@@ -143,6 +144,6 @@ function noRoom(label: string, { sizeBytes }: Binary, tried: readonly string[]):
 
 function checkLibraries(facts: HostFacts, label: string): void {
   const lacking = lackingLibrary(facts);
-  if (!lacking) return;
+  if (!lacking || lacking.mayDo) return;
   throw new MeshError("UNREACHABLE", `${label} is ${facts.system}, with ${lacking.words}: ${lacking.fix}`);
 }

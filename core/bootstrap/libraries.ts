@@ -12,6 +12,8 @@ const LOADERS = {
 export interface Lack {
   words: string;
   fix: string;
+  /** The binary may start all the same: an emulator brings a loader of its own. */
+  mayDo?: boolean;
 }
 
 /** What is missing, and what to do about it; undefined when nothing is. */
@@ -36,5 +38,6 @@ function missingLoader({ platform, loaders }: Pick<HostFacts, "platform" | "load
   return {
     words: `no ${loader}, by which programs from elsewhere start`,
     fix: "provide it (on NixOS: programs.nix-ld.enable)",
+    mayDo: true,
   };
 }
