@@ -1,22 +1,17 @@
-// A mesh of some hosts for one run: `mesh run --hosts a,b job.ts`. However this process ends, the mesh ends with it: its
-// coordinator reads its input to the end, and this process holds the other end of that pipe.
+// A mesh of some hosts for one run: `mesh run --hosts a,b job.ts`.
 import { MeshError } from "../../core/errors.ts";
-import { temporaryMeshName } from "../../core/member/known.ts";
-import { spawnCoordinator } from "../roles/coordinator-daemon.ts";
+import { TemporaryCoordinator } from "../roles/temporary-coordinator.ts";
 import { type Surroundings, say } from "../surroundings.ts";
 import { Fleet } from "./fleet.ts";
 import type { FleetCommandOptions } from "./fleet-options.ts";
 import { startedTethers } from "./tether-process.ts";
 
-/** Its workers get 5 s to end, and 10 s to be seen gone. */
-const END_LIMIT_MS = 20_000;
-
 export class TemporaryMesh implements AsyncDisposable {
   readonly name: string;
-  readonly #coordinator: Bun.Subprocess;
+  readonly #coordinator: TemporaryCoordinator;
 
-  private constructor(name: string, coordinator: Bun.Subprocess) {
-    this.name = name;
+  private constructor(coordinator: TemporaryCoordinator) {
+    this.name = coordinator.mesh;
     this.#coordinator = coordinator;
   }
 
@@ -27,9 +22,7 @@ export class TemporaryMesh implements AsyncDisposable {
     around: Surroundings,
     signal: AbortSignal,
   ): Promise<TemporaryMesh> {
-    const name = temporaryMeshName();
-    const args = ["--listen", "tcp://[::]:0", "--temporary"];
-    const mesh = new TemporaryMesh(name, await spawnCoordinator(name, { stdin: "pipe", args, signal }));
+    const mesh = new TemporaryMesh(await TemporaryCoordinator.start(signal));
     try {
       await mesh.#up(words, options, around, signal);
       return mesh;
@@ -59,12 +52,7 @@ export class TemporaryMesh implements AsyncDisposable {
     for (const { host, error } of failures) await say(around, `without ${host.name}: ${fleet.reasonFor(host, error)}`);
   }
 
-  /** Ends the workers, then the coordinator; nothing of the mesh stays, here or there, but the binary on the hosts. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const coordinator = this.#coordinator;
-    await (coordinator.stdin as Bun.FileSink).end();
-    const timer = setTimeout(() => coordinator.kill("SIGKILL"), END_LIMIT_MS);
-    await coordinator.exited;
-    clearTimeout(timer);
+    await this.#coordinator.end();
   }
 }

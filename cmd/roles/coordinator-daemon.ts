@@ -98,6 +98,8 @@ export interface SpawnCoordinatorOptions {
   stdin: "ignore" | "pipe";
   args: string[];
   signal: AbortSignal;
+  /** Hears of its process at once. */
+  started?(pid: number): void;
 }
 
 /**
@@ -106,7 +108,7 @@ export interface SpawnCoordinatorOptions {
  */
 export async function spawnCoordinator(
   mesh: string,
-  { stdin, args, signal }: SpawnCoordinatorOptions,
+  { stdin, args, signal, started }: SpawnCoordinatorOptions,
 ): Promise<Bun.Subprocess> {
   const folder = stateFolder(mesh);
   const path = join(folder, LOG);
@@ -119,6 +121,7 @@ export async function spawnCoordinator(
       detached: true,
       stdio: [stdin, log, log],
     });
+    started?.(child.pid);
     const said = () => readFileSync(path).subarray(begin).toString().slice(-LOG_TAIL_CHARS).trim();
     await untilReady(child, folder, said, signal);
     return child;

@@ -28,6 +28,7 @@ import { ownCommand } from "../own-command.ts";
 import { addHost } from "./add-host.ts";
 import type { HeadMembership } from "./head-membership.ts";
 import { endSignal, foregroundLog, listenForSlots, newNode, silentLog, userName } from "./node-process.ts";
+import type { TemporaryCoordinator } from "./temporary-coordinator.ts";
 
 type Timing = MeshSettings["timing"];
 
@@ -56,7 +57,8 @@ async function serveTerminal(mesh: string, folder: string, number: number): Prom
   const shown = Promise.withResolvers<void>();
   // The mesh may have something to say before the terminal is there to hear it.
   const notice = (text: string) => void shown.promise.then(() => node.notify(terminal, MessageType.notice, { text }));
-  const membership = mesh === NO_MESH ? undefined : await membershipIn(mesh, node, silentLog, notice);
+  let membership = mesh === NO_MESH ? undefined : await membershipIn(mesh, node, silentLog, notice);
+  let own: TemporaryCoordinator | undefined;
   const files = new FileHost({ node, root: filesRoot(mesh === NO_MESH ? LOCAL_HOST : mesh) });
   // Before the first slot is started: on a busy machine it is faster than this process.
   await listenForSlots(node, unix, folder, (process) => head.connected(process));
@@ -65,8 +67,16 @@ async function serveTerminal(mesh: string, folder: string, number: number): Prom
     folder,
     slotCommand: ownCommand("slot"),
     forkCommand: ownCommand("fork"),
-    addHost: (host) => addHost(host, mesh),
-    mesh: Promise.resolve(membership?.join(`run-${randomBytes(6).toString("hex")}`)),
+    addHost: (host) => addHost(host, own?.mesh ?? mesh),
+    makeMesh: async (keep) => {
+      own ??= await startMesh(keep);
+      membership = await membershipIn(own.mesh, node, silentLog, notice);
+      membership.serve(head);
+      const joined = await membership.join(headName());
+      if (!joined) throw new MeshError("UNREACHABLE", "the mesh that was made for this job cannot be joined");
+      return joined;
+    },
+    mesh: Promise.resolve(membership?.join(headName())),
     owner: { user: userName(), host: hostname() },
     output: (output) => node.request(terminal, MessageType.output, output),
     notice,
@@ -87,9 +97,19 @@ async function serveTerminal(mesh: string, folder: string, number: number): Prom
     await head.endAll(await over.promise);
   } finally {
     await membership?.leave();
+    await own?.end();
     // The terminal's process removes the folder; if it was killed nobody else does.
     removeRunFolder(folder);
   }
+}
+
+function headName(): string {
+  return `run-${randomBytes(6).toString("hex")}`;
+}
+
+async function startMesh(keep: (pid: number) => void): Promise<TemporaryCoordinator> {
+  const { TemporaryCoordinator } = await import("./temporary-coordinator.ts");
+  return await TemporaryCoordinator.start(new AbortController().signal, keep);
 }
 
 async function serveDetached(mesh: string, jobFolder: string, number: number, timing: Timing): Promise<void> {

@@ -101,7 +101,7 @@ export interface Pool extends AsyncDisposable {
   apply<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): Promise<TaskResult<R>[]>;
   /**
    * Brings a worker up on a host of mesh.toml, or on whatever ssh finds by that name, as `mesh up` does, and waits until
-   * this pool may use it. For scripts in a mesh. Throws USAGE, UNREACHABLE, AUTHENTICATION, TIMEOUT or CANCELLED.
+   * this pool may use it. A run without a mesh makes one, that ends with it. Throws USAGE, UNREACHABLE, AUTHENTICATION, TIMEOUT or CANCELLED.
    */
   addHost(host: string, options?: WaitOptions): Promise<NodeInfo>;
   /** Ends what this pool has under way with CANCELLED, and its slots unless another pool uses them. */

@@ -106,13 +106,13 @@ async function forEachHost(
   options: FleetOptions,
   act: (host: FleetHost, progress: (text: string) => void) => Promise<Done>,
 ): Promise<HostOutcome[]> {
-  const outcomes: HostOutcome[] = [];
+  const outcomes = new Map<FleetHost, HostOutcome>();
   await inParallel(options.hosts, options.parallel, async (host) => {
     const outcome = await outcomeOf(options, host, act);
-    outcomes.push(outcome);
+    outcomes.set(host, outcome);
     options.done(outcome);
   });
-  return outcomes;
+  return options.hosts.map((host) => outcomes.get(host)!);
 }
 
 async function outcomeOf(

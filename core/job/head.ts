@@ -63,6 +63,8 @@ export interface HeadOptions {
   forkCommand: readonly string[];
   /** Brings a worker up on another host; resolves with its node's name. Throws what went wrong there. */
   addHost(host: string): Promise<string>;
+  /** Makes a mesh for a job that runs without one and wants another host; the processes of that mesh are to be kept. */
+  makeMesh?(keep: (pid: number) => void): Promise<HeadMesh>;
   /** Resolves once it is known whether there is a mesh. */
   mesh: Promise<HeadMesh | undefined>;
   /** Who runs the job, for the mesh. */
@@ -87,6 +89,10 @@ export class Head {
   readonly #hosts: JobHosts;
   readonly #forks: Forks;
   #mesh: HeadMesh | undefined;
+  /** There was no mesh when the script began. */
+  #beganAlone = false;
+  /** Made because the script wanted a host. */
+  #lateMesh: Promise<void> | undefined;
   #job: StartJob | undefined;
   #number = 1;
   /** Whether tasks run on this machine too: there is no mesh, or nobody in it has slots. */
@@ -200,7 +206,7 @@ export class Head {
   }
 
   get #hostName(): string {
-    return this.#mesh?.name ?? LOCAL_HOST;
+    return this.#beganAlone ? LOCAL_HOST : (this.#mesh?.name ?? LOCAL_HOST);
   }
 
   #hasSession(node: number): boolean {
@@ -230,17 +236,22 @@ export class Head {
   async start(job: StartJob): Promise<void> {
     this.#job = job;
     this.#mesh = await this.#options.mesh;
+    this.#beganAlone = this.#mesh === undefined;
     if (this.#mesh) await this.#beginInMesh(this.#mesh, job);
     const { hosts } = this.#view();
     this.#slots.start({ ...this.#code(job), driver: job.driver });
     if (job.eager && this.#usesOwnSlots) for (let seat = 1; seat <= hosts[0]!.slots; seat++) this.#slots.prepare(seat);
   }
 
-  async #beginInMesh(mesh: HeadMesh, { script }: StartJob): Promise<void> {
+  async #beginInMesh(mesh: HeadMesh, job: StartJob): Promise<void> {
     this.#usesOwnSlots = this.#viewOf(mesh).hosts.length === 0;
     if (this.#usesOwnSlots) {
       this.#options.notice("the mesh has no workers: this job runs on this machine until one comes (mesh worker)");
     }
+    await this.#tellBegin(mesh, job);
+  }
+
+  async #tellBegin(mesh: HeadMesh, { script }: StartJob): Promise<void> {
     this.#number = await mesh.job.begin({
       name: script.slice(script.lastIndexOf("/") + 1),
       script,
@@ -252,9 +263,21 @@ export class Head {
   }
 
   async #addHost(host: string): Promise<string> {
-    if (this.#mesh) return await this.#options.addHost(host);
-    const how = "start with `mesh run --hosts A,B`, or bring a mesh up with `mesh up`";
-    throw new MeshError("USAGE", `pool.addHost(${JSON.stringify(host)}): this job runs without a mesh: ${how}`);
+    if (!this.#mesh) {
+      this.#lateMesh ??= this.#joinLate();
+      await this.#lateMesh.finally(() => {
+        this.#lateMesh = undefined;
+      });
+    }
+    return await this.#options.addHost(host);
+  }
+
+  /** The slots of this machine go on as they are, beside those of the hosts to come. */
+  async #joinLate(): Promise<void> {
+    const mesh = await this.#options.makeMesh!((pid) => this.#agent.nursery.keep(pid));
+    await this.#tellBegin(mesh, this.#job!);
+    this.#mesh = mesh;
+    this.#changed([]);
   }
 
   async #shutdown({ name, graceMs }: ShutdownNode): Promise<void> {
@@ -313,6 +336,7 @@ export class Head {
     const own = thisMachine({ node: this.#key, name: this.#hostName, slots });
     const forks = this.#forks.view;
     const mesh = this.#mesh ? this.#viewOf(this.#mesh) : { hosts: [], nodes: [own.info] };
+    if (this.#mesh && this.#beganAlone) mesh.nodes = [own.info, ...mesh.nodes.filter(({ node }) => node !== this.#key)];
     const hosts = [...mesh.hosts, ...forks.hosts].filter(({ node }) => !this.#lost.has(node));
     return { hosts: this.#usesOwnSlots ? [...hosts, own.host] : hosts, nodes: [...mesh.nodes, ...forks.nodes] };
   }

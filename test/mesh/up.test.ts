@@ -168,6 +168,39 @@ describe.skipIf(noSshd)(`mesh up${noSshd ? ` (skipped: ${noSshd})` : ""}`, () =>
     });
   }, 120_000);
 
+  test("F5 pool.addHost in a run without a mesh makes one, and nothing of it stays", async () => {
+    await using desk = new Desk();
+    desk.folder.write({
+      "add.ts": `import { nodes, pipe, pool, Process } from "mesh";
+        const one = pool({ slots: 1 });
+        const two = pool();
+        const sum = (values: number[]) => values.reduce((a, b) => a + b);
+        const alone = sum(await one.map((x: number) => x, [1, 2, 3]));
+        const { name } = await two.addHost("h1");
+        const [funnel, spout] = pipe<string>();
+        const echo = new Process(async (end: typeof funnel) => { await end.send(process.env.HOME!); end.close(); }, { host: "h1", args: [funnel] });
+        await echo.start();
+        const home = await spout.receive();
+        await echo.join();
+        const both = new Set(await two.apply(() => process.env.HOME)).size;
+        const after = sum(await two.map((x: number) => x, Array.from({ length: 100 }, (_, i) => i)));
+        console.log(JSON.stringify({ alone, name, home, both, after, nodes: (await nodes()).map(({ name }) => name).sort() }));`,
+    });
+    const run = await desk.mesh("run", "add.ts");
+    expect([run.status, run.stderr]).toEqual([0, ""]);
+    expect(JSON.parse(run.stdout)).toEqual({
+      alone: 6,
+      name: "h1",
+      home: hosts[0].home,
+      both: 2,
+      after: 4_950,
+      nodes: ["coordinator", "h1", "here"],
+    });
+    await until(() => processesLeft().length === 0, { what: "the end of all processes on the hosts" });
+    expect(hosts.flatMap(temporaryLeft)).toEqual([]);
+    expect(readdirSync(desk.folder.at(".state/mesh"))).toEqual([]);
+  }, 120_000);
+
   test("F82 [coordinator] host: jobs that are detached run there, and the desk is a head of the mesh", async () => {
     await using desk = new Desk(config.replace("[coordinator]", '[coordinator]\nhost = "h1"'));
     expect((await desk.mesh("up")).status).toBe(0);
