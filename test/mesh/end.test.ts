@@ -165,7 +165,7 @@ describe("X26 the end of others, while a job uses them", () => {
       open(mesh.folder, "go on");
       expect((await run.ended()).status).toBe(0);
       expect(ofJob(mesh)).toEqual([]);
-      expect(mesh.folder.runFolders()).toHaveLength(1);
+      await until(() => mesh.folder.runFolders().length === 1, { what: "its run folder to be gone", timeoutMs: 3_000 });
     },
   );
 
