@@ -279,8 +279,7 @@ export class Node {
   ): boolean {
     if (!this.#outbox.takes(to, payload.length)) return this.#write(to, type, flags, mailbox, correlation, payload);
     if (!this.#routes.to(to)) return true;
-    this.#outbox.add({ to, type, flags, mailbox, correlation, payload });
-    return !this.#outbox.takes(to, 0);
+    return this.#outbox.add({ to, type, flags, mailbox, correlation, payload });
   }
 
   #write(to: Address, type: number, flags: number, mailbox: number, correlation: number, payload: Uint8Array): boolean {

@@ -12,6 +12,13 @@ export const PIECE_BYTES = 256 * 1024;
 const PIECES_AHEAD = 16;
 /** So many messages are looked at for pieces that may go ahead; each holds memory at the receiver. */
 const MESSAGES_AHEAD = 4;
+/**
+ * Senders to one process are asked to wait from so much on, or so many messages. One large message at a time would leave
+ * the link idle for the round trip before its last piece; with more ahead memory is cold, and all is slower again.
+ */
+const ROOM_BYTES = 2 * 1024 * 1024;
+const ROOM_MESSAGES = 16;
+
 export interface OutgoingMessage {
   to: Address;
   type: number;
@@ -46,19 +53,23 @@ interface Queue {
   /** In order; the first one's end is sent first. */
   transfers: Transfer[];
   underWay: number;
+  /** Of all payloads. */
+  sizeBytes: number;
+  /** Its sender was asked to wait. */
+  isFull: boolean;
 }
 
 export class Outbox {
   readonly #queues = new Map<number, Queue>();
   readonly #send: (message: OutgoingMessage, part: Part) => void;
-  readonly #emptied: (to: Address) => void;
+  readonly #onRoom: (to: Address) => void;
   /** Goes on whatever queues come and go: the end of an earlier message may still be on its way. */
   #nextNumber = 0;
 
-  /** `emptied` hears when all that was queued for a process is sent. */
-  constructor(send: (message: OutgoingMessage, part: Part) => void, emptied: (to: Address) => void) {
+  /** `onRoom` hears when more may be added for a process, after an `add` that returned false. */
+  constructor(send: (message: OutgoingMessage, part: Part) => void, onRoom: (to: Address) => void) {
     this.#send = send;
-    this.#emptied = emptied;
+    this.#onRoom = onRoom;
   }
 
   /** Whether a message must go through here: it is large, or others to the same process wait. */
@@ -66,14 +77,17 @@ export class Outbox {
     return sizeBytes > PIECE_BYTES || (this.#queues.size > 0 && this.#queues.has(keyOf(to)));
   }
 
-  /** Takes a message; its payload must not change. */
-  add(message: OutgoingMessage): void {
+  /** Takes a message; its payload must not change. False asks to wait for `onRoom`. */
+  add(message: OutgoingMessage): boolean {
     const key = keyOf(message.to);
-    const queue = this.#queues.get(key) ?? { to: message.to, transfers: [], underWay: 0 };
+    const queue = this.#queues.get(key) ?? { to: message.to, transfers: [], underWay: 0, sizeBytes: 0, isFull: false };
     this.#queues.set(key, queue);
     queue.transfers.push({ message, number: this.#nextNumber, sentBytes: 0, underWay: 0 });
+    queue.sizeBytes += message.payload.length;
     this.#nextNumber = (this.#nextNumber + 1) & 0xffff;
     if (queue.transfers.length <= MESSAGES_AHEAD) this.#pump(queue);
+    queue.isFull = !hasRoom(queue);
+    return !queue.isFull;
   }
 
   /** `count` pieces were taken by `from`, in the order they were sent; 0 says that it is gone. */
@@ -96,7 +110,7 @@ export class Outbox {
 
   /** Forgets what waits for a process that is gone. */
   drop(to: Address): void {
-    if (this.#queues.delete(keyOf(to))) this.#emptied(to);
+    if (this.#queues.delete(keyOf(to))) this.#onRoom(to);
   }
 
   /** As `drop`, for all that `isGone` names. */
@@ -110,12 +124,15 @@ export class Outbox {
       this.#sendPieces(queue, first);
       if (remaining(first) > PIECE_BYTES || first.underWay > 0) break;
       transfers.shift();
+      queue.sizeBytes -= first.message.payload.length;
       this.#sendEnd(first);
     }
     for (const transfer of transfers.slice(1, MESSAGES_AHEAD)) this.#sendPieces(queue, transfer);
-    if (transfers.length > 0 || this.#queues.get(keyOf(queue.to)) !== queue) return;
-    this.#queues.delete(keyOf(queue.to));
-    this.#emptied(queue.to);
+    if (this.#queues.get(keyOf(queue.to)) !== queue) return;
+    if (transfers.length === 0) this.#queues.delete(keyOf(queue.to));
+    if (!queue.isFull || !hasRoom(queue)) return;
+    queue.isFull = false;
+    this.#onRoom(queue.to);
   }
 
   /** Sends pieces, but the last, as long as there may be more under way. */
@@ -145,6 +162,10 @@ export class Outbox {
 
 function remaining({ message, sentBytes }: Transfer): number {
   return message.payload.length - sentBytes;
+}
+
+function hasRoom({ transfers, sizeBytes }: Queue): boolean {
+  return sizeBytes < ROOM_BYTES && transfers.length < ROOM_MESSAGES;
 }
 
 function keyOf({ node, slot }: Address): number {

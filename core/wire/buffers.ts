@@ -2,10 +2,10 @@
 
 const KIB = 1024;
 
-/** The largest holds a piece of a large message and its headers. */
+/** The second holds a piece of a large message and its headers. */
 const POOLS: { sizeBytes: number; keep: number; spare: Uint8Array[] }[] = [
   { sizeBytes: 64 * KIB, keep: 64, spare: [] },
-  { sizeBytes: 256 * KIB, keep: 8, spare: [] },
+  { sizeBytes: 272 * KIB, keep: 8, spare: [] },
   { sizeBytes: 1088 * KIB, keep: 8, spare: [] },
 ];
 

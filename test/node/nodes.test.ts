@@ -218,6 +218,36 @@ describe("Node: large messages between nodes", () => {
     expect(head.send(SLOT, TEST_TYPE, 0, 0, new Uint8Array(1))).toBe(true);
   });
 
+  it("a sender of large messages is asked to wait when 2 MiB are ahead of the next, not sooner, and told when there is room", async () => {
+    const head = nodeAt(HEAD);
+    const [near, far] = memoryPair("main");
+    const [bulk, farBulk] = memoryPair("bulk");
+    head.addNode({ node: WORKER.node, role: "worker", link: near, bulk });
+    const [main, pieces] = [new RawEnd(far), new RawEnd(farBulk)];
+    const drained: Address[] = [];
+    head.onDrained = (to) => void drained.push(to);
+    const send = () => head.send(WORKER, TEST_TYPE, 0, 0, new Uint8Array(4 * PIECE));
+    expect([send(), send(), send()]).toEqual([true, false, false]);
+    await settled();
+    expect([pieces.frames.length, main.frames.length]).toEqual([9, 0]);
+    const grant = () => far.send(frameOf({ type: MessageType.grant, from: WORKER, to: HEAD, correlation: 3 }));
+    grant();
+    await settled();
+    expect([main.frames.length, drained]).toEqual([1, []]);
+    grant();
+    await settled();
+    expect([main.frames.length, drained]).toEqual([2, [WORKER]]);
+  });
+
+  it("a sender of small messages behind a large one is asked to wait at 16", async () => {
+    const head = nodeAt(HEAD);
+    const [near] = memoryPair("main");
+    head.addNode({ node: WORKER.node, role: "worker", link: near });
+    head.send(WORKER, TEST_TYPE, 0, 0, new Uint8Array(2 * PIECE));
+    const hadRoom = Array.from({ length: 15 }, () => head.send(WORKER, TEST_TYPE, 0, 0, new Uint8Array(1)));
+    expect(hadRoom).toEqual([...new Array(14).fill(true), false]);
+  });
+
   it("a sender never has more than 16 pieces under way that were not granted", async () => {
     const head = nodeAt(HEAD);
     const [near, far] = memoryPair("main");
