@@ -1,7 +1,7 @@
-// TcpTransport's links, two processes: `net-link.ts WORKLOAD` prints the figure.
+// A transport's links, two processes: `net-link.ts WORKLOAD tcp|udp` prints the figure.
 import type { Credentials } from "../core/identity/identity.ts";
 import type { Link } from "../core/transport.ts";
-import { TcpTransport } from "../transports/tcp/tcp-transport.ts";
+import { builtinTransports } from "../transports/builtin.ts";
 import {
   handed,
   NET_WORKLOADS,
@@ -12,7 +12,7 @@ import {
   twoCredentials,
 } from "./net-rounds.ts";
 
-const [workload, role] = process.argv.slice(2) as [NetWorkload, string | undefined];
+const [workload, way, role] = process.argv.slice(2) as [NetWorkload, "tcp" | "udp", string | undefined];
 const { bytes, count } = NET_WORKLOADS[workload];
 const isRoundTrip = workload === "round-trip";
 
@@ -28,12 +28,13 @@ function answer(link: Link): void {
 
 async function measure(): Promise<void> {
   const [own, other] = await twoCredentials();
-  using answerer = await startAnswerer(import.meta.path, [workload, "answer"], other);
-  const link = await new TcpTransport({ credentials: () => own }).dial(answerer.told);
+  using answerer = await startAnswerer(import.meta.path, [workload, way, "answer"], other);
+  const link = await builtinTransports[way]({ credentials: () => own }).dial(answerer.told);
   const message = new Uint8Array(bytes).fill(7);
   let sent = 0;
   let answers = 0;
   let over = () => {};
+  const ended = Promise.withResolvers<void>();
   const pump = () => {
     while (sent < count) {
       sent++;
@@ -45,7 +46,7 @@ async function measure(): Promise<void> {
     if (!isRoundTrip || answers === count) over();
     else link.send(message);
   };
-  link.attach({ frame: answered, span: answered, drained: pump, closed: () => {} });
+  link.attach({ frame: answered, span: answered, drained: pump, closed: () => ended.resolve() });
   await printRounds(workload, async () => {
     const { promise, resolve } = Promise.withResolvers<void>();
     over = resolve;
@@ -56,12 +57,13 @@ async function measure(): Promise<void> {
     await promise;
   });
   link.close();
+  await ended.promise;
 }
 
 if (role === "answer") {
   const credentials = await handed<Credentials>();
-  const transport = new TcpTransport({ credentials: () => credentials });
-  tell((await transport.listen("tcp://127.0.0.1:0", answer)).address);
+  const transport = builtinTransports[way]({ credentials: () => credentials });
+  tell((await transport.listen(`${way}://127.0.0.1:0`, answer)).address);
 } else {
   await measure();
 }

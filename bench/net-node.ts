@@ -1,4 +1,4 @@
-// Two nodes of a mesh with a session over TCP: `net-node.ts WORKLOAD` prints the figure. Messages go from node to node, as
+// Two nodes of a mesh with a session over TCP or UDP: `net-node.ts WORKLOAD tcp|udp` prints the figure. Messages go from node to node, as
 // any job's do.
 import { systemClock } from "../core/clock.ts";
 import { type Credentials, identityFrom } from "../core/identity/identity.ts";
@@ -6,10 +6,11 @@ import { Trust } from "../core/identity/trust.ts";
 import { sessionsOf } from "../core/member/sessions.ts";
 import { Node } from "../core/node/node.ts";
 import type { Peers } from "../core/session/peers.ts";
+import type { Transport } from "../core/transport.ts";
 import { Codec } from "../core/wire/codec.ts";
 import type { Address } from "../core/wire/message.ts";
 import { MessageType } from "../core/wire/message-types.ts";
-import { TcpTransport } from "../transports/tcp/tcp-transport.ts";
+import { builtinTransports } from "../transports/builtin.ts";
 import {
   handed,
   NET_WORKLOADS,
@@ -20,17 +21,17 @@ import {
   twoCredentials,
 } from "./net-rounds.ts";
 
-const [workload, role] = process.argv.slice(2) as [NetWorkload, string | undefined];
+const [workload, way, role] = process.argv.slice(2) as [NetWorkload, "tcp" | "udp", string | undefined];
 const { bytes, count } = NET_WORKLOADS[workload];
 const isRoundTrip = workload === "round-trip";
 const TYPE = MessageType.run;
 const LEFT: Address = { node: 16, slot: 0 };
 const RIGHT: Address = { node: 17, slot: 0 };
 
-function nodeWith(credentials: Credentials, address: Address): { node: Node; peers: Peers; transport: TcpTransport } {
+function nodeWith(credentials: Credentials, address: Address): { node: Node; peers: Peers; transport: Transport } {
   const node = new Node(address, new Codec());
   node.hold();
-  const transport = new TcpTransport({ credentials: () => credentials });
+  const transport = builtinTransports[way]({ credentials: () => credentials });
   const identity = identityFrom(credentials);
   const peers = sessionsOf({
     node,
@@ -54,12 +55,12 @@ async function answer(): Promise<void> {
     if (++messages % answerEach === 0) reply();
   });
   const reply = () => void node.sendDraft(LEFT, TYPE, 0, 0, node.draft(isRoundTrip ? bytes : 1));
-  tell((await transport.listen("tcp://127.0.0.1:0", (link) => peers.accept(link))).address);
+  tell((await transport.listen(`${way}://127.0.0.1:0`, (link) => peers.accept(link))).address);
 }
 
 async function measure(): Promise<void> {
   const [own, other] = await twoCredentials();
-  using answerer = await startAnswerer(import.meta.path, [workload, "answer"], other);
+  using answerer = await startAnswerer(import.meta.path, [workload, way, "answer"], other);
   const { node, peers } = nodeWith(own, LEFT);
   await peers.connect([answerer.told], { node: RIGHT.node });
   const large = new Uint8Array(bytes).fill(7);

@@ -6,16 +6,27 @@ import type { NetWorkload } from "./net-rounds.ts";
 const bench = (path: string) => join(ROOT, "bench", path);
 const PYTHON = "/usr/bin/python3";
 const BARE_TLS = "bare Bun TLS";
+const BARE_QUIC = "bare node:quic";
 const ZMQ = "libzmq (pyzmq), no encryption";
 
 /** Both processes on one core: what is left is work, not the scheduler's luck. */
 const PINNED = ["taskset", "-c", "0"];
 
+/** The same over UDP; without libzmq, which has no UDP. */
+function udpContenders(workload: NetWorkload): Contender[] {
+  const bun = (name: string, ...args: string[]) => program(name, [process.execPath, "--no-warnings", ...args]);
+  return [
+    bun("mesh, node to node", bench("net-node.ts"), workload, "udp"),
+    bun("mesh, links alone", bench("net-link.ts"), workload, "udp"),
+    bun(BARE_QUIC, bench("floor/net-quic.ts"), workload),
+  ];
+}
+
 function contenders(workload: NetWorkload, prefix: string[] = []): Contender[] {
   const bun = (name: string, ...args: string[]) => program(name, [...prefix, process.execPath, ...args]);
   return [
-    bun("mesh, node to node", bench("net-node.ts"), workload),
-    bun("mesh, links alone", bench("net-link.ts"), workload),
+    bun("mesh, node to node", bench("net-node.ts"), workload, "tcp"),
+    bun("mesh, links alone", bench("net-link.ts"), workload, "tcp"),
     bun(BARE_TLS, bench("floor/net-sockets.ts"), workload, "tls"),
     bun("bare Bun TCP", bench("floor/net-sockets.ts"), workload, "tcp"),
     ...(hasZmq() ? [program(ZMQ, [...prefix, PYTHON, bench("peers/net_zmq.py"), workload])] : []),
@@ -94,6 +105,36 @@ async function bulk(): Promise<Workload> {
   };
 }
 
+async function udpRoundTrip(): Promise<Workload> {
+  return {
+    title: "round trip, 64 B, UDP",
+    unit: "µs",
+    lessIsBetter: true,
+    contenders: udpContenders("round-trip"),
+    bars: [{ text: "at most 1.3 times bare node:quic", against: BARE_QUIC, ratio: 1 / 1.3 }],
+  };
+}
+
+async function udpOneWay(): Promise<Workload> {
+  return {
+    title: "one way, 1 KiB, UDP (bare: 64 KiB at a time)",
+    unit: "messages/s",
+    lessIsBetter: false,
+    contenders: udpContenders("one-way-1024"),
+    bars: [{ text: "at least 0.8 of bare node:quic", against: BARE_QUIC, ratio: 0.8 }],
+  };
+}
+
+async function udpBulk(): Promise<Workload> {
+  return {
+    title: "bulk, 1 MiB at a time, UDP",
+    unit: "MB/s",
+    lessIsBetter: false,
+    contenders: udpContenders("bulk"),
+    bars: [{ text: "at least 0.8 of bare node:quic", against: BARE_QUIC, ratio: 0.8 }],
+  };
+}
+
 const IDLE_LINKS = 10_000;
 
 /** X16. One run measures all three. */
@@ -123,4 +164,15 @@ async function idle(): Promise<Workload> {
   };
 }
 
-export const net = [roundTrip, roundTripPinned, slotToSlot, oneWaySmall, oneWay, bulk, idle];
+export const net = [
+  roundTrip,
+  roundTripPinned,
+  slotToSlot,
+  oneWaySmall,
+  oneWay,
+  bulk,
+  udpRoundTrip,
+  udpOneWay,
+  udpBulk,
+  idle,
+];

@@ -1,5 +1,6 @@
 // What a process of a mesh takes from the nearest mesh.toml, with the defaults where there is none.
 import { findConfig, loadConfig, type MeshConfig } from "../core/config/mod.ts";
+import { BUILTIN_TRANSPORTS } from "../core/config/transports.ts";
 import { knownMeshes } from "../core/member/known.ts";
 
 export interface MeshSettings {
@@ -43,10 +44,14 @@ export async function meshSettings(name?: string): Promise<MeshSettings> {
   return {
     name: name ?? config.name,
     file,
-    listen: config.coordinator.listen.filter((address) => address.startsWith("tcp:")),
+    listen: config.coordinator.listen.filter(isOfBuiltin),
     timing: { heartbeatMs, suspectAfterMs, downAfterMs },
     leaseMs: config.leaseMs,
     hasHosts: config.hosts.some(({ provider }) => provider !== "local"),
     config,
   };
+}
+
+function isOfBuiltin(address: string): boolean {
+  return BUILTIN_TRANSPORTS.some((name) => address.startsWith(`${name}://`));
 }

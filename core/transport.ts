@@ -21,8 +21,10 @@ export interface LinkHandler {
 
 export interface LinkCertificates {
   readonly ownCertificate: Uint8Array;
-  /** Undefined when the peer, a stranger, showed none that our CA signed. */
+  /** Undefined when the peer, a stranger, showed none that our CA signed, or when TLS did not ask for one. */
   readonly peerCertificate: Uint8Array | undefined;
+  /** TLS did not ask who dialed (see transports/udp/quic.ts for why): its signed greeting alone tells. */
+  readonly greetingDecides?: true;
 }
 
 /**
@@ -34,6 +36,8 @@ export interface Link {
   readonly label: string;
   /** What TLS showed of both ends: the leaf certificates as DER. Not there on links without TLS. */
   readonly tls?: LinkCertificates;
+  /** Ends the link on a frame of over so many bytes from now on; at first FRAME_LIMIT_BYTES. */
+  limitFrames?(limitBytes: number): void;
   /** Starts delivery to `handler`. Called once. */
   attach(handler: LinkHandler): void;
   /**
@@ -68,7 +72,7 @@ export interface DialOptions {
 }
 
 export interface Transport {
-  /** The scheme of its addresses: "unix", "memory", "tcp". */
+  /** The scheme of its addresses: "unix", "memory", "tcp", "udp". */
   readonly name: string;
   /** Accepts links at `address` until the listener is closed. Throws UNREACHABLE when the address cannot be had. */
   listen(address: string, accept: (link: Link) => void): Promise<Listener>;

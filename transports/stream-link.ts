@@ -1,4 +1,4 @@
-// A Link over one of Bun's stream sockets: what the Unix and TCP transports share.
+// A Link over a stream of bytes: what all transports but memory share.
 
 import { MeshError } from "../core/errors.ts";
 import type { Link, LinkCertificates, LinkHandler } from "../core/transport.ts";
@@ -20,7 +20,20 @@ const DIRECT_BYTES = 32 * 1024;
 /** `send` asks its caller to wait when this much lies unsent. */
 const HIGH_WATER_BYTES = 1024 * 1024;
 
-type StreamSocket = Bun.Socket<StreamLink>;
+/** What carries the bytes: one of Bun's stream sockets, or what behaves as one. */
+export interface StreamSocket {
+  /** How many of `size` bytes from `start` it took; the link's `drained` is called when it takes more. */
+  write(bytes: Uint8Array, start: number, size: number): number;
+  pause(): void;
+  resume(): void;
+  ref(): void;
+  unref(): void;
+  /** Sends what was taken, then ends. */
+  end(): void;
+  terminate(): void;
+}
+
+type BunSocket = Bun.Socket<StreamLink>;
 /** Bytes of this link's own that the kernel has not taken. */
 interface Unsent {
   bytes: Uint8Array;
@@ -61,6 +74,15 @@ export class StreamLink implements Link {
   constructor(label: string, explain: Explain = linkClosed) {
     this.label = label;
     this.#explain = explain;
+  }
+
+  /** Bytes that came and wait for the handler. */
+  get heldBytes(): number {
+    return this.#heldBytes;
+  }
+
+  limitFrames(limitBytes: number): void {
+    this.#reader.setLimit(limitBytes);
   }
 
   attach(handler: LinkHandler): void {
@@ -290,23 +312,23 @@ function linkClosed(label: string, error: Error): MeshError {
 /** The handlers that make a Bun socket with a StreamLink as its data drive that link. */
 export const streamHandlers = {
   binaryType: "uint8array",
-  open(socket: StreamSocket) {
+  open(socket: BunSocket) {
     socket.data.opened(socket);
   },
-  data(socket: StreamSocket, bytes: Uint8Array) {
+  data(socket: BunSocket, bytes: Uint8Array) {
     socket.data.received(bytes);
   },
-  drain(socket: StreamSocket) {
+  drain(socket: BunSocket) {
     socket.data.drained();
   },
-  end(socket: StreamSocket) {
+  end(socket: BunSocket) {
     socket.data.ended();
     socket.end();
   },
-  error(socket: StreamSocket, error: Error) {
+  error(socket: BunSocket, error: Error) {
     socket.data.ended(error);
   },
-  close(socket: StreamSocket, error?: Error) {
+  close(socket: BunSocket, error?: Error) {
     socket.data.ended(error);
   },
 } as const;

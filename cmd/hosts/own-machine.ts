@@ -6,8 +6,7 @@ import { isMeshError, MeshError } from "../../core/errors.ts";
 import { checkPrivateFolder } from "../../core/identity/private-files.ts";
 import { stateFolderPath } from "../../core/identity/state-folder.ts";
 import type { Finding } from "../../core/provider.ts";
-import { tryDialTcp } from "../../transports/tcp/try-dial.ts";
-import { tryListenTcp } from "../../transports/tcp/try-listen.ts";
+import { tryDial, tryListen } from "../../transports/try-address.ts";
 import { DEFAULT_LISTEN, type MeshSettings } from "../mesh-settings.ts";
 import { count } from "../operate/job-words.ts";
 import { buildName } from "../roles/node-process.ts";
@@ -104,7 +103,7 @@ async function portFinding(settings: MeshSettings, mesh: Status | MeshError | un
     return { check, state: "skipped", words: "where the coordinator listens is not known while it is not up" };
   }
   const { addresses } = mesh.mesh.coordinator;
-  const tried = await Promise.all(addresses.map((address) => tryDialTcp(address, DIAL_LIMIT_MS)));
+  const tried = await Promise.all(addresses.map((address) => tryDial(address, DIAL_LIMIT_MS)));
   const reached = tried.filter(({ tookMs }) => tookMs !== undefined).map(({ address }) => address);
   if (reached.length > 0) return { check, state: "ok", words: `${reached.join(", ")} can be dialed from here` };
   const words = `none of the coordinator's addresses can be dialed from here: ${addresses.join(", ") || "it has none"}`;
@@ -114,14 +113,14 @@ async function portFinding(settings: MeshSettings, mesh: Status | MeshError | un
 
 async function freePortFinding({ listen }: MeshSettings): Promise<Finding> {
   const check = "port";
-  const failed = (await Promise.all(listen.map((address) => tryListenTcp(address)))).filter(
+  const failed = (await Promise.all(listen.map((address) => tryListen(address)))).filter(
     (error) => error !== undefined,
   );
   if (failed.length === 0 && listen.length > 0)
     return { check, state: "ok", words: `${listen.join(", ")}: free for the coordinator` };
   const fix =
-    "end what listens there (`ss -ltnp` names it), or name another port: listen of [coordinator] in mesh.toml";
-  const words = failed.map(({ message }) => message).join("; ") || "mesh.toml names no TCP address for the coordinator";
+    "end what listens there (`ss -lntup` names it), or name another port: listen of [coordinator] in mesh.toml";
+  const words = failed.map(({ message }) => message).join("; ") || "mesh.toml names no address for the coordinator";
   if (listen === DEFAULT_LISTEN)
     return { check, state: "warning", words: `${words}; \`mesh up\` takes any free one then`, fix };
   return { check, state: "problem", words, fix, code: "UNREACHABLE" };

@@ -53,7 +53,10 @@ async function run(options: CoordinatorOptions): Promise<number> {
   const settings = options.settings ?? (await meshSettings(options.mesh));
   const listen = options.listen ?? settings.listen;
   if (listen.length === 0)
-    throw new MeshError("CONFIG", "the coordinator has no TCP address to listen on: add one to [coordinator] listen");
+    throw new MeshError(
+      "CONFIG",
+      'the coordinator has nothing to listen on: add "tcp://[::]:7450" to [coordinator] listen',
+    );
   becomeSubreaper();
   const folder = stateFolder(settings.name);
   const log = foregroundLog();

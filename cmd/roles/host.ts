@@ -6,7 +6,7 @@ import { findWorkers, stopWorker } from "../../core/bootstrap/host-stop.ts";
 import { type Certificate, HOST_WORDS_VERSION, type HostWord, type Order } from "../../core/bootstrap/host-words.ts";
 import { linesOf } from "../../core/bootstrap/lines.ts";
 import { MeshError } from "../../core/errors.ts";
-import { tryDialTcp } from "../../transports/tcp/try-dial.ts";
+import { tryDial } from "../../transports/try-address.ts";
 import { ownCommand } from "../own-command.ts";
 import { coordinate } from "./host-coordinator.ts";
 import { buildName } from "./node-process.ts";
@@ -52,7 +52,7 @@ function portOf(lines: Lines, signal: AbortSignal): HostPort {
     signal,
     build: buildName(),
     workerCommand: ownCommand("worker"),
-    dial: tryDialTcp,
+    dial: tryDial,
     progress: (text) => {
       if (text !== last) say({ word: "progress", text: text ?? last });
       last = text ?? last;

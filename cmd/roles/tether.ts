@@ -11,7 +11,7 @@ import { isLocked, lockFile } from "../../core/process-lock.ts";
 import { listenForOrders, TETHER_SOCKET, type TetherOrder } from "../../core/tether/control.ts";
 import { MeshReach } from "../../core/tether/reach.ts";
 import { Tether } from "../../core/tether/tether.ts";
-import { systemResolve } from "../../transports/tcp/resolve.ts";
+import { systemResolve } from "../../transports/resolve.ts";
 import { UnixTransport } from "../../transports/unix/unix-transport.ts";
 import { buildName, endSignal, foregroundLog } from "./node-process.ts";
 import { TetherMesh } from "./tether-mesh.ts";

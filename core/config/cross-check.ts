@@ -4,7 +4,8 @@ import { isMeshError } from "../errors.ts";
 import { nearest } from "../nearest.ts";
 import type { Problem } from "./problems.ts";
 import { expandRanges, hasRange, RANGE_LIMIT } from "./ranges.ts";
-import { BUILTIN_PROVIDERS, BUILTIN_TRANSPORTS } from "./schema.ts";
+import { BUILTIN_PROVIDERS } from "./schema.ts";
+import { BUILTIN_TRANSPORTS } from "./transports.ts";
 import { parseDuration } from "./units.ts";
 
 type Table = Record<string, unknown>;

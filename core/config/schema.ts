@@ -4,8 +4,6 @@ import * as z from "zod";
 import { isMeshError } from "../errors.ts";
 import { DURATION_WORDS, parseDuration, parseSize, SIZE_WORDS } from "./units.ts";
 
-/** Names of the transports that ship; their factories are listed in transports/builtin.ts. */
-export const BUILTIN_TRANSPORTS = ["tcp"] as const;
 /** Names of the providers that ship; their factories are listed in plugins/builtin.ts. */
 export const BUILTIN_PROVIDERS = ["ssh", "local"] as const;
 
@@ -47,7 +45,7 @@ function address() {
 
 const mesh = table({
   name: name("a name").describe("Names this mesh; part of every node's identity.").default("mesh"),
-  transports: list(name("the name of a transport"), 'expected a list of transports such as ["tcp"]')
+  transports: list(name("the name of a transport"), 'expected a list of transports such as ["tcp", "udp"]')
     .min(1, "expected at least one transport")
     .describe("What may carry traffic between hosts; the best path that answers wins.")
     .default(["tcp"]),

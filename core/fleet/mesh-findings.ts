@@ -5,6 +5,7 @@ import type { Finding } from "../provider.ts";
 /** Why a path is what it is, by its kind. */
 const PATH_WORDS: Record<string, string> = {
   tcp: "directly, over TCP",
+  udp: "directly, over UDP",
   ssh: "through a tunnel over SSH",
 };
 

@@ -1,7 +1,7 @@
 // The side of a handshake that was dialed; see handshake.ts.
 import { randomBytes } from "node:crypto";
 import type { Timer } from "../clock.ts";
-import type { Link } from "../transport.ts";
+import { FRAME_LIMIT_BYTES, type Link } from "../transport.ts";
 import { MessageType, messageTypeName } from "../wire/message-types.ts";
 import { CONTROL_LIMIT_BYTES } from "./control-body.ts";
 import {
@@ -68,6 +68,8 @@ export class AcceptorHandshake implements Receiver {
     const isStranger = link.tls !== undefined && link.tls.peerCertificate === undefined;
     const shown = isStranger && events.joins ? ca : undefined;
     this.#timer = clock.after(handshakeMs, () => this.#late());
+    // Nobody is let in to fill this process's memory before it is known who it is.
+    if (link.tls?.greetingDecides) link.limitFrames?.(CONTROL_LIMIT_BYTES);
     link.send(writeChallenge(codec, { nonce: this.#nonce, ...dialect, node: self.node, ca: shown }));
     this.#end = new LinkEnd(link, this);
   }
@@ -86,7 +88,8 @@ export class AcceptorHandshake implements Receiver {
     const { label, tls } = this.#end.link;
     const why = error?.message ?? "the other side closed it";
     // A node that dials several addresses side by side keeps one; a tether looks who answers, and no more.
-    const isAllWell = this.#hasJoined || (error === undefined && tls?.peerCertificate !== undefined);
+    const isNode = tls?.peerCertificate !== undefined || tls?.greetingDecides;
+    const isAllWell = this.#hasJoined || (error === undefined && isNode);
     const refusal = new Refusal("TIMEOUT", `${label} ended in its handshake: ${why}`, { isRemote: true });
     this.#over(isAllWell ? undefined : refusal);
   }
@@ -110,8 +113,10 @@ export class AcceptorHandshake implements Receiver {
     }
     if (type === MessageType.refused) throw remoteRefusal(this.#context, bytes, start, end);
     const { tls } = this.#end.link;
-    if (tls && !tls.peerCertificate) this.#stranger(type, bytes, start, end);
-    else if (type === MessageType.greeting) this.#greeted(bytes, start, end);
+    const isProven = !tls || tls.peerCertificate !== undefined;
+    const mayGreet = isProven || tls.greetingDecides;
+    if (type === MessageType.greeting && mayGreet) this.#greeted(bytes, start, end);
+    else if (!isProven) this.#stranger(type, bytes, start, end);
     else throw new Refusal("MALFORMED", `it sent ${messageTypeName(type)} where it should say who it is`);
   }
 
@@ -144,6 +149,7 @@ export class AcceptorHandshake implements Receiver {
         `${identity.name} looks for node ${to}, and this is ${self.name}, node ${self.node}`,
       );
     }
+    link.limitFrames?.(FRAME_LIMIT_BYTES);
     const acceptance = this.#events.greeted({ identity, fields: signed.fields, version });
     const { certificate, sign } = context.identity();
     const signedBytes = welcomeBytes(codec, acceptance.fields);

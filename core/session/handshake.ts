@@ -73,12 +73,12 @@ function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return Buffer.compare(a, b) === 0;
 }
 
-/** Throws a Refusal unless `certificate` is that of another node of this mesh, and TLS, if there is any, showed the same one. */
+/** Throws a Refusal unless `certificate` is that of another node of this mesh, and TLS, if there is any that asked for it, showed the same one. */
 export function checkCertificate(context: HandshakeContext, link: Link, certificate: Uint8Array): VerifiedIdentity {
   const { self } = context;
   const identity = context.verify(certificate);
   const { tls } = link;
-  if (tls) {
+  if (tls && !tls.greetingDecides) {
     const shown = tls.peerCertificate;
     // A node that got a new certificate may show the old one in TLS for a while.
     if (!shown || !(sameBytes(shown, certificate) || isSame(context.verify(shown), identity))) {

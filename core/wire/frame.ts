@@ -47,7 +47,7 @@ const NOTHING = new Uint8Array(0);
 export class FrameReader {
   #held: Uint8Array = NOTHING;
   #heldBytes = 0;
-  readonly #limit: number;
+  #limit: number;
 
   /** `limitBytes`: of one frame. */
   constructor(limitBytes: number = FRAME_LIMIT_BYTES) {
@@ -75,6 +75,11 @@ export class FrameReader {
     giveBuffer(this.#held);
     this.#held = NOTHING;
     this.#heldBytes = 0;
+  }
+
+  /** `limitBytes`: of one frame, of those that have not begun. */
+  setLimit(limitBytes: number): void {
+    this.#limit = limitBytes;
   }
 
   /** Bytes of a frame that has not come whole. */

@@ -199,7 +199,7 @@ describe.skipIf(noSshd)(`mesh doctor${skipNote}`, () => {
       expect.objectContaining({
         check: "port",
         words: expect.stringContaining("the port is taken"),
-        fix: expect.stringContaining("ss -ltnp"),
+        fix: expect.stringContaining("ss -lntup"),
       }),
     ]);
     expect(result.status).toBe(3);

@@ -15,7 +15,7 @@ async function textOf(source: string | Uint8Array): Promise<string> {
 describe("loadConfig", () => {
   it("mesh.toml.example says what the design says", async () => {
     const config = await loadConfig(join(ROOT, "mesh.toml.example"));
-    expect(config).toMatchObject({ name: "lab", transports: ["tcp"], heartbeatMs: 1000 });
+    expect(config).toMatchObject({ name: "lab", transports: ["tcp", "udp"], heartbeatMs: 1000 });
     expect(config.hosts).toHaveLength(18);
     expect(config.hosts[0]).toEqual({
       name: "gpu1",

@@ -60,12 +60,16 @@ class End implements AsyncDisposable {
   }
 }
 
-test.each(["main", "bulk"])(
-  "X15 the reader stands still again and again while %s carries much: neither side needs memory for it, all arrives",
+test.each([
+  ["main", "tcp"],
+  ["bulk", "tcp"],
+  ["main", "udp"],
+])(
+  "X15 the reader stands still again and again while %s over %s carries much: neither side needs memory for it, all arrives",
   { timeout: 120_000 },
-  async (lane) => {
+  async (lane, way) => {
     const ca = await TestCa.make();
-    await using receiver = new End({ role: "receiver", credentials: await ca.issue("reader"), lane });
+    await using receiver = new End({ role: "receiver", credentials: await ca.issue("reader"), lane, way });
     await until(() => receiver.last("address") !== undefined, { what: "the receiver's address" });
     const address = receiver.last<string>("address");
     receiver.watch();
@@ -75,6 +79,7 @@ test.each(["main", "bulk"])(
       address,
       bytes: TOTAL_BYTES,
       lane,
+      way,
     });
     for (const part of [0.1, 0.4, 0.7]) {
       await until(() => (receiver.last<number>("received") ?? 0) >= part * TOTAL_BYTES, {
@@ -92,7 +97,7 @@ test.each(["main", "bulk"])(
     expect(receiver.last("received")).toBe(TOTAL_BYTES);
     expect(receiver.last("wrong")).toBeUndefined();
     console.log(
-      `X15 ${lane}: sender ${(sender.costBytes / MIB).toFixed(1)} MiB, receiver ${(receiver.costBytes / MIB).toFixed(1)} MiB for ${TOTAL_BYTES / MIB} MiB`,
+      `X15 ${lane}, ${way}: sender ${(sender.costBytes / MIB).toFixed(1)} MiB, receiver ${(receiver.costBytes / MIB).toFixed(1)} MiB for ${TOTAL_BYTES / MIB} MiB`,
     );
     expect(sender.costBytes).toBeLessThan(ALLOWED_BYTES);
     expect(receiver.costBytes).toBeLessThan(ALLOWED_BYTES);

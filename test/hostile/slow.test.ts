@@ -15,7 +15,7 @@ const IDLE = Number(process.env.MESH_IDLE ?? 300);
 const STRANGERS = 1_000;
 const NODES = 150;
 
-/** What a process may have open beside its usual files while it is flooded: the limits of transports/tcp/handshakes.ts. */
+/** What a process may have open beside its usual files while it is flooded: the limits of transports/handshakes.ts. */
 const UNFINISHED = 64;
 
 const isOpen = ({ isClosed }: RawClient) => !isClosed;

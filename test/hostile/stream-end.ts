@@ -1,4 +1,4 @@
-// One end of a session over TCP with TLS in a process of its own, for tests of what it needs: "receiver" listens, says where,
+// One end of a session over TCP or UDP in a process of its own, for tests of what it needs: "receiver" listens, says where,
 // and counts; "sender" sends as much as it was told, waiting whenever it is asked to. One line of JSON for each thing.
 import { systemClock } from "../../core/clock.ts";
 import { type Credentials, identityFrom } from "../../core/identity/identity.ts";
@@ -8,22 +8,23 @@ import { Node } from "../../core/node/node.ts";
 import { newNodeNumber } from "../../core/node/number.ts";
 import type { Session } from "../../core/session/session.ts";
 import { Codec } from "../../core/wire/codec.ts";
-import { TcpTransport } from "../../transports/tcp/tcp-transport.ts";
+import { builtinTransports } from "../../transports/builtin.ts";
 
 const FRAME_BYTES = 64 * 1024;
 const DATA = 255;
 
-const { role, credentials, address, bytes, lane } = JSON.parse(process.env.STREAM_END!) as {
+const { role, credentials, address, bytes, lane, way } = JSON.parse(process.env.STREAM_END!) as {
   role: "sender" | "receiver";
   credentials: Credentials;
   address: string;
   bytes: number;
   lane: "main" | "bulk";
+  way: "tcp" | "udp";
 };
 
 const say = (line: object) => process.stdout.write(`${JSON.stringify(line)}\n`);
 const identity = identityFrom(credentials);
-const transport = new TcpTransport({ credentials: () => credentials });
+const transport = builtinTransports[way]({ credentials: () => credentials });
 const peers = sessionsOf({
   node: Object.assign(new Node({ node: newNodeNumber(), slot: 0 }, new Codec()), { addNode: () => {} }),
   identity: () => identity,
@@ -73,5 +74,5 @@ async function send(): Promise<void> {
 }
 
 if (role === "sender") await send();
-else say({ address: (await transport.listen("tcp://127.0.0.1:0", (link) => peers.accept(link))).address });
+else say({ address: (await transport.listen(`${way}://127.0.0.1:0`, (link) => peers.accept(link))).address });
 setInterval(() => {}, 60_000); // until it is killed

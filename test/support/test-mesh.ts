@@ -21,6 +21,8 @@ export interface TestMeshOptions {
   /** The text of mesh.toml; by default there is none. */
   config?: string;
   env?: MeshOptions["env"];
+  /** What the coordinator and workers listen on. Default "tcp". */
+  transport?: "tcp" | "udp";
 }
 
 /** No daemon of a test lives longer. */
@@ -31,10 +33,11 @@ export class TestMesh implements AsyncDisposable {
   readonly workers = new Map<string, MeshProcess>();
   readonly #options: TestMeshOptions;
   #coordinator: MeshProcess | undefined;
-  #address = "tcp://127.0.0.1:0";
+  #address: string;
 
   private constructor(options: TestMeshOptions) {
     this.#options = options;
+    this.#address = this.#anyPort;
     this.folder = testFolder({
       ...options.files,
       ...(options.config !== undefined && { "mesh.toml": options.config }),
@@ -74,13 +77,13 @@ export class TestMesh implements AsyncDisposable {
 
   /** As startCoordinator, but on another port than before. */
   async moveCoordinator(): Promise<void> {
-    this.#address = "tcp://127.0.0.1:0";
+    this.#address = this.#anyPort;
     await this.startCoordinator();
   }
 
   /** Starts a worker, and waits until it has joined. */
   async startWorker(name: string, args: string[] = [], env: MeshOptions["env"] = {}): Promise<MeshProcess> {
-    const worker = this.#daemon(["worker", "--name", name, "--listen", "tcp://127.0.0.1:0", ...args], env);
+    const worker = this.#daemon(["worker", "--name", name, "--listen", this.#anyPort, ...args], env);
     this.workers.set(name, worker);
     await worker.prints(/ ready /, "stderr");
     return worker;
@@ -125,6 +128,10 @@ export class TestMesh implements AsyncDisposable {
   async nodeIs(name: string, is: (node: NodeStatus | undefined) => boolean, timeoutMs = 15_000): Promise<void> {
     const what = `node ${name} to be as wanted`;
     await until(async () => is((await this.status()).nodes.find((node) => node.name === name)), { what, timeoutMs });
+  }
+
+  get #anyPort(): string {
+    return `${this.#options.transport ?? "tcp"}://127.0.0.1:0`;
   }
 
   /** Ends all, and throws when anything is left. */

@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
-import { countedHost, formatTcpAddress, parseTcpAddress, plainHost } from "../../transports/tcp/address.ts";
-import { inTurns } from "../../transports/tcp/resolve.ts";
+import { countedHost, plainHost } from "../../transports/ip-address.ts";
+import { inTurns } from "../../transports/resolve.ts";
+import { formatTcpAddress, parseTcpAddress } from "../../transports/tcp/address.ts";
 
 it.each([
   ["tcp://gpu1:7450", "gpu1", 7450],

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { ManualClock } from "../../core/clock.ts";
-import { type AbortReason, Handshakes } from "../../transports/tcp/handshakes.ts";
+import { type AbortReason, Handshakes } from "../../transports/handshakes.ts";
 
 const LIMITS = { timeoutMs: 5_000, perAddress: 3, total: 5 };
 

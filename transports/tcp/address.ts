@@ -1,54 +1,13 @@
 // Addresses of this transport: "tcp://gpu1:7450", "tcp://10.0.0.5:7450", "tcp://[fd00::5]:7450".
-import { isIP } from "node:net";
-import { networkInterfaces } from "node:os";
-import { MeshError } from "../../core/errors.ts";
+import { formatIpAddress, type IpAddress, parseIpAddress } from "../ip-address.ts";
 
-export interface TcpAddress {
-  /** A name or an IP address, without brackets. */
-  host: string;
-  port: number;
-}
-
-const FORM = /^tcp:\/\/(?:\[([0-9a-fA-F:.]+(?:%[\w.-]+)?)\]|([\w.-]+)):(\d{1,5})$/;
+export type TcpAddress = IpAddress;
 
 /** Reads an address; port 0 stands for any free one. Throws UNREACHABLE when it is none. */
 export function parseTcpAddress(text: string): TcpAddress {
-  const [, ipv6, name, digits] = FORM.exec(text) ?? [];
-  const host = ipv6 ?? name;
-  const port = Number(digits);
-  const isRight = host !== undefined && port <= 65_535 && (ipv6 === undefined || isIP(ipv6) === 6);
-  if (isRight) return { host, port };
-  throw new MeshError(
-    "UNREACHABLE",
-    `${JSON.stringify(text)} is no TCP address: write tcp://HOST:PORT, an IPv6 address in brackets, such as tcp://[::1]:7450`,
-  );
+  return parseIpAddress("tcp", text);
 }
 
-export function formatTcpAddress({ host, port }: TcpAddress): string {
-  return `tcp://${host.includes(":") ? `[${host}]` : host}:${port}`;
-}
-
-/** What to bind for an address: "[::]" stands for all addresses of this machine, also where there is no IPv6. */
-export function onThisMachine({ host, port }: TcpAddress): TcpAddress {
-  const all = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
-  const isMissing = host === "::" && !all.some(({ family }) => family === "IPv6");
-  return { host: isMissing ? "0.0.0.0" : host, port };
-}
-
-/** The address as the family it is of: a socket that takes both shows IPv4 ones as "::ffff:10.0.0.5". */
-export function plainHost(host: string): string {
-  return host.startsWith("::ffff:") && host.includes(".") ? host.slice(7) : host;
-}
-
-/**
- * What connections are counted by: an IPv4 address, or the first 64 bits of an IPv6 one, because whoever has one of
- * those has all addresses that begin so.
- */
-export function countedHost(host: string): string {
-  const plain = plainHost(host);
-  if (isIP(plain) !== 6) return plain;
-  const [head = "", tail] = plain.split("%")[0]!.split("::");
-  const groups = head === "" ? [] : head.split(":");
-  const missing = tail === undefined ? 0 : 8 - groups.length - (tail === "" ? 0 : tail.split(":").length);
-  return [...groups, ...new Array<string>(missing).fill("0"), ...(tail?.split(":") ?? [])].slice(0, 4).join(":");
+export function formatTcpAddress(address: TcpAddress): string {
+  return formatIpAddress("tcp", address);
 }

@@ -1,11 +1,11 @@
 // Dialing: all addresses of a name, side by side (RFC 8305); the first whose TLS has ended wins.
 import { MeshError } from "../../core/errors.ts";
 import type { DialOptions, Link } from "../../core/transport.ts";
+import { inTurns, type Resolve } from "../resolve.ts";
 import { parseTcpAddress } from "./address.ts";
 import { Attempt } from "./attempt.ts";
 import { lateFailure, type Tried, unknownName, unreachable } from "./dial-failures.ts";
 import { DirectRoute } from "./direct-route.ts";
-import { inTurns, type Resolve } from "./resolve.ts";
 import type { DialingSide } from "./tls.ts";
 
 export const DIAL_TIMEOUT_MS = 5_000;

@@ -3,10 +3,11 @@
 import type { Clock } from "../../core/clock.ts";
 import { MeshError } from "../../core/errors.ts";
 import type { Link, Listener } from "../../core/transport.ts";
+import { type AbortReason, type Handshake, type HandshakeLimits, Handshakes } from "../handshakes.ts";
+import { countedHost, plainHost } from "../ip-address.ts";
 import { StreamLink, streamHandlers } from "../stream-link.ts";
-import { countedHost, formatTcpAddress, plainHost, type TcpAddress } from "./address.ts";
+import { formatTcpAddress, type TcpAddress } from "./address.ts";
 import { certificateRefusal, codeOf, failureWords, linkFailure, listenFailure } from "./failures.ts";
-import { type AbortReason, type Handshake, type HandshakeLimits, Handshakes } from "./handshakes.ts";
 import { tune } from "./socket.ts";
 import { certificatesOf, type TlsOptions, type TlsSide, type TlsSides } from "./tls.ts";
 

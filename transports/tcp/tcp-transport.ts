@@ -4,10 +4,11 @@ import { type Clock, systemClock } from "../../core/clock.ts";
 import type { MeshError } from "../../core/errors.ts";
 import type { Credentials } from "../../core/identity/identity.ts";
 import type { DialOptions, Link, Transport } from "../../core/transport.ts";
-import { onThisMachine, parseTcpAddress } from "./address.ts";
+import { HANDSHAKE_LIMITS, type HandshakeLimits } from "../handshakes.ts";
+import { onThisMachine } from "../ip-address.ts";
+import { type Resolve, systemResolve } from "../resolve.ts";
+import { parseTcpAddress } from "./address.ts";
 import { dialTcp } from "./dial.ts";
-import { HANDSHAKE_LIMITS, type HandshakeLimits } from "./handshakes.ts";
-import { type Resolve, systemResolve } from "./resolve.ts";
 import { TcpListener } from "./tcp-listener.ts";
 import { strangerSide, TlsSides } from "./tls.ts";
 

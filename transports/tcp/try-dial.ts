@@ -1,10 +1,10 @@
 // Whether an address can be connected to at all, without saying a word there: for `mesh doctor`.
 import { connect } from "node:net";
 import type { DialOutcome } from "../../core/provider.ts";
+import { systemResolve } from "../resolve.ts";
 import { parseTcpAddress, type TcpAddress } from "./address.ts";
 import { codeOf } from "./failures.ts";
 import { canConnectBySystem, closeDescriptor } from "./libc.ts";
-import { systemResolve } from "./resolve.ts";
 import { SystemConnection } from "./system-connect.ts";
 
 /** Connects to each address of the name at once; the first one counts, else the failure of the best. Never rejects. */

@@ -1,7 +1,8 @@
 // Whether an address can be listened on, without a word to whoever might come: for `mesh doctor`.
 import { createServer } from "node:net";
 import type { MeshError } from "../../core/errors.ts";
-import { onThisMachine, parseTcpAddress } from "./address.ts";
+import { onThisMachine } from "../ip-address.ts";
+import { parseTcpAddress } from "./address.ts";
 import { listenFailure } from "./failures.ts";
 
 /** Why it cannot; undefined when it can. Throws UNREACHABLE for what is no address. */

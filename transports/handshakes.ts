@@ -1,6 +1,6 @@
 // Strangers at the door: connections that were accepted and have not finished TLS. Each has a few seconds; there is room
 // for so many from one address and so many in all. Pure bookkeeping under a Clock.
-import type { Clock, Timer } from "../../core/clock.ts";
+import type { Clock, Timer } from "../core/clock.ts";
 
 export interface HandshakeLimits {
   /** Milliseconds from connecting to the end of TLS. Default 5,000. */

@@ -1,0 +1,79 @@
+// A mesh of real processes whose coordinator and workers listen on UDP alone.
+import { describe, expect, test } from "vitest";
+import { MeshProcess, testFolder } from "../support/mesh.ts";
+import { TestMesh } from "../support/test-mesh.ts";
+import { open, prelude, whenNoted } from "./notes.ts";
+
+const MIB = 1024 * 1024;
+const hasty = '[mesh]\nheartbeat = "100ms"\nsuspectAfter = "300ms"\ndownAfter = "1s"\n';
+
+describe("a mesh over UDP", () => {
+  test("F23 F35 nodes join, a job's results are exact, 64 MiB come through whole, and status names the path", async () => {
+    await using mesh = await TestMesh.start({ transport: "udp" });
+    const script = `import { pool, self } from "mesh"; ${prelude}
+const squares = await pool().map((i: number) => i * i, Array.from({ length: 2_000 }, (_, i) => i));
+const nodes = [...new Set(await pool().apply(() => self.node))].sort();
+const bytes = new Uint8Array(${64 * MIB}).map((_, i) => i * 31 + (i >>> 16));
+const there = await pool().submit((value: Uint8Array) => String(Bun.hash(value)), bytes);
+out([squares.every((value, i) => value === i * i) && squares.length, nodes, there === String(Bun.hash(bytes))]);
+note("over", 1);
+await gate("end");`;
+    await using run = mesh.start(script, { limitMs: 60_000 });
+    await whenNoted(mesh.folder, "over", 1, 60_000);
+    const { nodes } = await mesh.status();
+    open(mesh.folder, "end");
+    const { stdout, stderr, status } = await run.ended();
+    expect([status, JSON.parse(stdout)]).toEqual([0, [2_000, ["w1", "w2"], true]]);
+    const workers = nodes.filter(({ role }) => role === "worker");
+    expect(workers.map(({ path }) => path?.kind)).toEqual(["udp", "udp"]);
+    const printed = [stderr, mesh.coordinator.stderr, ...[...mesh.workers.values()].map((worker) => worker.stderr)];
+    expect(printed.join("")).not.toMatch(/Warning|experimental/i);
+  }, 90_000);
+
+  test("X1 F23 a worker that is killed (kill -9) says nothing over UDP: it is noticed by its silence, its item runs elsewhere", async () => {
+    await using mesh = await TestMesh.start({ transport: "udp", config: hasty });
+    const script = `import { pool, self } from "mesh"; ${prelude}
+const work = async (i: number) => {
+  if (self.node === "w1") { note("held", i); await new Promise(() => {}); }
+  await gate("go on");
+  return [i, self.node];
+};
+out(await pool().map(work, [0, 1, 2, 3], { chunkSize: 1 }));`;
+    await using run = mesh.start(script, { limitMs: 40_000 });
+    await whenNoted(mesh.folder, "held");
+    const worker = mesh.worker("w1");
+    worker.signal("SIGKILL");
+    await worker.ended();
+    await mesh.nodeIs("w1", (node) => node?.state === "down");
+    open(mesh.folder, "go on");
+    const { stdout, status } = await run.ended();
+    expect([status, JSON.parse(stdout)]).toEqual([0, [0, 1, 2, 3].map((i) => [i, "w2"])]);
+    await mesh.startWorker("w1");
+    await mesh.nodeIs("w1", (node) => node?.state === "up");
+  }, 60_000);
+
+  test("F17 F23 a coordinator listens on TCP and UDP as mesh.toml says, and a worker joins with its token over UDP alone", async () => {
+    const config = '[coordinator]\nlisten = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]\n';
+    using folder = testFolder({ "mesh.toml": config, "beta/.keep": "" });
+    const start = (args: string[], env = {}) =>
+      new MeshProcess(folder, args, { limitMs: 60_000, isOneOfMany: true, env });
+    await using coordinator = start(["coordinator"]);
+    await coordinator.prints(/ ready .*listen=/, "stderr");
+    const address = /udp:\/\/[^\s,]+/.exec(coordinator.stderr)![0];
+    await using asking = start(["token", "--role", "worker"]);
+    const token = (await asking.ended()).stdout.trim().split("\n").at(-1)!;
+    const env = { MESH_TOKEN: token, XDG_STATE_HOME: folder.at("beta") };
+    await using worker = start(
+      ["worker", "--join", address, "--name", "beta", "--slots", "1", "--listen", "udp://127.0.0.1:0"],
+      env,
+    );
+    await worker.prints(/ ready /, "stderr");
+    await using asked = start(["status", "--json"]);
+    const { nodes } = JSON.parse((await asked.ended()).stdout);
+    expect(nodes.find(({ name }: { name: string }) => name === "beta").path.kind).toBe("udp");
+    for (const each of [worker, coordinator]) {
+      each.signal("SIGTERM");
+      expect((await each.ended()).status).toBe(0);
+    }
+  }, 60_000);
+});

@@ -1,0 +1,218 @@
+// Sessions over real UDP, with the identities of a real mesh: who is who is told by the greeting alone there.
+import { afterEach, describe, expect, it } from "vitest";
+import { systemClock } from "../../core/clock.ts";
+import { type Credentials, identityFrom } from "../../core/identity/identity.ts";
+import { verifySignature } from "../../core/identity/keys.ts";
+import { Trust } from "../../core/identity/trust.ts";
+import { verifyCertificate } from "../../core/identity/verify.ts";
+import type { OwnIdentity } from "../../core/session/handshake.ts";
+import type { PeerSession } from "../../core/session/peer-session.ts";
+import { Peers, type PeersOptions } from "../../core/session/peers.ts";
+import type { Listener, Transport } from "../../core/transport.ts";
+import { UdpTransport } from "../../transports/udp/udp-transport.ts";
+import { TestCa } from "../support/certificates.ts";
+import { randomOf } from "../support/random.ts";
+import { until } from "../support/until.ts";
+import { LaneLog } from "./sim-node.ts";
+import { UdpForwarder } from "./udp-forwarder.ts";
+
+const ca = await TestCa.make();
+const otherCa = await TestCa.make();
+const cleanUps: (() => unknown)[] = [];
+let nextLane = 1;
+
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+interface UdpNode {
+  peers: Peers;
+  logs: { session: PeerSession; main: LaneLog; bulk: LaneLog }[];
+  refused: Error[];
+  transport: Transport;
+  listener: Listener;
+}
+
+/** `shown` stands in for what it shows of itself; it checks others as every node of the mesh does. */
+async function nodeOf(
+  name: string,
+  node: number,
+  more: Partial<PeersOptions> = {},
+  shown?: OwnIdentity,
+): Promise<UdpNode> {
+  const credentials = await ca.issue(name);
+  const identity = identityFrom(credentials);
+  const trust = new Trust(credentials.caPem);
+  const transport = new UdpTransport({ credentials: () => credentials });
+  const logs: UdpNode["logs"] = [];
+  const refused: Error[] = [];
+  const verified = (der: Uint8Array) => verifyCertificate(der, trust, Date.now());
+  const peers = new Peers({
+    self: { node, name, role: identity.role, meshId: ca.ca.meshId, build: "test" },
+    addresses: () => [],
+    identity: () => shown ?? identity,
+    verify: verified,
+    verifySignature: (der, bytes, signature) => verifySignature(verified(der).publicKey, bytes, signature),
+    dial: (address, options) => transport.dial(address, options),
+    clock: systemClock,
+    random: Math.random,
+    onSession: (session) => {
+      const [main, bulk] = [new LaneLog(nextLane++, session.main), new LaneLog(nextLane++, session.bulk)];
+      logs.push({ session, main, bulk });
+    },
+    onRefused: (error) => void refused.push(error),
+    ...more,
+  });
+  const listener = await transport.listen("udp://127.0.0.1:0", (link) => peers.accept(link));
+  cleanUps.push(async () => {
+    for (const { session } of logs) session.main.destroy(new Error("test over"));
+    await listener.close();
+  });
+  return { peers, logs, refused, transport, listener };
+}
+
+async function linked(through?: (address: string) => Promise<UdpForwarder>, more: Partial<PeersOptions> = {}) {
+  const [a, b] = [await nodeOf("a", 100, more), await nodeOf("b", 200, more)];
+  const forwarder = await through?.(b.listener.address);
+  if (forwarder) cleanUps.push(() => forwarder[Symbol.dispose]());
+  const address = forwarder?.address ?? b.listener.address;
+  const session = await a.peers.connect([address], { name: "b", role: "worker" });
+  await until(() => b.logs.length === 1, { what: "the session at the other side" });
+  return { a, b, forwarder, session, ab: a.logs[0]!, ba: b.logs[0]! };
+}
+
+const QUICK = { timing: { heartbeatMs: 50, suspectAfterMs: 200, downAfterMs: 10_000 } };
+
+/** Sends on all lanes both ways at once; resolves when all has arrived. */
+async function exchange(
+  { ab, ba }: Awaited<ReturnType<typeof linked>>,
+  frames: number,
+  sizes: [number, number],
+  turn = () => {},
+) {
+  const random = randomOf(29);
+  const lanes = [ab.main, ba.main, ab.bulk, ba.bulk];
+  const got = (i: number) => [ba.main, ab.main, ba.bulk, ab.bulk][i]!.got;
+  const end = performance.now() + 60_000;
+  while (!lanes.every((lane, i) => lane.sent === frames && got(i) === frames)) {
+    for (const [i, lane] of lanes.entries()) {
+      for (let n = 0; n < 25 && lane.sent < frames && !lane.mustWait; n++) {
+        lane.send(Math.floor(random() * sizes[i < 2 ? 0 : 1]));
+      }
+    }
+    turn();
+    await Bun.sleep(0);
+    if (ab.session.isOver) throw ab.session.error;
+    if (performance.now() > end)
+      throw new Error(`after a minute only ${lanes.map((_, i) => got(i))} of ${frames} have come`);
+  }
+  expect(lanes.map(({ problem, ends }) => [problem, ends])).toEqual(Array(4).fill([undefined, []]));
+}
+
+describe("Session over UDP", () => {
+  it("F76 X22 knows its peer by what it signed, both ways, and how it gets there", async () => {
+    const { b, session, a } = await linked(undefined, QUICK);
+    expect([session.name, session.role, session.node]).toEqual(["b", "worker", 200]);
+    expect(b.logs[0]!.session.name).toBe("a");
+    await until(() => session.path?.rttMs !== undefined, { what: "a round trip" });
+    expect(session.path).toMatchObject({ kind: "udp", address: b.listener.address });
+    const wrong = a.peers.connect([b.listener.address], { name: "c" }, { once: true });
+    await expect(wrong).rejects.toMatchObject({ code: "AUTHENTICATION" });
+  });
+
+  it("F29 F31 F34 all lanes both ways at once: nothing lost, doubled or reordered", async () => {
+    await exchange(await linked(), 3_000, [300, 20_000]);
+  }, 90_000);
+
+  it("X6 5 % of packets are lost, each way: all arrives exact", async () => {
+    const through = (address: string) => UdpForwarder.start(address, { loss: 0.05, random: randomOf(5) });
+    const pair = await linked(through);
+    await exchange(pair, 1_000, [300, 10_000]);
+    expect(pair.forwarder!.lost).toBeGreaterThan(100);
+  }, 90_000);
+
+  it("X7 packets come from another port in mid-session, as after a router has forgotten the flow: nothing is lost", async () => {
+    const pair = await linked((address) => UdpForwarder.start(address), QUICK);
+    let rebinds = 0;
+    await exchange(pair, 1_500, [300, 5_000], () => {
+      if (pair.ba.main.got > 300 * (rebinds + 1) && rebinds < 3) {
+        rebinds++;
+        void pair.forwarder!.rebind();
+      }
+    });
+    expect(rebinds).toBe(3);
+  }, 90_000);
+
+  it("X15 a reader that stops holds its sender, both within their limits, and gets all when it goes on", async () => {
+    const { ab, ba, session } = await linked();
+    ba.session.main.pause();
+    let frames = 0;
+    while (!ab.main.mustWait) {
+      ab.main.send(60_000);
+      if (++frames % 8 === 0) await Bun.sleep(0);
+      if (frames > 2_000) throw new Error("nobody said stop to 120 MB");
+    }
+    expect(ba.main.got).toBe(0);
+    expect(ba.session.lanes.main.unreadBytes).toBeLessThan(10 * 1024 * 1024);
+    expect(session.lanes.main.heldBytes).toBeLessThan(20 * 1024 * 1024);
+    await until(() => session.isUp && ba.session.isUp, { what: "heartbeats all the same" });
+    ba.session.main.resume();
+    await until(() => ba.main.got === frames && !ab.main.mustWait, { what: "all frames, and drained" });
+    expect(ba.main.problem).toBeUndefined();
+  });
+
+  it("F32 close sends what was taken", async () => {
+    const { a, ab, ba } = await linked();
+    for (let i = 0; i < 200; i++) (i % 2 ? ab.main : ab.bulk).send(30_000);
+    await a.peers.close();
+    await until(() => ba.main.ends.length === 1, { what: "the end" });
+    expect([ba.main.got, ba.bulk.got, ab.main.ends]).toEqual([100, 100, [undefined]]);
+  });
+});
+
+const signedBy = async (credentials: Promise<Credentials>) => identityFrom(await credentials);
+const victim = await signedBy(ca.issue("victim"));
+const thief = await signedBy(ca.issue("evil"));
+const BAD: [what: string, shown: OwnIdentity][] = [
+  ["a certificate of another CA", await signedBy(otherCa.issue("evil"))],
+  ["an expired certificate", await signedBy(ca.expired("evil"))],
+  ["a certificate of the future", await signedBy(ca.future("evil"))],
+  [
+    "another node's certificate, without its key",
+    { certificate: victim.certificate, sign: (bytes) => thief.sign(bytes) },
+  ],
+];
+
+describe("X22 on UDP", () => {
+  it.each(BAD)("X22 a dialer with %s is refused, no frame of it is delivered, and others get in", async (_, shown) => {
+    const b = await nodeOf("b", 200);
+    const evil = await nodeOf("evil", 300, {}, shown);
+    await expect(evil.peers.connect([b.listener.address], {}, { once: true })).rejects.toThrow();
+    await until(() => b.refused.length > 0, { what: "a refusal" });
+    expect(b.logs).toEqual([]);
+    const a = await nodeOf("a", 100);
+    await a.peers.connect([b.listener.address], { name: "b" });
+    await until(() => b.logs.length === 1, { what: "the session" });
+    expect(b.logs[0]!.session.name).toBe("a");
+  });
+
+  it("X22 X24 who shows nothing can only ask to join, in a small frame, and not even that where nobody joins", async () => {
+    const b = await nodeOf("b", 200);
+    const stranger = new UdpTransport({ credentials: () => undefined });
+    for (const frame of [new Uint8Array(4_097).fill(5), new Uint8Array([8, 1, 2, 3]), new Uint8Array([250])]) {
+      const link = await stranger.dial(b.listener.address);
+      let isOver = false;
+      link.attach({
+        frame: () => {},
+        drained: () => {},
+        closed: () => {
+          isOver = true;
+        },
+      });
+      link.send(frame);
+      await until(() => isOver, { what: "the end of the stranger's link" });
+    }
+    expect(b.refused).toHaveLength(3);
+    expect(b.logs).toEqual([]);
+  });
+});

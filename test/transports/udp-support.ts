@@ -1,0 +1,68 @@
+// What the tests of UdpTransport share.
+import type { Credentials } from "../../core/identity/identity.ts";
+import type { UdpListener } from "../../transports/udp/udp-listener.ts";
+import { type UdpOptions, UdpTransport } from "../../transports/udp/udp-transport.ts";
+import { until } from "../support/until.ts";
+import { End } from "./tcp-support.ts";
+
+/** A UDP port of loopback that nothing listens on. */
+export async function freeUdpPort(): Promise<number> {
+  const socket = await Bun.udpSocket({ hostname: "127.0.0.1" });
+  const { port } = socket;
+  socket.close();
+  return port;
+}
+
+/** A listener on loopback, and what came to it. */
+export class UdpServer implements AsyncDisposable {
+  readonly transport: UdpTransport;
+  readonly accepted: End[] = [];
+  readonly refusals: Error[] = [];
+  #listener: UdpListener | undefined;
+
+  private constructor(credentials: () => Credentials, options: Partial<UdpOptions>) {
+    this.transport = new UdpTransport({ credentials, onRefused: (error) => this.refusals.push(error), ...options });
+  }
+
+  static async start(
+    credentials: () => Credentials,
+    options: Partial<UdpOptions> = {},
+    at = "udp://127.0.0.1:0",
+  ): Promise<UdpServer> {
+    const server = new UdpServer(credentials, options);
+    server.#listener = await server.transport.listen(at, (link) => server.accepted.push(new End(link)));
+    return server;
+  }
+
+  get listener(): UdpListener {
+    return this.#listener!;
+  }
+
+  get address(): string {
+    return this.listener.address;
+  }
+
+  get port(): number {
+    return Number(this.address.split(":").at(-1));
+  }
+
+  /** Whether a link to it carries a frame there and back. */
+  async answers(credentials: Credentials): Promise<boolean> {
+    const before = this.accepted.length;
+    const near = new End(await new UdpTransport({ credentials: () => credentials }).dial(this.address));
+    await until(() => this.accepted.length > before, { what: "a link" });
+    const far = this.accepted.at(-1)!;
+    near.send("there");
+    await until(() => far.texts.length === 1, { what: "a frame there" });
+    far.send("back");
+    await until(() => near.texts.length === 1, { what: "a frame back" });
+    near.link.close();
+    await near.ended();
+    return near.texts[0] === "back" && far.texts[0] === "there";
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { link } of this.accepted) link.destroy(new Error("the test is over"));
+    await this.listener.close();
+  }
+}
