@@ -37,6 +37,8 @@ export interface LabMeshOptions {
   /** Further arguments of `mesh worker`, by host. */
   workerArgs?: Record<string, string[]>;
   coordinatorArgs?: string[];
+  /** What the coordinator listens on. Default "tcp". */
+  transport?: "tcp" | "udp";
 }
 
 export class LabMesh implements AsyncDisposable {
@@ -67,7 +69,7 @@ export class LabMesh implements AsyncDisposable {
   }
 
   get address(): string {
-    return this.lan.address(CENTRE, PORT);
+    return this.lan.address(CENTRE, PORT, this.#options.transport);
   }
 
   get coordinator(): MeshProcess {

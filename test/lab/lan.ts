@@ -35,9 +35,9 @@ export class Lan implements Disposable {
   }
 
   /** "tcp://10.77.0.2:7450". */
-  address(name: string, port: number): string {
+  address(name: string, port: number, transport: "tcp" | "udp" = "tcp"): string {
     const { ip } = this.host(name);
-    return `tcp://${ip.includes(":") ? `[${ip}]` : ip}:${port}`;
+    return `${transport}://${ip.includes(":") ? `[${ip}]` : ip}:${port}`;
   }
 
   /** Nothing reaches `to` from `from` any more. */
@@ -61,10 +61,10 @@ export class Lan implements Disposable {
     this.#rule(name, "-i", "eth0", "-p", "tcp", "--syn", "-j", how);
   }
 
-  /** Every host loses so much of what TCP sends it; 0 to 1. */
-  lose(probability: number): void {
+  /** Every host loses so much of what TCP or UDP brings it; 0 to 1. */
+  lose(probability: number, protocol: "tcp" | "udp" = "tcp"): void {
     const lossy = ["-m", "statistic", "--mode", "random", "--probability", String(probability)];
-    for (const name of this.hosts.keys()) this.#rule(name, "-i", "eth0", "-p", "tcp", ...lossy, "-j", "DROP");
+    for (const name of this.hosts.keys()) this.#rule(name, "-i", "eth0", "-p", protocol, ...lossy, "-j", "DROP");
   }
 
   /** All is well again. */

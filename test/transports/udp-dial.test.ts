@@ -1,3 +1,4 @@
+import { networkInterfaces } from "node:os";
 import { describe, expect, it } from "vitest";
 import type { Credentials } from "../../core/identity/identity.ts";
 import { tryDial, tryListen } from "../../transports/try-address.ts";
@@ -14,9 +15,24 @@ const server = await ca.issue("server");
 const client = await ca.issue("client");
 const other = await otherCa.issue("other");
 const nodeWith = (credentials: Credentials) => new UdpTransport({ credentials: () => credentials });
+const hasIpv6 = Object.values(networkInterfaces()).some((all) => all?.some(({ family }) => family === "IPv6"));
 const words = (text: RegExp) => expect.stringMatching(text);
 
 describe("UdpTransport dialing", () => {
+  it.skipIf(!hasIpv6)("dials IPv6, and hears at once where nothing listens there", async () => {
+    await using at = await UdpServer.start(() => server, {}, "udp://[::1]:0");
+    const near = new End(await nodeWith(client).dial(at.address));
+    await until(() => at.accepted.length === 1, { what: "the link" });
+    expect(at.accepted[0]!.link.label).toMatch(/^udp:\/\/\[::1\]:\d+$/);
+    near.link.close();
+    await near.ended();
+    await at.listener.close();
+    const failure = await nodeWith(client)
+      .dial(at.address)
+      .catch((error) => error);
+    expect(failure).toMatchObject({ code: "UNREACHABLE", cause: { code: "ECONNREFUSED" } });
+  });
+
   it("is UNREACHABLE at once where nothing listens, and says so", async () => {
     const address = `udp://127.0.0.1:${await freeUdpPort()}`;
     const failure = await nodeWith(client)
