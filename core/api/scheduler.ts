@@ -36,6 +36,8 @@ const WORTH_WARNING_MS = 1_000;
 /** A function is hardly known after its first item: chunks grow by this factor at most. */
 const GROWTH = 32;
 const HOSTS_TIMEOUT_MS = 30_000;
+/** A slot may hold a run that is over so long, to hear of it together with the next. */
+const TELL_OVER_MS = 1;
 
 export interface SchedulerOptions {
   node: Node;
@@ -84,6 +86,7 @@ export class Scheduler {
   #nextRun = 1;
   #order = 0;
   #looking: Timer | undefined;
+  #telling: Timer | undefined;
 
   constructor(options: SchedulerOptions) {
     const { node } = options;
@@ -305,14 +308,30 @@ export class Scheduler {
     if (!this.#active.delete(run)) return;
     active.waits?.cancel();
     this.#runs.splice(this.#runs.indexOf(run), 1);
-    const number = this.#node.codec.encode(run.id);
     for (const slot of this.#slots.values()) {
-      if (slot.defined.delete(run.id)) this.#node.send(slot.address, MessageType.cancel, 0, 0, number);
+      if (!slot.defined.delete(run.id)) continue;
+      slot.over.push(run.id);
+      if (slot.chunks > 0) this.#tellOver(slot);
+      else this.#tellOverLater();
     }
     this.#node.release();
     if (this.#runs.length > 0) return;
     this.#looking?.cancel();
     this.#looking = undefined;
+  }
+
+  #tellOver(slot: Slot): void {
+    while (slot.over.length > 0) {
+      this.#node.send(slot.address, MessageType.cancel, 0, 0, this.#node.codec.encode(slot.over.shift()));
+    }
+  }
+
+  /** A slot that has nothing to do is told with its next run, in one write, or soon. */
+  #tellOverLater(): void {
+    this.#telling ??= this.#clock.after(TELL_OVER_MS, () => {
+      this.#telling = undefined;
+      for (const slot of this.#slots.values()) this.#tellOver(slot);
+    });
   }
 
   #lookLater(): void {
@@ -401,6 +420,7 @@ export class Scheduler {
     const { estimate } = run;
     if (!slot.defined.has(run.id)) {
       slot.defined.add(run.id);
+      this.#tellOver(slot);
       this.#node.send(slot.address, MessageType.define, 0, 0, run.definition);
     }
     const count = items ? items.length : 1;

@@ -76,6 +76,8 @@ export class Slot {
   loadMs = 0;
   loadBytes = 0;
   readonly defined = new Set<number>();
+  /** Runs that are over and that it still holds. */
+  readonly over: number[] = [];
   /** Relative to the average slot; kept by Speeds. */
   speed = 1;
   measured = 1;

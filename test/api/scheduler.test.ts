@@ -306,6 +306,31 @@ describe("Scheduler with TaskRunners", () => {
     expect(inOrder(next)).toEqual(list(6));
   });
 
+  it("a slot at rest hears of a run that is over together with the next, or 1 ms later; a busy one at once", async () => {
+    const { pool, seats } = await poolOf(1);
+    const types: number[] = [];
+    const { send } = pool.node;
+    pool.node.send = (to, type, ...rest) => {
+      types.push(type);
+      return send.call(pool.node, to, type, ...rest);
+    };
+    const mapOne = async () => {
+      pool.map([1], new KeepingSink(), seats);
+      await turn();
+      pool.finishOne((item) => item);
+      await turn(3);
+    };
+    await mapOne();
+    await mapOne();
+    expect(types).toEqual([MessageType.define, MessageType.cancel, MessageType.define]);
+    clock.advance(1);
+    expect(types.slice(3)).toEqual([MessageType.cancel]);
+    const run = pool.map([1], new KeepingSink(), seats);
+    await turn();
+    run.end(new MeshError("CANCELLED", "no longer wanted"));
+    expect(types.slice(4)).toEqual([MessageType.define, MessageType.cancel]);
+  });
+
   it("a slot told of twice is joined once; one that dies while it is dialed is not used", async () => {
     const { pool, seats } = await poolOf(1);
     const [slot] = pool.slots;
