@@ -121,7 +121,7 @@ describe("Coordinator: membership", () => {
     await using mesh = new TestCoordinator({ folder: folder.path });
     const slow = await mesh.join("slow");
     slow.link.pause();
-    mesh.node.send({ node: slow.id, slot: 0 }, MessageType.revoked, 0, 0, new Uint8Array(2 ** 20)); // fills the way
+    mesh.node.send({ node: slow.id, slot: 0 }, MessageType.revoked, 0, 0, new Uint8Array(3 * 2 ** 20)); // fills the way
     for (let i = 0; i < 20; i++) {
       await mesh.join(`n${i}`);
       mesh.clock.advance(50);
