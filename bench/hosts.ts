@@ -1,6 +1,6 @@
 // Commands and files on hosts of a mesh that is up, beside ssh and scp with a real sshd. All hosts are this machine: what differs is
 // what stands between, not the network.
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Contender, MESH, type Workload } from "./contender.ts";
@@ -58,6 +58,10 @@ class Hosts {
     for (const child of this.#children) child.kill("SIGKILL");
     rmSync(this.folder, { recursive: true, force: true });
   }
+}
+
+function sizeOf(path: string): number {
+  return statSync(path).size;
 }
 
 function readLog(path: string): string {
@@ -168,8 +172,9 @@ class Fleet {
 
   sftp(name: string): Promise<number> {
     const packed = join(this.#sshd.folder, ".cache/mesh/packed");
-    const [file] = readdirSync(packed);
-    const put = `put ${join(packed, file!)} ${join(this.#sshd.folder, name, "copy")}\n`;
+    // Beside it lies what is known of it.
+    const [largest] = readdirSync(packed).sort((a, b) => sizeOf(join(packed, b)) - sizeOf(join(packed, a)));
+    const put = `put ${join(packed, largest!)} ${join(this.#sshd.folder, name, "copy")}\n`;
     return this.#seconds(["sftp", "-q", "-b", "-", "-F", this.#sshd.configFile, name], put);
   }
 
