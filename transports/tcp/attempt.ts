@@ -1,6 +1,7 @@
 // One connection under way, by one route, until TLS has ended.
 import { MeshError } from "../../core/errors.ts";
 import type { Link } from "../../core/transport.ts";
+import type { DialAttempt } from "../dial-race.ts";
 import { StreamLink, streamHandlers } from "../stream-link.ts";
 import { linkFailure } from "./failures.ts";
 import { tune } from "./socket.ts";
@@ -18,13 +19,11 @@ export interface Route {
   cancel(): void;
 }
 
-export class Attempt {
+export class Attempt implements DialAttempt {
   /** As its route says. */
   readonly at: string;
   /** The link, once TLS has ended; or what went wrong, as the system or TLS told it. */
   readonly link: Promise<Link>;
-  /** Resolves when `link` did, either way. */
-  readonly settled: Promise<void>;
   readonly #side: DialingSide;
   readonly #result = Promise.withResolvers<Link>();
   readonly #route: Route;
@@ -37,10 +36,7 @@ export class Attempt {
     this.#route = route;
     this.#side = side;
     this.link = this.#result.promise;
-    this.settled = this.link.then(
-      () => {},
-      () => {},
-    );
+    this.link.catch(() => {}); // whoever waits for it hears
     route.open(this.#opening(new StreamLink(label, linkFailure))).catch(this.#result.reject);
   }
 

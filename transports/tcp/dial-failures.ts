@@ -1,12 +1,7 @@
 // Errors of dialing: what was tried, on which addresses, and why each failed.
 import { MeshError } from "../../core/errors.ts";
+import type { Tried } from "../dial-race.ts";
 import { certificateRefusal, codeOf, failureWords, isOwnFault } from "./failures.ts";
-
-/** One address; without an error while nothing is known yet. */
-export interface Tried {
-  at: string;
-  error?: unknown;
-}
 
 /** All addresses failed. The cause is the error that tells most, so that its code can be asked for. */
 export function unreachable(address: string, tried: readonly Tried[]): MeshError {

@@ -3,8 +3,8 @@
 import { MeshError } from "../../core/errors.ts";
 import type { Credentials } from "../../core/identity/identity.ts";
 import type { DialOptions, Link, Listener, Transport } from "../../core/transport.ts";
+import { DIAL_TIMEOUT_MS } from "../dial-race.ts";
 import { Attempt } from "./attempt.ts";
-import { DIAL_TIMEOUT_MS } from "./dial.ts";
 import { unreachable } from "./dial-failures.ts";
 import { strangerSide, TlsSides } from "./tls.ts";
 import { TunnelRoute } from "./tunnel-route.ts";

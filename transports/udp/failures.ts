@@ -1,12 +1,7 @@
 // What QUIC and the system say when a connection or a port cannot be had, in words that help.
 import { MeshError } from "../../core/errors.ts";
+import type { Tried } from "../dial-race.ts";
 import { isUntold } from "./quic.ts";
-
-/** One address, and why it did not answer; without an error while nothing is known. */
-export interface Tried {
-  at: string;
-  error?: unknown;
-}
 
 /** RFC 9000, section 20.1. */
 const CONNECTION_REFUSED = 2;
