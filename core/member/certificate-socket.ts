@@ -4,9 +4,11 @@ import { MeshError } from "../errors.ts";
 import { type CertifyRequest, checkCertifyRequest, type Joined } from "../identity/join.ts";
 import type { Link, Listener, Transport } from "../transport.ts";
 import { Codec } from "../wire/codec.ts";
+import { answerOnce, askOnce } from "./one-question.ts";
 
 const REQUEST_LIMIT_BYTES = 4 * 1024;
 const LIMIT_MS = 5_000;
+const FIELD = "joined";
 
 /** Its name in the state folder of a mesh. */
 export const CERTIFICATE_SOCKET = "coordinator.sock";
@@ -35,38 +37,19 @@ async function answer(
   codec: Codec,
   certify: (request: CertifyRequest) => Promise<Joined>,
 ): Promise<void> {
-  let reply: { joined: Joined } | { error: unknown };
-  try {
+  await answerOnce(link, codec, FIELD, async () => {
     if (frame.length > REQUEST_LIMIT_BYTES) throw new MeshError("PROTOCOL", "a request for a certificate is too long");
-    reply = { joined: await certify(checkCertifyRequest(codec.decodeControl(frame))) };
-  } catch (error) {
-    reply = { error };
-  }
-  link.send(codec.encode(reply));
-  link.close();
+    return await certify(checkCertifyRequest(codec.decodeControl(frame)));
+  });
 }
 
 /** Asks there. Throws UNREACHABLE when no coordinator listens, and what the coordinator answers. */
 export async function askForCertificate(transport: Transport, path: string, request: CertifyRequest): Promise<Joined> {
-  const link = await transport.dial(path, { timeoutMs: LIMIT_MS });
-  const codec = new Codec();
-  const { promise, resolve, reject } = Promise.withResolvers<Joined>();
-  const late = new MeshError("TIMEOUT", `the coordinator behind ${path} did not answer within ${LIMIT_MS} ms`);
-  const timer = setTimeout(() => link.destroy(late), LIMIT_MS);
-  link.attach({
-    frame: (frame) => {
-      const { joined, error } = codec.decode(frame) as { joined?: Joined; error?: unknown };
-      if (joined) resolve(joined);
-      else reject(error);
-    },
-    drained: () => {},
-    closed: (error) => reject(error ?? new MeshError("LINK_CLOSED", `the coordinator behind ${path} gave no answer`)),
-  });
-  link.send(codec.encode(request));
-  try {
-    return await promise;
-  } finally {
-    clearTimeout(timer);
-    link.close();
-  }
+  const options = {
+    field: FIELD,
+    timeoutMs: LIMIT_MS,
+    who: `the coordinator behind ${path}`,
+    limitWords: `${LIMIT_MS} ms`,
+  };
+  return await askOnce(transport, path, request, options);
 }

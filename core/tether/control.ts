@@ -1,6 +1,7 @@
 // How `mesh up` and `mesh down` talk to the tether of a mesh: over a Unix socket in the mesh's state folder, one question and one
 // answer.
 import { MeshError } from "../errors.ts";
+import { answerOnce, askOnce } from "../member/one-question.ts";
 import type { Link, Listener, Transport } from "../transport.ts";
 import { Codec } from "../wire/codec.ts";
 import type { TetheredState } from "./tether.ts";
@@ -8,6 +9,7 @@ import type { TetheredState } from "./tether.ts";
 /** The socket's name in the state folder of a mesh. */
 export const TETHER_SOCKET = "tether.sock";
 
+const FIELD = "states";
 const ASK_LIMIT_MS = 5_000;
 const REQUEST_LIMIT_BYTES = 1024 * 1024;
 
@@ -52,15 +54,10 @@ async function answer(
   codec: Codec,
   obey: (order: TetherOrder) => Promise<TetheredState[]>,
 ): Promise<void> {
-  let reply: { states: TetheredState[] } | { error: unknown };
-  try {
+  await answerOnce(link, codec, FIELD, async () => {
     if (frame.length > REQUEST_LIMIT_BYTES) throw new MeshError("PROTOCOL", "an order to the tether is too long");
-    reply = { states: await obey(codec.decode(frame) as TetherOrder) };
-  } catch (error) {
-    reply = { error };
-  }
-  link.send(codec.encode(reply));
-  link.close();
+    return await obey(codec.decode(frame) as TetherOrder);
+  });
 }
 
 /** Throws UNREACHABLE when no tether listens there, LINK_CLOSED when it ended meanwhile, TIMEOUT, or what it answers. */
@@ -70,25 +67,6 @@ export async function orderTether(
   order: TetherOrder,
   timeoutMs: number,
 ): Promise<TetheredState[]> {
-  const link = await transport.dial(path, { timeoutMs });
-  const codec = new Codec();
-  const { promise, resolve, reject } = Promise.withResolvers<TetheredState[]>();
-  const late = new MeshError("TIMEOUT", `the tether behind ${path} did not answer within ${timeoutMs / 1_000} s`);
-  const timer = setTimeout(() => link.destroy(late), timeoutMs);
-  link.attach({
-    frame: (frame) => {
-      const { states, error } = codec.decode(frame) as { states?: TetheredState[]; error?: unknown };
-      if (states) resolve(states);
-      else reject(error);
-    },
-    drained: () => {},
-    closed: (error) => reject(error ?? new MeshError("LINK_CLOSED", `the tether behind ${path} gave no answer`)),
-  });
-  link.send(codec.encode(order));
-  try {
-    return await promise;
-  } finally {
-    clearTimeout(timer);
-    link.close();
-  }
+  const options = { field: FIELD, timeoutMs, who: `the tether behind ${path}`, limitWords: `${timeoutMs / 1_000} s` };
+  return await askOnce(transport, path, order, options);
 }
