@@ -46,11 +46,10 @@ const ENDING_MS = 10_000;
 
 /** In the order of the hosts. Never rejects: what a provider throws is a finding. */
 export async function examineHosts(options: ExamineOptions): Promise<Examination[]> {
-  const found = new Map<FleetHost, Finding[]>();
-  await inParallel(options.hosts, options.parallel, async (host) => {
-    found.set(host, await examine(host, options));
-  });
-  return options.hosts.map((host) => ({ host, findings: found.get(host) ?? [] }));
+  return await inParallel(options.hosts, options.parallel, async (host) => ({
+    host,
+    findings: await examine(host, options),
+  }));
 }
 
 async function examine(host: FleetHost, { provider, context, goals, progress }: ExamineOptions): Promise<Finding[]> {

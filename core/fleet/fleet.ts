@@ -83,21 +83,17 @@ async function wasKilled(killing: Promise<void>): Promise<boolean> {
 
 /** What bringUp would do. Rejects for none: a host that cannot be looked at has the error in its place. */
 export async function planUp(options: FleetOptions, nodes: NodesByName): Promise<Map<FleetHost, Plan | MeshError>> {
-  const plans = new Map<FleetHost, Plan | MeshError>();
-  await inParallel(options.hosts, options.parallel, async (host) => {
-    const progress = (text: string) => options.progress(host, text);
-    try {
-      const isThere = isAsWanted(host, nodes.get(host.name), options);
-      const context = { ...options.context, progress };
-      plans.set(
-        host,
-        isThere ? { action: "none", steps: [] } : await options.provider(host.provider).plan(host, context),
-      );
-    } catch (error) {
-      plans.set(host, meshErrorOf(error, host));
-    }
-  });
-  return plans;
+  const planned = async (host: FleetHost): Promise<[FleetHost, Plan | MeshError]> => {
+    const plan = await planFor(host, options, nodes).catch((error) => meshErrorOf(error, host));
+    return [host, plan];
+  };
+  return new Map(await inParallel(options.hosts, options.parallel, planned));
+}
+
+async function planFor(host: FleetHost, options: FleetOptions, nodes: NodesByName): Promise<Plan> {
+  if (isAsWanted(host, nodes.get(host.name), options)) return { action: "none", steps: [] };
+  const context = { ...options.context, progress: (text: string) => options.progress(host, text) };
+  return await options.provider(host.provider).plan(host, context);
 }
 
 type Done = Pick<HostOutcome, "outcome"> & Partial<HostOutcome>;
@@ -106,13 +102,11 @@ async function forEachHost(
   options: FleetOptions,
   act: (host: FleetHost, progress: (text: string) => void) => Promise<Done>,
 ): Promise<HostOutcome[]> {
-  const outcomes = new Map<FleetHost, HostOutcome>();
-  await inParallel(options.hosts, options.parallel, async (host) => {
+  return await inParallel(options.hosts, options.parallel, async (host) => {
     const outcome = await outcomeOf(options, host, act);
-    outcomes.set(host, outcome);
     options.done(outcome);
+    return outcome;
   });
-  return options.hosts.map((host) => outcomes.get(host)!);
 }
 
 async function outcomeOf(
@@ -136,15 +130,17 @@ export function meshErrorOf(error: unknown, host: FleetHost): MeshError {
   return new MeshError("PROTOCOL", `${host.name}: the provider ${host.provider} failed: ${words}`, { cause: error });
 }
 
-/** Runs `act` for each item, for at most `limit` of them at a time. */
-export async function inParallel<Item>(
+/** Runs `act` for each item, for at most `limit` of them at a time; the results in the order of the items. */
+export async function inParallel<Item, Result>(
   items: readonly Item[],
   limit: number,
-  act: (item: Item) => Promise<void>,
-): Promise<void> {
-  const waiting = [...items];
+  act: (item: Item) => Promise<Result>,
+): Promise<Result[]> {
+  const results: Result[] = new Array(items.length);
+  const waiting = items.entries();
   const lane = async () => {
-    for (let item = waiting.shift(); item !== undefined; item = waiting.shift()) await act(item);
+    for (const [at, item] of waiting) results[at] = await act(item);
   };
   await Promise.all(Array.from({ length: Math.min(limit, items.length) }, lane));
+  return results;
 }
