@@ -14,7 +14,7 @@ import { UnixTransport } from "../transports/unix/unix-transport.ts";
 import { EXIT } from "./exit.ts";
 import { defaultMesh } from "./mesh-settings.ts";
 import { NO_MESH } from "./no-mesh.ts";
-import { meshOption } from "./options.ts";
+import { meshOption, parsed } from "./options.ts";
 import { ownCommand } from "./own-command.ts";
 import { userName } from "./roles/node-process.ts";
 import { terminalOfProcess } from "./terminal.ts";
@@ -73,16 +73,6 @@ function parseSlots(text: string): number {
   const count = Number(text);
   if (Number.isInteger(count) && count >= 1 && count <= SLOTS_LIMIT) return count;
   throw new InvalidArgumentError(`It is a whole number of 1 to ${SLOTS_LIMIT}.`);
-}
-
-function parsed(parse: (text: string) => number): (text: string) => number {
-  return (text) => {
-    try {
-      return parse(text);
-    } catch (error) {
-      throw new InvalidArgumentError((error as Error).message);
-    }
-  };
 }
 
 async function runAsAsked(script: string, args: string[], options: RunOptions): Promise<number> {
