@@ -1,7 +1,7 @@
 // What of this machine `mesh up` and jobs need: mesh.toml, the state folder, the coordinator and its port, the clock, ssh.
 import { existsSync } from "node:fs";
 import { checkConfig, findConfig } from "../../core/config/mod.ts";
-import type { Status } from "../../core/coordinator/answers.ts";
+import { buildOf, type Status } from "../../core/coordinator/answers.ts";
 import { isMeshError, MeshError } from "../../core/errors.ts";
 import { checkPrivateFolder } from "../../core/identity/private-files.ts";
 import { stateFolderPath } from "../../core/identity/state-folder.ts";
@@ -75,7 +75,7 @@ function coordinatorFinding(settings: MeshSettings, mesh: Status | MeshError | u
   }
   if (mesh instanceof MeshError) return unaskedFinding(settings, mesh);
   const node = mesh.nodes.find(({ role }) => role === "coordinator");
-  const build = node && `${node.version} (${node.build})`;
+  const build = node && buildOf(node);
   if (build === buildName()) return { check, state: "ok", words: `up, of this build; the mesh is ${mesh.mesh.name}` };
   const words = `up, of build ${build ?? "unknown"}, and this is ${buildName()}`;
   return { check, state: "warning", words, fix: "`mesh up` replaces it; jobs and workers go on meanwhile" };

@@ -1,7 +1,7 @@
 // The coordinator that `mesh up` starts on this machine: a process of its own, that outlives the command.
 import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Status } from "../../core/coordinator/answers.ts";
+import { buildOf } from "../../core/coordinator/answers.ts";
 import type { MeshClient } from "../../core/coordinator/client.ts";
 import { readCoordinatorPlace } from "../../core/coordinator/folder-lock.ts";
 import { isMeshError, MeshError } from "../../core/errors.ts";
@@ -54,10 +54,6 @@ export async function isOfThisBuild(client: MeshClient): Promise<boolean> {
   const { nodes } = await askStatus(client);
   const coordinator = nodes.find(({ role }) => role === "coordinator");
   return coordinator !== undefined && buildOf(coordinator) === buildName();
-}
-
-function buildOf({ version, build }: Status["nodes"][number]): string {
-  return `${version} (${build})`;
 }
 
 /** Ends it, and the client; jobs and workers go on without it, and come back to the next one. */

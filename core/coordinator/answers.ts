@@ -173,3 +173,8 @@ export interface KilledJob {
   exitCode: number | null;
   cause: string | null;
 }
+
+/** The build of a node, as builds are told to people and compared: "0.1.0 (1a2b3c4)". */
+export function buildOf({ version, build }: Pick<NodeStatus, "version" | "build">): string {
+  return `${version} (${build})`;
+}

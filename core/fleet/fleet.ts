@@ -1,6 +1,6 @@
 // Brings workers up on many hosts at once, and down again. One host that fails stops none of the others and is not lost
 // among them: every host has an outcome. Knows no terminal, no provider by name and no transport.
-import type { NodeStatus } from "../coordinator/answers.ts";
+import { buildOf, type NodeStatus } from "../coordinator/answers.ts";
 import { isMeshError, MeshError } from "../errors.ts";
 import type { Plan, Provider, ProviderContext } from "../provider.ts";
 import type { FleetHost } from "./hosts.ts";
@@ -46,7 +46,7 @@ export function bringUp(options: FleetOptions, nodes: NodesByName): Promise<Host
 /** Whether the mesh says that the worker runs, is of this build, and was started from here with these settings. */
 function isAsWanted(host: FleetHost, node: NodeStatus | undefined, { record, context }: FleetOptions): boolean {
   if (node?.role !== "worker" || node.state !== "up") return false;
-  return `${node.version} (${node.build})` === context.build && record.isSame(host);
+  return buildOf(node) === context.build && record.isSame(host);
 }
 
 /**

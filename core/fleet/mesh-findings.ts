@@ -1,5 +1,5 @@
 // What the coordinator says of a host's worker, and of two workers that are to talk, in words for people with the fix. Pure.
-import type { NodeStatus } from "../coordinator/answers.ts";
+import { buildOf, type NodeStatus } from "../coordinator/answers.ts";
 import type { Finding } from "../provider.ts";
 
 /** Why a path is what it is, by its kind. */
@@ -102,10 +102,6 @@ function wayWords({ path }: NodeStatus): string {
   if (!path) return "way not measured yet";
   const rtt = path.rttMs === 0 ? "" : `, round trip ${milliseconds(path.rttMs)}`; // not measured yet
   return `reached ${PATH_WORDS[path.kind] ?? `over ${path.kind}`}${rtt}`;
-}
-
-function buildOf({ version, build }: NodeStatus): string {
-  return `${version} (${build})`;
 }
 
 function milliseconds(ms: number): string {
