@@ -10,7 +10,7 @@ import type { ProgramContext } from "../program.ts";
 import { print, type Surroundings, say, surroundingsOfProcess, withClient } from "../surroundings.ts";
 import { ask, askStatus } from "./asking.ts";
 
-const ROLES = ["worker", "head", "client"] as const;
+const ROLES = ["worker", "head", "client", "rendezvous"] as const;
 
 /** `mesh token`. */
 export function command(_context?: ProgramContext, around = surroundingsOfProcess()) {

@@ -9,7 +9,7 @@ export interface NodeInfo {
   node: number;
   /** Unique in the mesh; "here" is the machine of this mesh when it has no other. */
   name: string;
-  role: "coordinator" | "worker" | "head" | "client";
+  role: "coordinator" | "worker" | "head" | "client" | "rendezvous";
   status: "up" | "down";
   /** The machine's own name. */
   host: string;

@@ -1,7 +1,7 @@
 // What others send the coordinator: the bodies of its messages, as schemas and as types. Who only sends imports the
 // types and loads nothing. What the coordinator answers is in answers.ts.
 import * as z from "zod";
-import { ROLES } from "../identity/names.ts";
+import { JOINING_ROLES, ROLES } from "../identity/names.ts";
 import { bytes, duration, measure, moment, name, nodeId, text, whole, words } from "./checks.ts";
 
 export type * from "./answers.ts";
@@ -202,7 +202,7 @@ export type KillNode = z.infer<typeof killNode>;
 
 /** client -> coordinator, request; answered with Token. */
 export const issueToken = z.object({
-  role: z.enum(["worker", "head", "client"]),
+  role: z.enum(JOINING_ROLES),
   /** Only for a node of this name. */
   name: z.exactOptional(name()),
   ttlMs: z.exactOptional(duration(365 * 24 * HOUR_MS)),
@@ -216,7 +216,7 @@ export type IssueToken = z.infer<typeof issueToken>;
 export const admit = z.object({
   /** SPKI, DER. */
   publicKey: bytes(1_024),
-  role: z.enum(["worker", "head", "client"]),
+  role: z.enum(JOINING_ROLES),
   name: name(),
 });
 export type Admit = z.infer<typeof admit>;

@@ -4,13 +4,16 @@
 // live in. It knows no transport, no session and no coordinator; those hand it bytes and ask.
 import { MeshError } from "../errors.ts";
 
-/** What a node may be. "client" is a command such as `mesh status`; a head may do all that a client may. */
-export const ROLES = ["coordinator", "worker", "head", "client"] as const;
+/**
+ * What a node may be. "client" is a command such as `mesh status`; a head may do all that a client may. A "rendezvous" has
+ * nodes behind routers meet, and relays between those that cannot.
+ */
+export const ROLES = ["coordinator", "worker", "head", "client", "rendezvous"] as const;
 
 export type Role = (typeof ROLES)[number];
 
 /** Who may join by a token. The coordinator is made, and does not join. */
-export const JOINING_ROLES: readonly Role[] = ["worker", "head", "client"];
+export const JOINING_ROLES: readonly Role[] = ["worker", "head", "client", "rendezvous"];
 
 export interface NodeIdentity {
   /** 16 hex digits, made with the mesh's CA. */

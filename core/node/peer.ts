@@ -4,7 +4,7 @@ import type { Address } from "../wire/message.ts";
 import { Lane } from "./lane.ts";
 
 /** The part of a peer's certificate that decides what it may ask. */
-export type PeerRole = "coordinator" | "worker" | "head" | "client";
+export type PeerRole = "coordinator" | "worker" | "head" | "client" | "rendezvous";
 
 export interface PeerOptions {
   address: Address;

@@ -158,6 +158,18 @@ export const MessageType = {
   fileAbandon: 148,
   fileDelete: 149,
   fileFolder: 150,
+
+  /** Meeting through routers; bodies in core/rendezvous/bodies.ts. node -> rendezvous, requests: where to learn one's outside address. */
+  meetPlaces: 152,
+  /** Answered when the other has asked for the same: now both send at each other. */
+  meet: 153,
+  /** rendezvous -> node: {node}; it wants to meet you, ask for the same. */
+  invited: 154,
+  /** node -> rendezvous, request: forward between that node and me. rendezvous -> the other: the same answer. */
+  relay: 155,
+  relayed: 156,
+  /** client -> worker, coordinator, request: how it reaches another one, and why not better; core/member/path-report.ts. */
+  explainPath: 157,
 } as const;
 
 const names = new Map<number, string>(Object.entries(MessageType).map(([name, type]) => [type, name]));

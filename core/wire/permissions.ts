@@ -10,12 +10,16 @@ type Rule = readonly Way[];
 /** Never crosses between nodes: for the links of one node's tree, or for frames that have no message header. */
 const NEVER: Rule = [];
 const ANYWHERE: Rule = ROLES.flatMap((from) => ROLES.map((to): Way => `${from}>${to}`));
+const MEETING = ["worker", "head", "client", "coordinator"] as const;
 /** What runs a job and who runs it; also worker to worker, for tasks that call `pool()` themselves. */
 const IN_A_JOB: Rule = ["head>worker", "worker>head", "worker>worker"];
 const OF_HEADS: Rule = ["head>worker"];
 const TO_HEADS: Rule = ["worker>head"];
-const OF_MEMBERS: Rule = ["worker>coordinator", "head>coordinator"];
-const TO_MEMBERS: Rule = ["coordinator>worker", "coordinator>head"];
+const OF_MEMBERS: Rule = ["worker>coordinator", "head>coordinator", "rendezvous>coordinator"];
+const TO_MEMBERS: Rule = ["coordinator>worker", "coordinator>head", "coordinator>rendezvous"];
+/** Who may have to be met, and where: the coordinator is a rendezvous, too. */
+const TO_A_RENDEZVOUS: Rule = MEETING.flatMap((role): Way[] => [`${role}>rendezvous`, `${role}>coordinator`]);
+const OF_A_RENDEZVOUS: Rule = MEETING.flatMap((role): Way[] => [`rendezvous>${role}`, `coordinator>${role}`]);
 const OF_JOBS: Rule = ["head>coordinator"];
 /** Commands of users; a head may ask all that a command may. */
 const OF_USERS: Rule = ["client>coordinator", "head>coordinator"];
@@ -131,12 +135,18 @@ const RULES: Record<keyof typeof MessageType, Rule> = {
   fileAbandon: OF_FILES,
   fileDelete: OF_FILES,
   fileFolder: TO_WORKERS_OF_USERS,
+  meetPlaces: TO_A_RENDEZVOUS,
+  meet: TO_A_RENDEZVOUS,
+  invited: OF_A_RENDEZVOUS,
+  relay: TO_A_RENDEZVOUS,
+  relayed: OF_A_RENDEZVOUS,
+  explainPath: [...OF_USERS, ...TO_WORKERS_OF_USERS],
 };
 
-const placeOf: Record<Role, number> = { coordinator: 0, worker: 1, head: 2, client: 3 };
+const placeOf: Record<Role, number> = { coordinator: 0, worker: 1, head: 2, client: 3, rendezvous: 4 };
 
 /** By message type, a bit for each way: this is asked for every message that crosses. */
-const allowed = new Uint16Array(256);
+const allowed = new Uint32Array(256);
 for (const [name, rule] of Object.entries(RULES)) {
   for (const way of rule) {
     const [from, to] = way.split(">") as [Role, Role];

@@ -5,11 +5,11 @@ import { maySend } from "../../core/wire/permissions.ts";
 
 type TypeName = keyof typeof MessageType;
 
-/** Who may send it to whom, one letter for each role: Coordinator, Worker, Head, cLient ("u", the user's command). */
+/** Who may send it to whom, one letter for each role: Coordinator, Worker, Head, cLient ("u", the user's command), Rendezvous. */
 const WAYS: Record<TypeName, string> = {
   hello: "",
-  reply: "cc cw ch cu wc ww wh wu hc hw hh hu uc uw uh uu",
-  failure: "cc cw ch cu wc ww wh wu hc hw hh hu uc uw uh uu",
+  reply: "cc cw ch cu cr wc ww wh wu wr hc hw hh hu hr uc uw uh uu ur rc rw rh ru rr",
+  failure: "cc cw ch cu cr wc ww wh wu wr hc hw hh hu hr uc uw uh uu ur rc rw rh ru rr",
   refused: "",
   challenge: "",
   greeting: "",
@@ -19,7 +19,7 @@ const WAYS: Record<TypeName, string> = {
   goodbye: "",
   join: "",
   joined: "",
-  grant: "cc cw ch cu wc ww wh wu hc hw hh hu uc uw uh uu",
+  grant: "cc cw ch cu cr wc ww wh wu wr hc hw hh hu hr uc uw uh uu ur rc rw rh ru rr",
   startJob: "",
   stopJob: "ch",
   jobEnded: "",
@@ -39,12 +39,12 @@ const WAYS: Record<TypeName, string> = {
   run: "hw wh ww",
   result: "hw wh ww",
   cancel: "hw wh ww",
-  register: "wc hc cw ch",
-  membership: "wc hc cw ch",
-  report: "wc hc",
-  introduce: "wc hc uc cw ch",
-  certify: "wc hc uc",
-  revoked: "cw ch cu",
+  register: "wc hc rc cw ch cr",
+  membership: "wc hc rc cw ch cr",
+  report: "wc hc rc",
+  introduce: "wc hc rc uc cw ch cr",
+  certify: "wc hc rc uc",
+  revoked: "cw ch cr cu",
   beginJob: "hc",
   jobProgress: "hc",
   endJob: "hc",
@@ -61,7 +61,7 @@ const WAYS: Record<TypeName, string> = {
   rotateCa: "uc hc",
   logLines: "cu ch",
   stopLogs: "uc hc",
-  shutdown: "cw ch",
+  shutdown: "cw ch cr",
   retiring: "wh ww",
   openJob: "hw",
   closeJob: "hw",
@@ -99,9 +99,15 @@ const WAYS: Record<TypeName, string> = {
   fileAbandon: "uw hw ww",
   fileDelete: "uw hw ww",
   fileFolder: "uw hw",
+  meetPlaces: "wr hr ur cr wc hc uc cc",
+  meet: "wr hr ur cr wc hc uc cc",
+  invited: "rw rh ru rc cw ch cu cc",
+  relay: "wr hr ur cr wc hc uc cc",
+  relayed: "rw rh ru rc cw ch cu cc",
+  explainPath: "uc hc uw hw",
 };
 
-const LETTERS: Record<Role, string> = { coordinator: "c", worker: "w", head: "h", client: "u" };
+const LETTERS: Record<Role, string> = { coordinator: "c", worker: "w", head: "h", client: "u", rendezvous: "r" };
 
 describe("maySend", () => {
   it.each(Object.keys(MessageType) as TypeName[])("%s: by these roles to these, and no other", (name) => {
@@ -120,12 +126,12 @@ describe("maySend", () => {
     }
   });
 
-  it("a client sends heads nothing but answers, and workers commands and files besides, nothing of a job", () => {
+  it("a client sends heads nothing but answers, and workers commands, files and a question besides, nothing of a job", () => {
     const sentTo = (role: Role) =>
       Object.entries(MessageType).flatMap(([name, type]) => (maySend("client", type, role) ? [name] : []));
     const answers = ["reply", "failure", "grant"];
     expect(sentTo("head")).toEqual(answers);
     const others = sentTo("worker").filter((name) => !answers.includes(name));
-    expect(others.filter((name) => !/^(exec|file)/.test(name))).toEqual([]);
+    expect(others.filter((name) => !/^(exec|file|explainPath)/.test(name))).toEqual([]);
   });
 });

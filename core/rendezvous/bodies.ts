@@ -1,0 +1,71 @@
+// What nodes ask of a rendezvous, and what it answers: the bodies of its messages, as schemas where it reads them. A
+// rendezvous keeps none of it longer than it takes two nodes to meet.
+import * as z from "zod";
+import { nodeId, text } from "../coordinator/checks.ts";
+
+/** So many addresses of its own a node may name. */
+export const CANDIDATE_LIMIT = 32;
+
+/**
+ * How the routers before a node name its UDP ports outside, in RFC 4787's words: "none" leaves them as they are, "independent"
+ * gives one outside port whoever is dialed, "dependent" another one for each; "blocked" lets no UDP through. "unknown": not asked.
+ */
+export const MAPPINGS = ["none", "independent", "dependent", "blocked", "unknown"] as const;
+export type Mapping = (typeof MAPPINGS)[number];
+
+/** node -> rendezvous, request: where may I learn my outside address; answered with MeetPlaces. */
+export const meetPlaces = z.object({});
+
+/** Answer to meetPlaces. */
+export interface MeetPlaces {
+  /** UDP ports that answer echoes (core/punch/echo.ts); two, unless the rendezvous has only one to give. */
+  echoPorts: number[];
+  /** 16 bytes: names the asker in its echoes. */
+  id: Uint8Array;
+  /** 32 bytes: signs the asker's echoes. Good as long as its session with the rendezvous. */
+  key: Uint8Array;
+}
+
+/** node -> rendezvous, request: I want to meet that node; answered with Met when it has asked for the same, TIMEOUT after 10 s. */
+export const meet = z.object({
+  node: nodeId(),
+  /** Where it may be sent UDP packets now, best first: "10.0.0.5:40001", "[2001:db8::5]:40001". */
+  candidates: z.array(text(64)).max(CANDIDATE_LIMIT),
+  mapping: z.enum(MAPPINGS),
+});
+export type Meet = z.infer<typeof meet>;
+
+/** Answer to meet, to both at the same moment. */
+export interface Met {
+  /** 8 bytes, the same for both. */
+  meeting: Uint8Array;
+  /** 32 bytes, the same for both: signs the packets by which they find a way to each other. */
+  key: Uint8Array;
+  /** Whether the one who reads this dials once there is a way; else it listens. */
+  dials: boolean;
+  /** Of the other. */
+  candidates: string[];
+  mapping: Mapping;
+}
+
+/** rendezvous -> node: that one wants to meet you. */
+export interface Invited {
+  node: number;
+}
+
+/**
+ * node -> rendezvous, request: forward between that node and me; answered with Relayed, of which the other gets one too.
+ * Asking again for a pair that has a relay gives the same one.
+ */
+export const relay = z.object({ node: nodeId(), by: z.enum(["udp", "tcp"]) });
+export type Relay = z.infer<typeof relay>;
+
+/** Where the reader finds the other: at an address of the rendezvous, on this port. */
+export interface Relayed {
+  node: number;
+  by: "udp" | "tcp";
+  port: number;
+  /** 16 bytes, by TCP only: the first that is sent there. The other side's is another one. */
+  token?: Uint8Array;
+  dials: boolean;
+}
