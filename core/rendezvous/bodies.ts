@@ -2,6 +2,7 @@
 // rendezvous keeps none of it longer than it takes two nodes to meet.
 import * as z from "zod";
 import { nodeId, text } from "../coordinator/checks.ts";
+import type { Role } from "../identity/names.ts";
 
 /** So many addresses of its own a node may name. */
 export const CANDIDATE_LIMIT = 32;
@@ -48,9 +49,11 @@ export interface Met {
   mapping: Mapping;
 }
 
-/** rendezvous -> node: that one wants to meet you. */
+/** rendezvous -> node: that one wants to meet you; who it is stands in its certificate. */
 export interface Invited {
   node: number;
+  name: string;
+  role: Role;
 }
 
 /**
