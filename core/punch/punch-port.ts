@@ -1,0 +1,138 @@
+// A UDP port that is to lead to one other node: real sockets for what echo-asker.ts and puncher.ts decide.
+import { systemClock } from "../clock.ts";
+import { MeshError } from "../errors.ts";
+import { kindOfPort, type PortKind } from "./echo-client.ts";
+import type { Hole, Meeting, OpenPunchPort, OwnPlace, PunchPort } from "./hole.ts";
+import { Sealer } from "./packet.ts";
+import { type Method, prospectsOf, WORTH_MS } from "./prospects.ts";
+import { type PunchEffect, Puncher } from "./puncher.ts";
+import { RawPort } from "./raw-port.ts";
+import { runUntil } from "./run.ts";
+
+/** Plain probes have so long before many ports are tried, or three round trips to the rendezvous. */
+const CROWD_AFTER_MS = 300;
+
+interface PunchOptions {
+  signal?: AbortSignal;
+  limitMs: number;
+}
+
+export const openPunchPort: OpenPunchPort = async (places, options) => {
+  const port = await RawPort.open();
+  try {
+    return new OpenedPort(port, await kindOfPort(port, places, options));
+  } catch (error) {
+    port.close();
+    throw error;
+  }
+};
+
+class OpenedPort implements PunchPort {
+  readonly #port: RawPort;
+  readonly #kind: PortKind;
+
+  constructor(port: RawPort, kind: PortKind) {
+    this.#port = port;
+    this.#kind = kind;
+  }
+
+  get place(): OwnPlace {
+    const { candidates, mapping } = this.#kind;
+    return { candidates, mapping };
+  }
+
+  async punch(meeting: Meeting, options: PunchOptions): Promise<Hole> {
+    try {
+      const prospects = prospectsOf(this.#kind, meeting);
+      if ("why" in prospects) throw new MeshError("UNREACHABLE", `no way by UDP was tried: ${prospects.why}`);
+      using attempt = new Attempt(this.#port, meeting, prospects.method, options, this.#kind.roundTripMs ?? 0);
+      return await attempt.run(options.signal);
+    } finally {
+      this.#port.close();
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#port.close();
+  }
+}
+
+/** The sockets of one attempt, closed with it. */
+class Attempt implements Disposable {
+  readonly #ports = new Map<number, RawPort>();
+  readonly #sealer: Sealer;
+  readonly #puncher: Puncher;
+  readonly #limitMs: number;
+  readonly #meeting: Meeting;
+  #isOver = false;
+  #wake: () => void = () => {};
+  #end: Hole | MeshError | undefined;
+
+  constructor(port: RawPort, meeting: Meeting, method: Method, { limitMs }: PunchOptions, roundTripMs: number) {
+    this.#meeting = meeting;
+    this.#limitMs = Math.min(limitMs, WORTH_MS[method]);
+    this.#sealer = new Sealer(meeting);
+    const { dials, candidates, mapping } = meeting;
+    const crowdAfterMs = Math.max(CROWD_AFTER_MS, 3 * roundTripMs);
+    const settings = { method, other: { candidates, mapping }, dials, limitMs: this.#limitMs, crowdAfterMs };
+    this.#puncher = new Puncher({ ...settings, random: Math.random }, systemClock.now());
+    this.#use(0, port);
+  }
+
+  async run(signal: AbortSignal | undefined): Promise<Hole> {
+    return await runUntil<Hole>(systemClock, signal, (wake) => {
+      this.#wake = wake;
+      return { tick: (now) => this.#tick(now), wakeAt: () => this.#puncher.wakeAt };
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#isOver = true;
+    for (const port of this.#ports.values()) port.close();
+    this.#ports.clear();
+  }
+
+  #tick(now: number): Hole | undefined {
+    this.#do(this.#puncher.tick(now));
+    if (this.#end instanceof MeshError) throw this.#end;
+    return this.#end;
+  }
+
+  #use(socket: number, port: RawPort): void {
+    this.#ports.set(socket, port);
+    port.received = (from, bytes) => {
+      const packet = this.#sealer.open(bytes);
+      if (!packet) return;
+      this.#do(this.#puncher.received(socket, from, packet, systemClock.now()));
+      this.#wake();
+    };
+  }
+
+  #do(effects: readonly PunchEffect[]): void {
+    for (const effect of effects) {
+      if (effect.kind === "send") this.#ports.get(effect.socket)?.send(effect.to, this.#sealer.seal(effect.packet));
+      else if (effect.kind === "open") void this.#open(effect.socket);
+      else if (effect.kind === "done") this.#end = this.#hole(effect.socket, effect.remote);
+      else this.#end = this.#failure();
+    }
+  }
+
+  async #open(socket: number): Promise<void> {
+    // One that cannot be had is one chance less.
+    const port = await RawPort.open().catch(() => undefined);
+    if (!port) return;
+    if (this.#isOver) return port.close();
+    this.#use(socket, port);
+    this.#do(this.#puncher.opened(socket, systemClock.now()));
+  }
+
+  #hole(socket: number, remote: string): Hole {
+    return { localPort: this.#ports.get(socket)!.number, remote };
+  }
+
+  #failure(): MeshError {
+    const { mapping } = this.#meeting;
+    const words = `no way by UDP was found within ${this.#limitMs} ms: ${this.#puncher.report}`;
+    return new MeshError("UNREACHABLE", `${words} (its ports outside: ${mapping})`);
+  }
+}
