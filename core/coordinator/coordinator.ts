@@ -111,7 +111,7 @@ export class Coordinator {
     this.#trust = this.#openTrust();
     this.#kills = this.#openKills();
     this.#joinSelf();
-    this.#listen(new Door(node, this.#peers, (error) => this.#problem(error)));
+    this.#listen(new Door(node, "coordinator", this.#peers, (error) => this.#problem(error)));
     this.#settling = clock.after(RETURN_MS, () => {
       this.#membership.settle();
       this.#announcer.changed();

@@ -1,5 +1,5 @@
-// Where everything comes in that other nodes send the coordinator: who sends it is known from the session, what it may
-// send from the table of roles, and its bytes are bounded and checked before anything is built from them.
+// Where everything comes in that other nodes send a coordinator or a rendezvous: who sends it is known from the session, what
+// it may send from the table of roles, and its bytes are bounded and checked before anything is built from them.
 import type * as z from "zod";
 import { MeshError } from "../errors.ts";
 import type { Role } from "../identity/names.ts";
@@ -10,8 +10,10 @@ import { maySend } from "../wire/permissions.ts";
 import { sizeLimitOf } from "../wire/size-limits.ts";
 import { checkBody } from "./checks.ts";
 
+/** What a door needs of a node. */
+export type DoorNode = Pick<Node, "codec" | "handle" | "send" | "notify">;
 /** What the coordinator needs of a node. */
-export type CoordinatorNode = Pick<Node, "address" | "codec" | "handle" | "send" | "notify" | "request">;
+export type CoordinatorNode = DoorNode & Pick<Node, "address" | "request">;
 
 /** A node with a session, as its certificate tells. */
 export interface Peer {
@@ -30,13 +32,20 @@ const isCommand = (type: number) =>
   type === MessageType.submitJob || (type >= MessageType.status && type <= MessageType.stopLogs);
 
 export class Door {
-  readonly #node: CoordinatorNode;
-  readonly #peers: ReadonlyMap<number, Peer>;
+  readonly #node: DoorNode;
+  readonly #role: Role;
+  readonly #peers: Pick<ReadonlyMap<number, Peer>, "get">;
   readonly #onProblem: (error: unknown) => void;
 
-  /** `onProblem` gets what went wrong when nobody waits for an answer. */
-  constructor(node: CoordinatorNode, peers: ReadonlyMap<number, Peer>, onProblem: (error: unknown) => void) {
+  /** The door of a node of `role`. `onProblem` gets what went wrong when nobody waits for an answer. */
+  constructor(
+    node: DoorNode,
+    role: Role,
+    peers: Pick<ReadonlyMap<number, Peer>, "get">,
+    onProblem: (error: unknown) => void,
+  ) {
     this.#node = node;
+    this.#role = role;
     this.#peers = peers;
     this.#onProblem = onProblem;
   }
@@ -63,14 +72,14 @@ export class Door {
   #admit(type: number, from: Address): Asker {
     const peer = this.#peers.get(from.node);
     if (!peer) throw new MeshError("AUTHENTICATION", `node ${from.node} has no session here`);
-    if (maySend(peer.role, type, "coordinator")) return { ...peer, from };
+    if (maySend(peer.role, type, this.#role)) return { ...peer, from };
     const what = messageTypeName(type);
     throw new MeshError("AUTHENTICATION", `${peer.name} may not send ${what}: its role is ${peer.role}`);
   }
 
   #read<Schema extends z.ZodType>({ type, payload }: Message, schema: Schema): z.infer<Schema> {
     const code = isCommand(type) ? "USAGE" : "PROTOCOL";
-    const limit = sizeLimitOf("coordinator", type);
+    const limit = sizeLimitOf(this.#role, type);
     const what = messageTypeName(type);
     if (payload.length > limit) {
       throw new MeshError("FRAME_TOO_LARGE", `${what} has ${payload.length} bytes, and may have ${limit}`);

@@ -81,8 +81,7 @@ export function encodeEchoAnswer(answer: EchoAnswer, key: Uint8Array): Uint8Arra
 /** What an answer says; undefined for what is none, or not signed with `key`. Never throws. */
 export function readEchoAnswer(bytes: Uint8Array, key: Uint8Array): EchoAnswer | undefined {
   if (bytes.length !== ECHO_ANSWER_BYTES || !hasHeader(bytes, ANSWER) || !isEchoSigned(bytes, key)) return undefined;
-  const transaction = bytes.slice(8, 16);
-  const place = bytes.slice(16, 34);
+  const [transaction, place] = [copyOf(bytes, 8, 16), copyOf(bytes, 16, 34)];
   combine(place, transaction);
   const port = (place[16]! << 8) | place[17]!;
   return { transaction, host: ipText(place.subarray(0, 16)), port, fromOtherPort: isFromOther(bytes) };
@@ -127,6 +126,11 @@ function hasHeader(bytes: Uint8Array, kind: number): boolean {
 
 function isFromOther(bytes: Uint8Array): boolean {
   return (bytes[6]! & OTHER_PORT) !== 0;
+}
+
+/** The `slice` of a Buffer is none. */
+function copyOf(bytes: Uint8Array, from: number, to: number): Uint8Array {
+  return new Uint8Array(bytes.subarray(from, to));
 }
 
 function combine(place: Uint8Array, transaction: Uint8Array): void {

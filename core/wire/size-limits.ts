@@ -6,7 +6,7 @@ import { MessageType } from "./message-types.ts";
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-/** Of a message to the coordinator of a type that is not listed. */
+/** Of a message to a coordinator or a rendezvous of a type that is not listed. */
 const SMALL_BYTES = 16 * KIB;
 const TO_COORDINATOR: Partial<Record<number, number>> = {
   [MessageType.register]: 64 * KIB,
@@ -15,6 +15,11 @@ const TO_COORDINATOR: Partial<Record<number, number>> = {
   [MessageType.endJob]: MIB,
   [MessageType.jobLog]: 2 * MIB,
   [MessageType.submitJob]: 136 * MIB,
+};
+/** What the coordinator alone may send it. */
+const TO_RENDEZVOUS: Partial<Record<number, number>> = {
+  [MessageType.membership]: 136 * MIB,
+  [MessageType.revoked]: 16 * MIB,
 };
 /** To all others: a job's code, a large mesh's membership, the coordinator's answers. */
 const TO_OTHERS_BYTES = 136 * MIB;
@@ -33,7 +38,8 @@ export const NO_LIMITS: SizeLimits = { message: MESSAGE_LIMIT_BYTES, total: Numb
 
 /** The largest payload of a message of `type` to a node of role `receiver`, in bytes. */
 export function sizeLimitOf(receiver: Role, type: number): number {
-  return receiver === "coordinator" ? (TO_COORDINATOR[type] ?? SMALL_BYTES) : TO_OTHERS_BYTES;
+  if (receiver === "coordinator") return TO_COORDINATOR[type] ?? SMALL_BYTES;
+  return receiver === "rendezvous" ? (TO_RENDEZVOUS[type] ?? SMALL_BYTES) : TO_OTHERS_BYTES;
 }
 
 /** Both limits for a message of `type` to a node of role `receiver`. */

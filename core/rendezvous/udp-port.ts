@@ -1,0 +1,82 @@
+// Raw UDP ports of this machine: plain datagrams in and out, and no error that anybody would have to wait for.
+import { MeshError } from "../errors.ts";
+
+/** From and to, both included. */
+export type PortRange = readonly [from: number, to: number];
+
+/** Gets each datagram; the bytes are the receiver's. */
+export type TakeDatagram = (bytes: Uint8Array, fromPort: number, fromHost: string) => void;
+
+export type UdpPort = Bun.udp.Socket<"buffer">;
+
+/** Opens UDP ports, of a range if there is one. */
+export class UdpPorts {
+  readonly #host: string | undefined;
+  readonly #range: PortRange | undefined;
+  /** Where to look first: a port that was closed just now may still be sent to. */
+  #next: number;
+
+  /** `host`: the address to bind; default all of this machine, of both families if it has both. */
+  constructor(host: string | undefined, range: PortRange | undefined) {
+    this.#host = host;
+    this.#range = range;
+    this.#next = range?.[0] ?? 0;
+  }
+
+  /** Throws FULL when the whole range is taken, UNREACHABLE when the address cannot be bound. */
+  async open(take: TakeDatagram): Promise<UdpPort> {
+    if (!this.#range) return await this.#bind(0, take);
+    const [from, to] = this.#range;
+    for (let tried = from; tried <= to; tried++) {
+      const port = this.#next;
+      this.#next = port === to ? from : port + 1;
+      const opened = await this.#bind(port, take).catch(unlessTaken);
+      if (opened) return opened;
+    }
+    const what = `all UDP ports from ${from} to ${to} are in use`;
+    throw new MeshError("FULL", `${what}: give the rendezvous more of them, or end what else uses them`);
+  }
+
+  async #bind(port: number, take: TakeDatagram): Promise<UdpPort> {
+    try {
+      if (this.#host !== undefined) return await bind(this.#host, port, take);
+      return await bind("::", port, take).catch((error) => {
+        if (isTaken(error)) throw error;
+        return bind("0.0.0.0", port, take); // without IPv6
+      });
+    } catch (cause) {
+      if (isTaken(cause)) throw cause;
+      const where = `UDP port ${port} of ${this.#host ?? "this machine"}`;
+      throw new MeshError("UNREACHABLE", `${where} cannot be bound: ${(cause as Error).message}`, { cause });
+    }
+  }
+}
+
+async function bind(hostname: string, port: number, take: TakeDatagram): Promise<UdpPort> {
+  return await Bun.udpSocket({
+    hostname,
+    port,
+    socket: {
+      data: (_, bytes, fromPort, fromHost) => take(bytes, fromPort, fromHost),
+      // What ICMP says about packets that were sent; without a handler one such answer ends the process.
+      error: () => {},
+    },
+  });
+}
+
+/** Sends if that is possible now: a datagram may get lost anyway. */
+export function sendDatagram(port: UdpPort, bytes: Uint8Array, toPort: number, toHost: string): boolean {
+  try {
+    return port.send(bytes, toPort, toHost);
+  } catch {
+    return false; // what ICMP said about an earlier one, or no route there
+  }
+}
+
+function isTaken(error: unknown): boolean {
+  return (error as { code?: string }).code === "EADDRINUSE";
+}
+
+function unlessTaken(error: unknown): undefined {
+  if (!isTaken(error)) throw error;
+}
