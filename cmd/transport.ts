@@ -1,34 +1,34 @@
 // The transport between the nodes of a mesh: of those that ship, the one that an address names.
 import { MeshError } from "../core/errors.ts";
 import type { Transport } from "../core/transport.ts";
-import {
-  builtinTransports,
-  type TransportFactory,
-  type TransportOptions,
-  tunnelTransport,
-} from "../transports/builtin.ts";
+import { addedWays, builtinTransports, type TransportFactory, type TransportOptions } from "../transports/builtin.ts";
 
-const factories: Record<string, TransportFactory | undefined> = builtinTransports;
+const factories = new Map<string, TransportFactory>(Object.entries(builtinTransports));
+const ways = new Map(Object.entries(addedWays));
 
 /** Its `listen` and `dial` throw UNREACHABLE for an address of a scheme that this build does not have. */
 export function meshTransport(options: TransportOptions): Transport {
   const made = new Map<string, Transport>();
-  const of = (address: string): Transport => {
-    const scheme = address.slice(0, Math.max(0, address.indexOf("://")));
-    const transport = made.get(scheme) ?? (scheme === "ssh" ? tunnelTransport(options) : factories[scheme]?.(options));
-    if (!transport) {
-      const known = Object.keys(factories).map((name) => `${name}://HOST:PORT`);
-      throw new MeshError(
-        "UNREACHABLE",
-        `there is no way to ${address}: addresses of this build are ${known.join(", ")}`,
-      );
-    }
-    made.set(scheme, transport);
+  const make = (scheme: string): Transport | undefined => {
+    const way = ways.get(scheme);
+    if (typeof way === "string") return of(way);
+    return (way ?? factories.get(scheme))?.(options);
+  };
+  const of = (scheme: string): Transport | undefined => {
+    const transport = made.get(scheme) ?? make(scheme);
+    if (transport) made.set(scheme, transport);
     return transport;
   };
+  const on = (address: string): Transport =>
+    of(address.slice(0, Math.max(0, address.indexOf("://")))) ?? noWayTo(address);
   return {
     name: "mesh",
-    listen: async (address, accept) => await of(address).listen(address, accept),
-    dial: async (address, dialOptions) => await of(address).dial(address, dialOptions),
+    listen: async (address, accept) => await on(address).listen(address, accept),
+    dial: async (address, dialOptions) => await on(address).dial(address, dialOptions),
   };
+}
+
+function noWayTo(address: string): never {
+  const known = [...factories.keys()].map((name) => `${name}://HOST:PORT`);
+  throw new MeshError("UNREACHABLE", `there is no way to ${address}: addresses of this build are ${known.join(", ")}`);
 }

@@ -79,3 +79,20 @@ export interface Transport {
   /** Throws UNREACHABLE when nothing accepts there, TIMEOUT or CANCELLED as asked for. */
   dial(address: string, options?: DialOptions): Promise<Link>;
 }
+
+/** A place of this node at a relay by TCP. The other side dials through its own place there. */
+export interface RelayedPlace {
+  /** Of the relay: "203.0.113.9:42001". */
+  relay: string;
+  /** 16 bytes: the first that are sent there. */
+  token: Uint8Array;
+  /** The own listener that the other side is to reach: "tcp://[::]:7450". */
+  to: string;
+  signal: AbortSignal;
+}
+
+/**
+ * Brings what comes out of a relay to a listener of this node, for one connection. Resolves when that is over, or when the relay ended
+ * before it began; rejects with UNREACHABLE when the relay or the listener is not, CANCELLED by `signal` before it was connected.
+ */
+export type RelayConnector = (place: RelayedPlace) => Promise<void>;

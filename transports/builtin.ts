@@ -1,5 +1,6 @@
 // The transports that ship. Static imports only: a computed one would be missing from the compiled binary.
 import type { Transport } from "../core/transport.ts";
+import { RelayTransport } from "./tcp/relay-transport.ts";
 import { type TcpOptions, TcpTransport } from "./tcp/tcp-transport.ts";
 import { TunnelTransport } from "./tcp/tunnel-transport.ts";
 import { UdpTransport } from "./udp/udp-transport.ts";
@@ -19,7 +20,17 @@ export const builtinTransports = {
   udp: (options) => new UdpTransport(options),
 } satisfies Record<string, TransportFactory>;
 
-/** The way of "ssh://HOST:PORT": no address to listen on or to write down, but what a node adds to others' when it has a tunnel. */
-export function tunnelTransport({ credentials, tunnel }: TransportOptions): Transport | undefined {
-  return tunnel === undefined ? undefined : new TunnelTransport({ credentials, path: tunnel });
-}
+/**
+ * Schemes that a node adds to the addresses of others by itself, which are in no mesh.toml and told to nobody: with a tunnel "ssh://HOST:PORT",
+ * through routers "punch://HOST:PORT?from=PORT", "relay://HOST:PORT" and "tcprelay://HOST:PORT?token=HEX". A name stands for that transport.
+ */
+export const addedWays: Record<
+  string,
+  keyof typeof builtinTransports | ((options: TransportOptions) => Transport | undefined)
+> = {
+  ssh: ({ credentials, tunnel }) =>
+    tunnel === undefined ? undefined : new TunnelTransport({ credentials, path: tunnel }),
+  punch: "udp",
+  relay: "udp",
+  tcprelay: (options) => new RelayTransport(options),
+};

@@ -10,6 +10,16 @@ import { certificatesOf, type DialingSide, type TlsOptions } from "./tls.ts";
 /** What a connection is opened with: TLS, and the handlers that drive its link. */
 export type Opening = Bun.SocketOptions<StreamLink> & { tls: TlsOptions };
 
+/** Bun's types lack that a client may do this, too. */
+type Upgradable = Bun.Socket<undefined> & {
+  upgradeTLS(options: Omit<Opening, "data"> & { data: StreamLink | undefined }): [unknown, Bun.Socket<StreamLink>];
+};
+
+/** On a connection that is there already. */
+export function startTls(raw: Bun.Socket<undefined>, opening: Opening): void {
+  (raw as Upgradable).upgradeTLS(opening);
+}
+
 /** How a connection comes about. */
 export interface Route {
   /** "tcp://10.0.0.5:7450". */

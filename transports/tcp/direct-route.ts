@@ -1,9 +1,9 @@
 // The plain route: a connection to one IP address.
-import type { StreamLink } from "../stream-link.ts";
 import { formatTcpAddress, type TcpAddress } from "./address.ts";
-import type { Opening, Route } from "./attempt.ts";
+import type { Route } from "./attempt.ts";
 import { canConnectBySystem, closeDescriptor } from "./libc.ts";
 import { SystemConnection } from "./system-connect.ts";
+import type { TlsOptions } from "./tls.ts";
 
 export class DirectRoute implements Route {
   readonly at: string;
@@ -16,18 +16,18 @@ export class DirectRoute implements Route {
     this.#target = target;
   }
 
-  async open(opening: Opening): Promise<void> {
+  async open<Data>(opening: Bun.SocketOptions<Data> & { tls?: TlsOptions }): Promise<void> {
     const { host, port } = this.#target;
     if (!canConnectBySystem()) {
-      await Bun.connect<StreamLink>({ ...opening, hostname: host, port }).catch(neverRefused);
+      await Bun.connect<Data>({ ...opening, hostname: host, port }).catch(neverRefused);
       return;
     }
     this.#connection = new SystemConnection(this.#target);
     const fd = await this.#connection.descriptor;
     if (this.#isCancelled) return closeDescriptor(fd);
-    const options: Bun.FdSocketOptions<StreamLink> = { ...opening, fd };
+    const options: Bun.FdSocketOptions<Data> = { ...opening, fd };
     // Bun's types have these options and forget them in the signature.
-    await Bun.connect(options as unknown as Bun.UnixSocketOptions<StreamLink>).catch((error) => {
+    await Bun.connect(options as unknown as Bun.UnixSocketOptions<Data>).catch((error) => {
       closeDescriptor(fd); // Bun fails before it takes it, on credentials that cannot be read
       throw error;
     });

@@ -1,17 +1,11 @@
 // The route through a tunnel: a Unix socket of this host, behind which the tether of the user's machine makes the connection,
 // at the other end of its SSH connection. TLS runs through it to who is dialed.
 import { askLine, LineReader, readAnswer } from "../../core/tether/tunnel-words.ts";
-import type { StreamLink } from "../stream-link.ts";
-import type { Opening, Route } from "./attempt.ts";
+import { type Opening, type Route, startTls } from "./attempt.ts";
 import { codeOf } from "./failures.ts";
 
 /** While the tether is away or on its way: how often to look for it. */
 const LOOK_AGAIN_MS = 100;
-
-/** Bun's types lack that a client may do this, too. */
-type Upgradable = Bun.Socket<undefined> & {
-  upgradeTLS(options: Omit<Opening, "data"> & { data: StreamLink | undefined }): [unknown, Bun.Socket<StreamLink>];
-};
 
 export class TunnelRoute implements Route {
   readonly at: string;
@@ -73,7 +67,7 @@ export class TunnelRoute implements Route {
       const answer = reader.push(bytes);
       if (!answer) return;
       readAnswer(answer.line);
-      (socket as Upgradable).upgradeTLS(this.#opening!);
+      startTls(socket, this.#opening!);
       this.#isOver = true;
       this.#result.resolve();
     } catch (error) {

@@ -1,9 +1,10 @@
-// Dialing over UDP.
+// Dialing over UDP: directly, through a hole, or to the port of a relay.
 import { MeshError } from "../../core/errors.ts";
 import type { DialOptions, Link } from "../../core/transport.ts";
 import { type DialAttempt, dialFirst } from "../dial-race.ts";
-import { formatIpAddress, type IpAddress, parseIpAddress } from "../ip-address.ts";
+import { formatIpAddress, type IpAddress } from "../ip-address.ts";
 import type { Resolve } from "../resolve.ts";
+import { parseUdpTarget, type UdpTarget } from "./address.ts";
 import * as failures from "./failures.ts";
 import type { Trust } from "./identity.ts";
 import { Probe } from "./probe.ts";
@@ -11,33 +12,35 @@ import type { Connection } from "./quic.ts";
 import { beginLink } from "./streams.ts";
 
 export interface DialSettings {
-  connect: (to: IpAddress, trust: Trust) => Promise<Connection>;
+  connect: (to: IpAddress, trust: Trust, from?: number) => Promise<Connection>;
   trust: Trust;
   resolve: Resolve;
 }
 
 /** Throws UNREACHABLE, AUTHENTICATION, TIMEOUT or CANCELLED. */
 export async function dialUdp(address: string, settings: DialSettings, options: DialOptions): Promise<Link> {
-  const attempt = (to: IpAddress) => new Attempt(to, address, settings);
+  const target = parseUdpTarget(address);
+  const attempt = (to: IpAddress) => new Attempt({ ...target, to }, address, settings);
   const { resolve } = settings;
-  return await dialFirst(address, parseIpAddress("udp", address), { attempt, resolve, failures }, options);
+  return await dialFirst(address, target.to, { attempt, resolve, failures }, options);
 }
 
 /** One address. */
 class Attempt implements DialAttempt {
   readonly at: string;
   readonly link: Promise<Link>;
-  readonly #probe: Probe;
+  readonly #probe: Probe | undefined;
   readonly #result = Promise.withResolvers<Link>();
   #connection: Connection | undefined;
   #isOver = false;
 
-  constructor(to: IpAddress, label: string, settings: DialSettings) {
+  constructor(target: UdpTarget, label: string, settings: DialSettings) {
+    const { to, isDirect } = target;
     this.at = formatIpAddress("udp", to);
     this.link = this.#result.promise;
     this.link.catch(() => {});
-    this.#probe = new Probe(to, (error) => this.#fail(error));
-    this.#open(to, label, settings).then(
+    this.#probe = isDirect ? new Probe(to, (error) => this.#fail(error)) : undefined;
+    this.#open(target, label, settings).then(
       (link) => this.#opened(link),
       (error) => this.#fail(error),
     );
@@ -49,8 +52,8 @@ class Attempt implements DialAttempt {
     this.#connection?.cut("another way was faster");
   }
 
-  async #open(to: IpAddress, label: string, { connect, trust }: DialSettings): Promise<Link> {
-    const connection = await connect(to, trust);
+  async #open({ to, from }: UdpTarget, label: string, { connect, trust }: DialSettings): Promise<Link> {
+    const connection = await connect(to, trust, from);
     this.#connection = connection;
     if (this.#isOver) connection.cut("it is not needed any longer");
     await connection.opened;
@@ -61,14 +64,14 @@ class Attempt implements DialAttempt {
   #opened(link: Link): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#probe.close();
+    this.#probe?.close();
     this.#result.resolve(link);
   }
 
   #fail(error: unknown): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#probe.close();
+    this.#probe?.close();
     this.#connection?.cut("it is not needed any longer");
     this.#result.reject(error);
   }

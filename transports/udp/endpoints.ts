@@ -1,7 +1,8 @@
 // The UDP ports of a node: dialing goes from the port it listens on, so that one hole through a router serves all; from another where
-// that one cannot reach the target, or is full.
+// that one cannot reach the target, or is full. A hole to one other node has a port of its own, which is listened on beside that.
 import { isIP } from "node:net";
-import { type IpAddress, onThisMachine } from "../ip-address.ts";
+import { MeshError } from "../../core/errors.ts";
+import { type IpAddress, onThisMachine, plainHost } from "../ip-address.ts";
 import type { Trust } from "./identity.ts";
 import { type Connection, Endpoint } from "./quic.ts";
 
@@ -10,6 +11,7 @@ const CONNECTIONS_PER_ENDPOINT = 250;
 
 export class Endpoints {
   readonly #listening = new Set<Endpoint>();
+  readonly #holes = new Set<Endpoint>();
   readonly #dialing = new Set<Endpoint>();
   readonly #perEndpoint: number;
 
@@ -19,25 +21,26 @@ export class Endpoints {
 
   /** Ports in use. */
   get count(): number {
-    return this.#listening.size + this.#dialing.size;
+    return this.#listening.size + this.#holes.size + this.#dialing.size;
   }
 
-  /** One to listen on. */
-  add(at: IpAddress): Endpoint {
+  /** One to listen on. That of a hole is dialed from only when it is asked for. */
+  add(at: IpAddress, isHole = false): Endpoint {
     const endpoint = new Endpoint(at);
-    this.#listening.add(endpoint);
+    (isHole ? this.#holes : this.#listening).add(endpoint);
     return endpoint;
   }
 
   /** It listens no longer: its port is free once its connections are over. */
   async release(endpoint: Endpoint): Promise<void> {
     this.#listening.delete(endpoint);
+    this.#holes.delete(endpoint);
     await endpoint.close();
   }
 
-  /** From the port that is to be used for that target. */
-  async connect(to: IpAddress, trust: Trust): Promise<Connection> {
-    const endpoint = this.#from(to);
+  /** From that port, or from the one that is to be used for the target. Rejects with UNREACHABLE when nothing listens on `from`. */
+  async connect(to: IpAddress, trust: Trust, from?: number): Promise<Connection> {
+    const endpoint = from === undefined ? this.#for(to) : this.#on(from, to);
     try {
       const connection = await endpoint.connect(to, trust);
       void connection.closed.then(() => this.#tidy(endpoint));
@@ -48,13 +51,21 @@ export class Endpoints {
     }
   }
 
-  #from(to: IpAddress): Endpoint {
+  #on(port: number, to: IpAddress): Endpoint {
+    const all = [...this.#holes, ...this.#listening].filter(({ address }) => address.port === port);
+    const endpoint = all.find((each) => each.isUsable && canReach(each.address, to));
+    if (endpoint) return endpoint;
+    const why = all.length === 0 ? "nothing here listens on it" : "what listens on it does not reach that address";
+    throw new MeshError("UNREACHABLE", `UDP port ${port} cannot be dialed from: ${why}`);
+  }
+
+  #for(to: IpAddress): Endpoint {
     const all = [...this.#listening, ...this.#dialing];
     const fitting = all.find(
       (each) => each.isUsable && each.connections.size < this.#perEndpoint && canReach(each.address, to),
     );
     if (fitting) return fitting;
-    const isV4 = isIP(to.host) === 4;
+    const isV4 = isIP(plainHost(to.host)) === 4;
     const made = new Endpoint(isV4 ? onThisMachine({ host: "::", port: 0 }) : { host: "::", port: 0 });
     this.#dialing.add(made);
     return made;
@@ -67,10 +78,11 @@ export class Endpoints {
 
 /** Whether packets from a socket bound to `from` get to `to`; not whether anybody answers. Never to itself. */
 export function canReach(from: IpAddress, to: IpAddress): boolean {
-  if (from.port === to.port && (isLoopback(to.host) || from.host === to.host)) return false;
+  const host = plainHost(to.host);
+  if (from.port === to.port && (isLoopback(host) || from.host === host)) return false;
   if (from.host === "::") return true;
-  if (isIP(from.host) !== isIP(to.host)) return false;
-  return from.host === "0.0.0.0" || isLoopback(from.host) === isLoopback(to.host);
+  if (isIP(from.host) !== isIP(host)) return false;
+  return from.host === "0.0.0.0" || isLoopback(from.host) === isLoopback(host);
 }
 
 function isLoopback(host: string): boolean {

@@ -17,7 +17,7 @@
 // - An IPv4 address dialed from "[::]" has to be written as one of IPv6.
 import { isIP } from "node:net";
 import type { QuicEndpoint, QuicSession, QuicStream, SessionOptions } from "node:quic";
-import { formatIpAddress, type IpAddress } from "../ip-address.ts";
+import { formatIpAddress, type IpAddress, plainHost } from "../ip-address.ts";
 import type { ShownIdentity, Trust } from "./identity.ts";
 
 /** Names the protocol on the streams; another number when that changes. */
@@ -177,8 +177,9 @@ export class Endpoint {
   }
 
   #asSeenFrom(to: IpAddress): IpAddress {
-    const isMapped = isIP(this.#at.host) === 6 && isIP(to.host) === 4;
-    return isMapped ? { host: `::ffff:${to.host}`, port: to.port } : to;
+    const host = plainHost(to.host);
+    const isMapped = isIP(this.#at.host) === 6 && isIP(host) === 4;
+    return { host: isMapped ? `::ffff:${host}` : host, port: to.port };
   }
 
   async #bindFailure(): Promise<Error> {

@@ -5,9 +5,10 @@ import type { MeshError } from "../../core/errors.ts";
 import type { Credentials } from "../../core/identity/identity.ts";
 import type { DialOptions, Link, Transport } from "../../core/transport.ts";
 import { HANDSHAKE_LIMITS, type HandshakeLimits } from "../handshakes.ts";
-import { onThisMachine, parseIpAddress } from "../ip-address.ts";
+import { onThisMachine } from "../ip-address.ts";
 import { type Resolve, systemResolve } from "../resolve.ts";
-import { dialUdp } from "./dial.ts";
+import { parseUdpPlace } from "./address.ts";
+import { type DialSettings, dialUdp } from "./dial.ts";
 import { Endpoints } from "./endpoints.ts";
 import { TRUSTS_ANYBODY, UdpIdentity } from "./identity.ts";
 import { UdpListener } from "./udp-listener.ts";
@@ -50,10 +51,14 @@ export class UdpTransport implements Transport {
     return this.#endpoints.count;
   }
 
-  /** Port 0 takes a free one; "[::]" takes IPv4 too, and that alone where there is no IPv6. */
+  /**
+   * Port 0 takes a free one; "[::]" takes IPv4 too, and that alone where there is no IPv6. With "punch://" it is the port of a hole:
+   * `dial` goes from there only where its address says so.
+   */
   async listen(address: string, accept: (link: Link) => void): Promise<UdpListener> {
-    const at = onThisMachine(parseIpAddress("udp", address));
-    const endpoint = this.#endpoints.add(at);
+    const place = parseUdpPlace(address);
+    const at = onThisMachine(place.at);
+    const endpoint = this.#endpoints.add(at, place.isHole);
     const { handshakes, clock = systemClock, onRefused = () => {} } = this.#options;
     const settings = {
       identity: this.#identity,
@@ -71,13 +76,12 @@ export class UdpTransport implements Transport {
   }
 
   /**
-   * Tries all addresses of a name (RFC 8305). Throws UNREACHABLE, whose `cause.code` is "ECONNREFUSED" when nothing
+   * Tries all addresses of a name (RFC 8305); what the schemes mean, address.ts says. Throws UNREACHABLE, whose `cause.code` is "ECONNREFUSED" when nothing
    * listens there and its machine says so; AUTHENTICATION when what answers is not of this mesh; TIMEOUT or CANCELLED.
    */
   async dial(address: string, options: DialOptions = {}): Promise<Link> {
-    const settings = {
-      connect: (to: Parameters<Endpoints["connect"]>[0], trust: Parameters<Endpoints["connect"]>[1]) =>
-        this.#endpoints.connect(to, trust),
+    const settings: DialSettings = {
+      connect: (...target) => this.#endpoints.connect(...target),
       trust: this.#identity.current()?.trust ?? TRUSTS_ANYBODY,
       resolve: this.#options.resolve ?? systemResolve,
     };
