@@ -41,7 +41,8 @@ export interface PunchPort extends AsyncDisposable {
   readonly place: OwnPlace;
   /**
    * Sends at the other node and listens, until there is a way or the time is over. Throws UNREACHABLE, saying what was tried,
-   * when there is none; CANCELLED. Closes the port either way.
+   * when there is none; CANCELLED. Closes the port either way. Of `limitMs` no more is taken than the method is worth: 3 s, or
+   * 10 s where many ports are tried; nothing where no way can be.
    */
   punch(meeting: Meeting, options: { signal?: AbortSignal; limitMs: number }): Promise<Hole>;
 }

@@ -26,7 +26,7 @@ export const WORTH_MS: Record<Method, number> = {
 /** A method, or why there is none. */
 export function prospectsOf(own: Side, other: Side): { method: Method } | { why: string } {
   const why = obstacle(own.mapping, other.mapping);
-  if (why !== undefined) return areNearby(own.candidates, other.candidates) ? { method: "nearby" } : { why };
+  if (why !== undefined) return areNearby(own, other) ? { method: "nearby" } : { why };
   if (own.mapping === "dependent") return { method: "open-ports" };
   return { method: other.mapping === "dependent" ? "guess-ports" : "plain" };
 }
@@ -39,11 +39,20 @@ function obstacle(own: Mapping, other: Mapping): string | undefined {
 }
 
 /** Whether something besides the way through the routers may lead from one to the other: one router, one network, or IPv6. */
-function areNearby(own: readonly string[], other: readonly string[]): boolean {
-  const outside = outsideHost(own);
-  if (outside !== undefined && outside === outsideHost(other)) return true;
-  const networks = new Set(own.map((remote) => networkOf(hostOf(remote))));
-  return other.some((remote) => networks.has(networkOf(hostOf(remote))));
+function areNearby(own: Side, other: Side): boolean {
+  const [outside, others] = [translatedHost(own), translatedHost(other)];
+  if (outside !== undefined && outside === others) return true;
+  const networks = new Set(insideHosts(own).map(networkOf));
+  return insideHosts(other).some((host) => networks.has(networkOf(host)));
+}
+
+function translatedHost({ candidates, mapping }: Side): string | undefined {
+  return mapping === "dependent" || mapping === "independent" ? outsideHost(candidates) : undefined;
+}
+
+function insideHosts(side: Side): string[] {
+  const outside = translatedHost(side);
+  return side.candidates.map(hostOf).filter((host) => host !== outside);
 }
 
 /** What two addresses share that probably reach each other; an own word for each address of loopback. */

@@ -1,7 +1,7 @@
 // How one side finds a way to the other: (event, now) -> effects. Knows time as a number that is handed in, packets as what they say,
 // and sockets by their number; whoever runs it sends, opens and closes.
 //
-//            first way proven            30 ms, or a better one            used
+//            first way proven      30 ms since heard, or a better one   used
 //   probing ------------------> waiting -----------------------> pressing ------> leaving -> done     the side that dials
 //   probing ------------------------------------------------------> use comes -> done                 the side that listens
 
@@ -19,7 +19,7 @@ const EAGER_FOR_MS = 300;
 /** A packet that came is answered by a probe at once, but not more often than this. */
 const REPEAT_MS = 10;
 
-/** So long the first way that is proven waits for a better one. */
+/** After the first packet of the other those that take a better way should have come, too. */
 const BETTER_MS = 30;
 
 /** How often, and how long, the other is told which way to take, before it is taken for told. */
@@ -29,8 +29,8 @@ const USE_FOR_MS = 300;
 /** Copies of the last word of the side that listens: it leaves with them and answers no more. */
 const LAST_WORDS = 3;
 
-/** The side that dials leaves so much later, because the other has to listen on the port by then. */
-export const LISTEN_MS = 20;
+/** The side that dials leaves so much later than the other, which has to listen on its port by then. */
+const LISTEN_MS = 30;
 
 /** Where something was heard already, the many ports wait so long for it to lead somewhere. */
 const HOPE_MS = 600;
@@ -66,7 +66,7 @@ export class Puncher {
   #count = 0;
   #roundAt: number;
   #crowdAt: number;
-  #provenAt: number | undefined;
+  #heardAt = Number.POSITIVE_INFINITY;
   #chosen: Way | undefined;
   #pressAt = Number.POSITIVE_INFINITY;
   #leaveAt = Number.POSITIVE_INFINITY;
@@ -86,8 +86,8 @@ export class Puncher {
   get wakeAt(): number {
     if (this.#isOver) return Number.POSITIVE_INFINITY;
     if (this.#chosen) return Math.min(this.#pressAt, this.#leaveAt);
-    const isChoosing = this.#settings.dials && this.#provenAt !== undefined;
-    const better = isChoosing ? this.#provenAt! + BETTER_MS : Number.POSITIVE_INFINITY;
+    const isChoosing = this.#settings.dials && this.#ways.proven.length > 0;
+    const better = isChoosing ? this.#heardAt + BETTER_MS : Number.POSITIVE_INFINITY;
     const crowd = this.#crowd ? Math.max(this.#crowdAt, this.#crowd.dueAt) : Number.POSITIVE_INFINITY;
     return Math.min(this.#endAt, this.#roundAt, better, crowd);
   }
@@ -131,15 +131,14 @@ export class Puncher {
     if (this.#isOver) return [];
     if (type === "probe") this.#probed(socket, from, number, now);
     else if (type === "answer") this.#answered(socket, from, number, now);
-    else if (type === "use") this.#used(socket, from, number);
+    else if (type === "use") this.#told(socket, from, number, now);
     else if (socket === this.#chosen?.socket && from === this.#chosen.remote) this.#leave(now);
     return this.#flush();
   }
 
   #probed(socket: number, from: string, number: number, now: number): void {
     this.#send(socket, from, { type: "answer", number });
-    const way = this.#heard(socket, from, now);
-    if (way && !this.#chosen && now - way.probedAt >= REPEAT_MS) this.#probe(way, now);
+    this.#probeSoon(this.#heard(socket, from, now), now);
   }
 
   #answered(socket: number, from: string, number: number, now: number): void {
@@ -148,18 +147,26 @@ export class Puncher {
     // From elsewhere than the probe went to: QUIC could not take that way, but a probe to there may be answered.
     if (!way || socket !== sent?.socket || from !== sent.remote) return;
     way.roundTripMs ??= now - sent.at;
-    this.#provenAt ??= now;
     this.#choose(now);
   }
 
-  #used(socket: number, from: string, number: number): void {
+  #told(socket: number, from: string, number: number, now: number): void {
     if (this.#settings.dials) return;
+    const way = this.#heard(socket, from, now);
+    // Somebody may have sent on what he saw from elsewhere: only what answers there is the other.
+    if (way?.roundTripMs === undefined) this.#probeSoon(way, now);
+    else this.#yield(socket, from, number);
+  }
+
+  #yield(socket: number, from: string, number: number): void {
     for (let i = 0; i < LAST_WORDS; i++) this.#send(socket, from, { type: "used", number });
     this.#end({ kind: "done", socket, remote: from });
   }
 
   #leave(now: number): void {
-    this.#leaveAt = Math.min(this.#leaveAt, now + LISTEN_MS);
+    // It left half a round trip ago.
+    const restMs = LISTEN_MS - this.#chosen!.roundTripMs! / 2;
+    this.#leaveAt = Math.min(this.#leaveAt, now + Math.max(0, restMs));
     this.#pressAt = Number.POSITIVE_INFINITY;
   }
 
@@ -167,14 +174,15 @@ export class Puncher {
     const way = this.#ways.learn(socket, from);
     if (!way || way.isHeard) return way;
     way.isHeard = true;
+    this.#heardAt = Math.min(this.#heardAt, now);
     if (now < this.#crowdAt) this.#crowdAt = Math.max(this.#crowdAt, now + HOPE_MS);
     return way;
   }
 
   #choose(now: number): void {
-    if (!this.#settings.dials || this.#chosen || this.#provenAt === undefined) return;
-    const best = this.#ways.proven[0]!;
-    const mayImprove = !best.isInside && this.#ways.hasInside && now < this.#provenAt + BETTER_MS;
+    const best = this.#ways.proven[0];
+    if (!this.#settings.dials || this.#chosen || !best) return;
+    const mayImprove = !best.isInside && this.#ways.hasInside && now < this.#heardAt + BETTER_MS;
     if (mayImprove && now < this.#endAt) return;
     this.#chosen = best;
     this.#leaveAt = now + USE_FOR_MS;
@@ -204,6 +212,10 @@ export class Puncher {
   #probeOutside(socket: number, now: number): void {
     const to = this.#ways.named.at(-1);
     if (to !== undefined) this.#probeTo(socket, to, now);
+  }
+
+  #probeSoon(way: Way | undefined, now: number): void {
+    if (way && !this.#chosen && now - way.probedAt >= REPEAT_MS) this.#probe(way, now);
   }
 
   #probe(way: Way, now: number): void {
