@@ -5,9 +5,9 @@ import { MeshError } from "../core/errors.ts";
 import { type Access, joinedAccess, localAccess } from "../core/member/access.ts";
 import { Client } from "../core/member/client.ts";
 import { UnixTransport } from "../transports/unix/unix-transport.ts";
-import { type MeshSettings, meshSettings } from "./mesh-settings.ts";
+import { type MeshSettings, meshSettings, type NodeSettings } from "./mesh-settings.ts";
+import { nodeTransport } from "./node-transport.ts";
 import { buildName, newNode } from "./roles/node-process.ts";
-import { meshTransport } from "./transport.ts";
 
 /** Connects to the coordinator of the mesh named, else of the nearest mesh.toml. Throws UNREACHABLE when it is not up. */
 export async function openClient(options: { mesh?: string }): Promise<Client> {
@@ -18,11 +18,11 @@ export async function openClient(options: { mesh?: string }): Promise<Client> {
 }
 
 /** Connects as who `access` says. Throws UNREACHABLE, AUTHENTICATION or TIMEOUT. */
-export async function connect(access: Access, { timing }: Pick<MeshSettings, "timing">): Promise<Client> {
+export async function connect(access: Access, { timing, transports }: NodeSettings): Promise<Client> {
   const client = new Client({
     ...access,
     node: newNode(),
-    transport: meshTransport({ credentials: () => access.identity.credentials }),
+    transport: nodeTransport({ credentials: () => access.identity.credentials, transports }),
     build: buildName(),
     timing,
     clock: systemClock,

@@ -2,15 +2,22 @@
 import { findConfig, loadConfig, type MeshConfig } from "../core/config/mod.ts";
 import { BUILTIN_TRANSPORTS } from "../core/config/transports.ts";
 import { knownMeshes } from "../core/member/known.ts";
+import { defaultListening, type Listening } from "../core/member/listening.ts";
 
-export interface MeshSettings {
+/** What every node of a mesh takes from mesh.toml. */
+export interface NodeSettings {
+  /** What it may use, of the transports that ship. */
+  transports: readonly string[];
+  timing: { heartbeatMs: number; suspectAfterMs: number; downAfterMs: number };
+}
+
+export interface MeshSettings extends NodeSettings {
   /** The name of the mesh. */
   name: string;
   /** Where it comes from; undefined without a mesh.toml. */
   file: string | undefined;
-  /** Where the coordinator listens: addresses of transports this version has. */
-  listen: string[];
-  timing: { heartbeatMs: number; suspectAfterMs: number; downAfterMs: number };
+  /** Where the coordinator listens; undefined when mesh.toml does not say. */
+  listen: readonly string[] | undefined;
   /** How long the coordinator waits for the lost head of a job. */
   leaseMs: number;
   /** Whether mesh.toml names hosts beside this machine. */
@@ -25,11 +32,20 @@ export function defaultMesh(): string {
   return known.length === 1 ? known[0]! : "mesh";
 }
 
-export const DEFAULT_LISTEN = ["tcp://[::]:7450"];
+const COORDINATOR_PORT = 7450;
+
+/** Where the coordinator listens, as mesh.toml says or by default: then at its usual port, unless `port` says otherwise. */
+export function coordinatorListening(
+  { listen, transports }: Pick<MeshSettings, "listen" | "transports">,
+  port = COORDINATOR_PORT,
+): Listening {
+  return listen ? { listen } : defaultListening(transports, port);
+}
 
 const DEFAULTS: Omit<MeshSettings, "name"> = {
   file: undefined,
-  listen: DEFAULT_LISTEN,
+  listen: undefined,
+  transports: BUILTIN_TRANSPORTS,
   timing: { heartbeatMs: 1_000, suspectAfterMs: 3_000, downAfterMs: 10_000 },
   leaseMs: 10_000,
   hasHosts: false,
@@ -40,18 +56,15 @@ export async function meshSettings(name?: string): Promise<MeshSettings> {
   const file = findConfig();
   if (!file) return { ...DEFAULTS, name: name ?? defaultMesh() };
   const config = await loadConfig(file);
-  const { heartbeatMs, suspectAfterMs, downAfterMs } = config;
+  const { heartbeatMs, suspectAfterMs, downAfterMs, transports } = config;
   return {
     name: name ?? config.name,
     file,
-    listen: config.coordinator.listen.filter(isOfBuiltin),
+    listen: config.coordinator.listen,
+    transports,
     timing: { heartbeatMs, suspectAfterMs, downAfterMs },
     leaseMs: config.leaseMs,
     hasHosts: config.hosts.some(({ provider }) => provider !== "local"),
     config,
   };
-}
-
-function isOfBuiltin(address: string): boolean {
-  return BUILTIN_TRANSPORTS.some((name) => address.startsWith(`${name}://`));
 }

@@ -19,7 +19,9 @@ export interface WorkerSettings {
   slots?: number;
   slotMemoryBytes?: number;
   tags: string[];
-  /** Where its worker listens; default: any free TCP port. */
+  /** What the node may use, of the transports that ship; default: all. */
+  transports?: readonly string[];
+  /** Where its worker listens; default: any free port of every transport. */
   listen?: string[];
   /** What other nodes are told instead. */
   advertise?: string[];
@@ -105,7 +107,9 @@ export interface Started {
 
 /** What a coordinator on a host is told of mesh.toml, and who may use it from here. */
 export interface CoordinatorOrder {
-  listen: string[];
+  /** Undefined where mesh.toml does not say. */
+  listen: readonly string[] | undefined;
+  transports: readonly string[];
   timing: { heartbeatMs: number; suspectAfterMs: number; downAfterMs: number };
   leaseMs: number;
   /** The user of this machine, who becomes a head of that name. */

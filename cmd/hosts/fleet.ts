@@ -14,7 +14,7 @@ import {
   type NodesByName,
   planUp,
 } from "../../core/fleet/fleet.ts";
-import { chooseHosts, didYouMean, type FleetHost, hostOf } from "../../core/fleet/hosts.ts";
+import { type CommonSettings, chooseHosts, didYouMean, type FleetHost, hostOf } from "../../core/fleet/hosts.ts";
 import { FleetRecord } from "../../core/fleet/record.ts";
 import type { Joined } from "../../core/identity/join.ts";
 import { stateFolder, stateFolderPath } from "../../core/identity/state-folder.ts";
@@ -91,7 +91,7 @@ export class Fleet implements AsyncDisposable {
   ) {
     this.settings = settings;
     this.#known = knownHosts(settings, record);
-    this.hosts = chooseHosts(words, this.#known, settings.timing).map((host) =>
+    this.hosts = chooseHosts(words, this.#known, commonOf(settings)).map((host) =>
       isTemporaryMesh(settings.name) ? { ...host, worker: { ...host.worker, isTemporary: true } } : host,
     );
     this.#record = record;
@@ -273,9 +273,13 @@ export class Fleet implements AsyncDisposable {
   }
 }
 
+function commonOf({ transports, timing }: MeshSettings): CommonSettings {
+  return { transports, ...timing };
+}
+
 /** Those of mesh.toml, and those that were brought up without it. */
-function knownHosts({ config, timing }: MeshSettings, record: FleetRecord): FleetHost[] {
-  const named = (config?.hosts ?? []).map((host) => hostOf(host, timing));
+function knownHosts(settings: MeshSettings, record: FleetRecord): FleetHost[] {
+  const named = (settings.config?.hosts ?? []).map((host) => hostOf(host, commonOf(settings)));
   const names = new Set(named.map(({ name }) => name));
   return [...named, ...record.hosts.filter(({ name }) => !names.has(name))];
 }

@@ -7,7 +7,7 @@ import { checkPrivateFolder } from "../../core/identity/private-files.ts";
 import { stateFolderPath } from "../../core/identity/state-folder.ts";
 import type { Finding } from "../../core/provider.ts";
 import { tryDial, tryListen } from "../../transports/try-address.ts";
-import { DEFAULT_LISTEN, type MeshSettings } from "../mesh-settings.ts";
+import { coordinatorListening, type MeshSettings } from "../mesh-settings.ts";
 import { count } from "../operate/job-words.ts";
 import { buildName } from "../roles/node-process.ts";
 
@@ -111,18 +111,19 @@ async function portFinding(settings: MeshSettings, mesh: Status | MeshError | un
   return { check, state: "problem", words, fix, code: "UNREACHABLE" };
 }
 
-async function freePortFinding({ listen }: MeshSettings): Promise<Finding> {
+async function freePortFinding(settings: MeshSettings): Promise<Finding> {
   const check = "port";
+  const isAsked = settings.listen !== undefined;
+  const { listen: must, listenToo = [] } = coordinatorListening(settings);
+  const listen = [...must, ...listenToo];
   const failed = (await Promise.all(listen.map((address) => tryListen(address)))).filter(
     (error) => error !== undefined,
   );
-  if (failed.length === 0 && listen.length > 0)
-    return { check, state: "ok", words: `${listen.join(", ")}: free for the coordinator` };
+  if (failed.length === 0) return { check, state: "ok", words: `${listen.join(", ")}: free for the coordinator` };
   const fix =
     "end what listens there (`ss -lntup` names it), or name another port: listen of [coordinator] in mesh.toml";
-  const words = failed.map(({ message }) => message).join("; ") || "mesh.toml names no address for the coordinator";
-  if (listen === DEFAULT_LISTEN)
-    return { check, state: "warning", words: `${words}; \`mesh up\` takes any free one then`, fix };
+  const words = failed.map(({ message }) => message).join("; ");
+  if (!isAsked) return { check, state: "warning", words: `${words}; \`mesh up\` takes any free one then`, fix };
   return { check, state: "problem", words, fix, code: "UNREACHABLE" };
 }
 

@@ -14,7 +14,7 @@ import { nameOf } from "../roles/joining.ts";
 export async function startRemoteCoordinator(
   host: FleetHost,
   provider: Provider,
-  { name: meshName, listen, timing, leaseMs }: MeshSettings,
+  { name: meshName, listen, transports, timing, leaseMs }: MeshSettings,
   context: ProviderContext,
 ): Promise<CoordinatorStarted> {
   if (!provider.startCoordinator) {
@@ -27,7 +27,7 @@ export async function startRemoteCoordinator(
   const name = `user-${nameOf(hostname())}`;
   const started = await provider.startCoordinator(
     host,
-    { listen, timing, leaseMs, user: { publicKey, name } },
+    { listen, transports, timing, leaseMs, user: { publicKey, name } },
     context,
   );
   const { meshId, coordinators } = started.joined;

@@ -9,7 +9,6 @@ import { stateFolder } from "../../core/identity/state-folder.ts";
 import { CERTIFICATE_SOCKET } from "../../core/member/certificate-socket.ts";
 import { UnixTransport } from "../../transports/unix/unix-transport.ts";
 import { openClient } from "../client.ts";
-import { DEFAULT_LISTEN } from "../mesh-settings.ts";
 import { ask, askStatus } from "../operate/asking.ts";
 import { ownCommand } from "../own-command.ts";
 import type { CoordinatorSettings } from "./coordinator.ts";
@@ -74,19 +73,20 @@ async function gone(mesh: string): Promise<void> {
   while (readCoordinatorPlace(stateFolder(mesh)) && performance.now() < end) await Bun.sleep(LOOK_MS);
 }
 
-async function start({ name, listen, timing, leaseMs }: CoordinatorSettings, signal: AbortSignal): Promise<void> {
-  const spawnAt = async (addresses: string[]) => {
-    const settings: CoordinatorSettings = { name, listen: addresses, timing, leaseMs };
-    const args = ["--settings", JSON.stringify(settings)];
+async function start(given: CoordinatorSettings, signal: AbortSignal): Promise<void> {
+  const { name, listen, transports, timing, leaseMs } = given;
+  const settings: CoordinatorSettings = { name, listen, transports, timing, leaseMs };
+  const spawnWith = async (...more: string[]) => {
+    const args = ["--settings", JSON.stringify(settings), ...more];
     (await spawnCoordinator(name, { stdin: "ignore", args, signal })).unref();
   };
   try {
-    await spawnAt(listen);
+    await spawnWith();
   } catch (error) {
     // Nobody asked for the port by default: another mesh of this machine may have it.
     const isTaken = isMeshError(error, "UNREACHABLE") && /the port is taken/.test(error.message);
-    if (!isTaken || !Bun.deepEquals(listen, DEFAULT_LISTEN)) throw error;
-    await spawnAt(["tcp://[::]:0"]);
+    if (!isTaken || listen) throw error;
+    await spawnWith("--any-port");
   }
 }
 

@@ -2,14 +2,13 @@
 
 import { rmSync } from "node:fs";
 import { Command, Option } from "@commander-js/extra-typings";
-import { MeshError } from "../../core/errors.ts";
 import { stateFolder } from "../../core/identity/state-folder.ts";
 import { CoordinatorServer } from "../../core/member/coordinator-server.ts";
 import { becomeSubreaper } from "../../core/worker/libc.ts";
 import { UnixTransport } from "../../transports/unix/unix-transport.ts";
-import { type MeshSettings, meshSettings } from "../mesh-settings.ts";
+import { coordinatorListening, type MeshSettings, meshSettings } from "../mesh-settings.ts";
+import { nodeTransport } from "../node-transport.ts";
 import { meshOption } from "../options.ts";
-import { meshTransport } from "../transport.ts";
 import { version } from "../version.ts";
 import { startDetachedHead } from "./detached-head.ts";
 import { buildName, endSignal, foregroundLog, newNode } from "./node-process.ts";
@@ -21,13 +20,14 @@ export function command() {
         "Be the coordinator of a mesh, in the foreground: it knows the nodes, hands out certificates, and keeps the history and logs of jobs. " +
           "Makes the mesh when there is none yet.",
       )
-      .option("--listen <address...>", 'where to listen (default: as mesh.toml says, else "tcp://[::]:7450")')
+      .option("--listen <address...>", "where to listen (default: as mesh.toml says, else on port 7450, TCP and UDP)")
       .option("--advertise <address...>", "what to tell nodes instead, when a router forwards a port to here")
       .option(
         "--discoverable",
         "tell nodes of the LAN, by signed beacons, where it listens (mesh worker --join discover)",
       )
       .addOption(new Option("--temporary", "of `mesh run --hosts`: the mesh ends with standard input").hideHelp())
+      .addOption(new Option("--any-port", "where nobody says where to listen: at any free port").hideHelp())
       // By `mesh up`, which has read mesh.toml: where this runs there may be none.
       .addOption(new Option("--settings <json>").argParser((text): CoordinatorSettings => JSON.parse(text)).hideHelp())
       .addOption(meshOption())
@@ -38,7 +38,7 @@ export function command() {
 }
 
 /** What a coordinator takes from mesh.toml. */
-export type CoordinatorSettings = Pick<MeshSettings, "name" | "listen" | "timing" | "leaseMs">;
+export type CoordinatorSettings = Pick<MeshSettings, "name" | "listen" | "transports" | "timing" | "leaseMs">;
 
 interface CoordinatorOptions {
   listen?: string[] | undefined;
@@ -46,17 +46,13 @@ interface CoordinatorOptions {
   mesh?: string | undefined;
   discoverable?: boolean | undefined;
   temporary?: true | undefined;
+  anyPort?: true | undefined;
   settings?: CoordinatorSettings | undefined;
 }
 
 async function run(options: CoordinatorOptions): Promise<number> {
   const settings = options.settings ?? (await meshSettings(options.mesh));
-  const listen = options.listen ?? settings.listen;
-  if (listen.length === 0)
-    throw new MeshError(
-      "CONFIG",
-      'the coordinator has nothing to listen on: add "tcp://[::]:7450" to [coordinator] listen',
-    );
+  const listening = options.listen ? { listen: options.listen } : coordinatorListening(settings, options.anyPort && 0);
   becomeSubreaper();
   const folder = stateFolder(settings.name);
   const log = foregroundLog();
@@ -66,9 +62,9 @@ async function run(options: CoordinatorOptions): Promise<number> {
     node: newNode(),
     meshName: settings.name,
     folder,
-    transport: (credentials) => meshTransport({ credentials, admitsStrangers: true }),
+    transport: (credentials) => nodeTransport({ credentials, transports: settings.transports, admitsStrangers: true }),
     unix: new UnixTransport(),
-    listen,
+    ...listening,
     advertise: options.advertise ?? [],
     version: version().version,
     commit: version().commit,

@@ -10,12 +10,13 @@ import { watchStandstill } from "../../core/job/standstill.ts";
 import type { Log } from "../../core/log.ts";
 import { type Access, joinedAccess, localAccess } from "../../core/member/access.ts";
 import { jobViewOf } from "../../core/member/job-view.ts";
+import { defaultListening } from "../../core/member/listening.ts";
 import { Member } from "../../core/member/member.ts";
 import type { Node } from "../../core/node/node.ts";
 import { MessageType } from "../../core/wire/message-types.ts";
 import { UnixTransport } from "../../transports/unix/unix-transport.ts";
-import { type MeshSettings, meshSettings } from "../mesh-settings.ts";
-import { meshTransport } from "../transport.ts";
+import { meshSettings, type NodeSettings } from "../mesh-settings.ts";
+import { nodeTransport } from "../node-transport.ts";
 import { buildName, machineReport, nodeFacts } from "./node-process.ts";
 
 const unix = new UnixTransport();
@@ -26,18 +27,18 @@ export class HeadMembership {
   readonly #node: Node;
   readonly #log: Log;
   readonly #notice: (text: string) => void;
-  readonly #timing: MeshSettings["timing"] | undefined;
+  readonly #settings: NodeSettings | undefined;
   #member: Member | undefined;
   #job: MeshJob | undefined;
   #head: Head | undefined;
 
-  /** `timing` by default as the nearest mesh.toml says. */
-  constructor(mesh: string, node: Node, log: Log, notice: (text: string) => void, timing?: MeshSettings["timing"]) {
+  /** `settings` by default as the nearest mesh.toml says. */
+  constructor(mesh: string, node: Node, log: Log, notice: (text: string) => void, settings?: NodeSettings) {
     this.#mesh = mesh;
     this.#node = node;
     this.#log = log;
     this.#notice = notice;
-    this.#timing = timing;
+    this.#settings = settings;
   }
 
   serve(head: Head): void {
@@ -48,9 +49,9 @@ export class HeadMembership {
   async join(name: string, detached?: number): Promise<HeadMesh | undefined> {
     try {
       const access = await this.#access(name);
-      const timing = this.#timing ?? (await meshSettings(this.#mesh)).timing;
-      const member = await this.#start(access, timing, detached !== undefined);
-      const { downAfterMs } = timing;
+      const settings = this.#settings ?? (await meshSettings(this.#mesh));
+      const member = await this.#start(access, settings, detached !== undefined);
+      const { downAfterMs } = settings.timing;
       watchStandstill(downAfterMs, (ms) =>
         detached === undefined ? this.#stoodStill(ms, downAfterMs) : this.#head?.stoodStill(),
       );
@@ -101,12 +102,12 @@ export class HeadMembership {
     void this.#head?.stop({ signal: "SIGTERM", now: true }, because);
   }
 
-  async #start(access: Access, timing: MeshSettings["timing"], isPatient: boolean): Promise<Member> {
+  async #start(access: Access, { timing, transports }: NodeSettings, isPatient: boolean): Promise<Member> {
     const member: Member = new Member({
       ...access,
       node: this.#node,
-      transport: meshTransport({ credentials: () => member.credentials }),
-      listen: ["tcp://[::]:0"],
+      transport: nodeTransport({ credentials: () => member.credentials, transports }),
+      ...defaultListening(transports),
       build: buildName(),
       timing,
       clock: systemClock,

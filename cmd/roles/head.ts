@@ -22,15 +22,13 @@ import { Guard } from "../../core/worker/guard.ts";
 import { becomeSubreaper } from "../../core/worker/libc.ts";
 import { makeRunFolder, removeRunFolder } from "../../core/worker/run-folder.ts";
 import { UnixTransport } from "../../transports/unix/unix-transport.ts";
-import type { MeshSettings } from "../mesh-settings.ts";
+import type { NodeSettings } from "../mesh-settings.ts";
 import { NO_MESH } from "../no-mesh.ts";
 import { ownCommand } from "../own-command.ts";
 import { addHost } from "./add-host.ts";
 import type { HeadMembership } from "./head-membership.ts";
 import { endSignal, foregroundLog, listenForSlots, newNode, silentLog, userName } from "./node-process.ts";
 import type { TemporaryCoordinator } from "./temporary-coordinator.ts";
-
-type Timing = MeshSettings["timing"];
 
 const unix = new UnixTransport();
 
@@ -112,7 +110,7 @@ async function startMesh(keep: (pid: number) => void): Promise<TemporaryCoordina
   return await TemporaryCoordinator.start(new AbortController().signal, keep);
 }
 
-async function serveDetached(mesh: string, jobFolder: string, number: number, timing: Timing): Promise<void> {
+async function serveDetached(mesh: string, jobFolder: string, number: number, settings: NodeSettings): Promise<void> {
   const job = JSON.parse(readFileSync(join(jobFolder, JOB_FILE), "utf8")) as DetachedJob;
   const folder = makeRunFolder();
   const guard = Guard.start(folder);
@@ -121,7 +119,7 @@ async function serveDetached(mesh: string, jobFolder: string, number: number, ti
   void endSignal().then(() => over.resolve(undefined));
   const log = foregroundLog();
   const files = new FileHost({ node, root: filesRoot(mesh) });
-  const membership = await membershipIn(mesh, node, log, (text) => log.info("notice", { text }), timing);
+  const membership = await membershipIn(mesh, node, log, (text) => log.info("notice", { text }), settings);
   await listenForSlots(node, unix, folder, (process) => head.connected(process));
   const head = new Head({
     node,

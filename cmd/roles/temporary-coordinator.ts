@@ -18,7 +18,7 @@ export class TemporaryCoordinator {
   /** `started` hears of its process at once. Throws what it says when it does not get ready, CANCELLED. */
   static async start(signal: AbortSignal, started: (pid: number) => void = () => {}): Promise<TemporaryCoordinator> {
     const mesh = temporaryMeshName();
-    const args = ["--listen", "tcp://[::]:0", "--temporary"];
+    const args = ["--any-port", "--temporary"];
     return new TemporaryCoordinator(mesh, await spawnCoordinator(mesh, { stdin: "pipe", args, signal, started }));
   }
 

@@ -5,6 +5,7 @@ import { Command, Option } from "@commander-js/extra-typings";
 import { ManagedWorker } from "../../core/bootstrap/managed-worker.ts";
 import { systemClock } from "../../core/clock.ts";
 import { parseSize } from "../../core/config/mod.ts";
+import { BUILTIN_TRANSPORTS } from "../../core/config/transports.ts";
 import { MeshError } from "../../core/errors.ts";
 import { filesRoot } from "../../core/files/root.ts";
 import { joinedFolder, removeJoined } from "../../core/identity/state-folder.ts";
@@ -12,6 +13,7 @@ import { Trust } from "../../core/identity/trust.ts";
 import type { Log } from "../../core/log.ts";
 import { type Access, joinedAccess, localAccess } from "../../core/member/access.ts";
 import { jobViewOf, nodesChanged } from "../../core/member/job-view.ts";
+import { defaultListening } from "../../core/member/listening.ts";
 import { Member } from "../../core/member/member.ts";
 import { Tunnel, tunnelPath } from "../../core/tether/tunnel.ts";
 import { MessageType } from "../../core/wire/message-types.ts";
@@ -23,9 +25,9 @@ import { Worker } from "../../core/worker/worker.ts";
 import { noteRetired } from "../../core/worker/worker-file.ts";
 import { UnixTransport } from "../../transports/unix/unix-transport.ts";
 import { type MeshSettings, meshSettings } from "../mesh-settings.ts";
+import { nodeTransport } from "../node-transport.ts";
 import { meshOption, nodeName, parsed, wholeNumber } from "../options.ts";
 import { ownCommand } from "../own-command.ts";
-import { meshTransport } from "../transport.ts";
 import { coordinatorAddresses, isTokenOf, joinAs, nameOf, saveRenewed, tokenFrom } from "./joining.ts";
 import {
   buildName,
@@ -43,7 +45,7 @@ interface WorkerOptions {
   slots: number;
   slotMemory?: number;
   tag: string[];
-  listen: string[];
+  listen?: string[];
   advertise: string[];
   files?: string;
   filesLimit?: number;
@@ -73,7 +75,7 @@ export function command() {
         new Option("--slot-memory <size>", 'memory each slot may use, such as "2G"').argParser(parsed(parseSize)),
       )
       .option("--tag <tag...>", "words by which jobs choose hosts")
-      .option("--listen <address...>", "where other nodes may dial this one (default: any free TCP port)")
+      .option("--listen <address...>", "where other nodes may dial this one (default: any free port, TCP and UDP)")
       .option("--advertise <address...>", "what to tell them instead, when a router forwards a port to here")
       .option("--files <folder>", "where files are kept that jobs send (default: ~/.local/share/mesh/MESH/files)")
       .addOption(
@@ -91,7 +93,6 @@ export function command() {
           ...options,
           slots: options.slots ?? availableParallelism(),
           tag: options.tag ?? [],
-          listen: options.listen ?? ["tcp://[::]:0"],
           advertise: options.advertise ?? [],
         } as WorkerOptions);
       })
@@ -104,10 +105,11 @@ async function run(given: WorkerOptions): Promise<number> {
   try {
     managed.is("joining");
     const { worker } = managed.wanted;
-    const { slots = given.slots, slotMemoryBytes: slotMemory, tags: tag, listen = given.listen, ...rest } = worker;
-    const { advertise = given.advertise, isTemporary: _, ...timing } = rest;
-    const options = { ...given, slots, tag, listen, advertise, ...(slotMemory !== undefined && { slotMemory }) };
-    const status = await serve(options, { name: given.mesh!, timing }, managed);
+    const { slots = given.slots, slotMemoryBytes: slotMemory, tags: tag, listen, advertise = given.advertise } = worker;
+    const options = { ...given, slots, tag, advertise, ...(slotMemory && { slotMemory }), ...(listen && { listen }) };
+    const { transports = BUILTIN_TRANSPORTS, heartbeatMs, suspectAfterMs, downAfterMs } = worker;
+    const settings = { name: given.mesh!, transports, timing: { heartbeatMs, suspectAfterMs, downAfterMs } };
+    const status = await serve(options, settings, managed);
     if (managed.ended() && managed.wanted.worker.isTemporary) removeJoined(given.mesh!, given.name!);
     return status;
   } catch (error) {
@@ -122,10 +124,11 @@ function managedWorker({ mesh, name }: WorkerOptions): ManagedWorker {
   return managed;
 }
 
-type Settings = Pick<MeshSettings, "name" | "timing">;
+type Settings = Pick<MeshSettings, "name" | "timing" | "transports">;
 
 async function serve(options: WorkerOptions, settings: Settings, managed?: ManagedWorker): Promise<number> {
   becomeSubreaper();
+  const { timing, transports } = settings;
   const unix = new UnixTransport();
   const access = await accessFor(options, settings, unix);
   const log = foregroundLog();
@@ -153,12 +156,16 @@ async function serve(options: WorkerOptions, settings: Settings, managed?: Manag
   const member: Member = new Member({
     ...access,
     node,
-    transport: meshTransport({ credentials: () => member.credentials, ...(tunnel && { tunnel: tunnel.path }) }),
+    transport: nodeTransport({
+      credentials: () => member.credentials,
+      transports,
+      ...(tunnel && { tunnel: tunnel.path }),
+    }),
     waysTo: (addresses) => tunnel?.waysTo(addresses) ?? addresses,
-    listen: options.listen,
+    ...(options.listen ? { listen: options.listen } : defaultListening(transports)),
     advertise: options.advertise,
     build: buildName(),
-    timing: settings.timing,
+    timing,
     clock: systemClock,
     log,
     facts: nodeFacts({ slots, tags: options.tag }),

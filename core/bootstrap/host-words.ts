@@ -19,7 +19,7 @@ export type Order =
       op: "coordinate";
       meshName: string;
       build: string;
-      settings: Pick<CoordinatorOrder, "listen" | "timing" | "leaseMs">;
+      settings: Omit<CoordinatorOrder, "user">;
       user: { publicKey: string; name: string };
     }
   /** Connects to each address and hangs up, for `mesh doctor`: tells which can be reached from there. */

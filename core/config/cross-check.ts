@@ -21,6 +21,7 @@ export function crossCheck(file: unknown): Problem[] {
   const names = checkHosts(tableOf(top.hosts), problems);
   checkCoordinator(tableOf(top.coordinator), names, problems);
   checkPluginNames(top, problems);
+  checkSchemes(top, problems);
   checkTimes(tableOf(top.mesh), problems);
   return problems;
 }
@@ -102,6 +103,32 @@ function checkPluginNames(top: Table, problems: Problem[]): void {
   for (const [host, value] of Object.entries(tableOf(top.hosts))) {
     const { provider } = tableOf(value);
     mustBeOne("provider", provider, BUILTIN_PROVIDERS, ["hosts", host, "provider"], "value", problems);
+  }
+}
+
+/** Addresses of a transport that may not be used would be left aside without a word. */
+function checkSchemes(top: Table, problems: Problem[]): void {
+  const used = tableOf(top.mesh).transports ?? BUILTIN_TRANSPORTS;
+  if (!Array.isArray(used)) return;
+  const hosts = Object.entries(tableOf(top.hosts)).map(([name, host]): [string[], Table] => [
+    ["hosts", name],
+    tableOf(host),
+  ]);
+  const all: [string[], Table][] = [[["coordinator"], tableOf(top.coordinator)], ...hosts];
+  for (const [path, table] of all) {
+    for (const key of ["listen", "advertise"]) checkAddresses(table[key], [...path, key], used, problems);
+  }
+}
+
+function checkAddresses(addresses: unknown, path: string[], used: readonly unknown[], problems: Problem[]): void {
+  for (const [index, address] of (Array.isArray(addresses) ? addresses : []).entries()) {
+    const [, scheme] = /^([a-z][a-z0-9]*):/.exec(String(address)) ?? [];
+    if (scheme === undefined || used.includes(scheme)) continue;
+    const isKnown = (BUILTIN_TRANSPORTS as readonly string[]).includes(scheme);
+    const message = isKnown
+      ? `${scheme} is not among the transports of [mesh]: add it there, or take this address away`
+      : `no transport is named ${JSON.stringify(scheme)}${didYouMean(scheme, BUILTIN_TRANSPORTS)}`;
+    problems.push({ path: [...path, index], at: "value", message });
   }
 }
 

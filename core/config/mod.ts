@@ -6,6 +6,7 @@ import { isMeshError, MeshError } from "../errors.ts";
 import { type LocatedProblem, problemsOf, render } from "./problems.ts";
 import { expandRanges } from "./ranges.ts";
 import type { ConfigFile } from "./schema.ts";
+import { BUILTIN_TRANSPORTS } from "./transports.ts";
 
 export type { LocatedProblem } from "./problems.ts";
 export { parseDuration, parseSize } from "./units.ts";
@@ -36,12 +37,14 @@ export interface MeshConfig {
   /** The file it comes from; relative paths in it are relative to this file's folder. */
   file: string;
   name: string;
+  /** What may be used, in the order of BUILTIN_TRANSPORTS. */
   transports: string[];
   heartbeatMs: number;
   suspectAfterMs: number;
   downAfterMs: number;
   leaseMs: number;
-  coordinator: { host: string; listen: string[] };
+  /** Without `listen` on port 7450 of every transport. */
+  coordinator: { host: string; listen?: string[] };
   hosts: HostConfig[];
   /** Settings by transport. */
   transport: Record<string, Record<string, unknown>>;
@@ -149,15 +152,16 @@ async function parseToml(source: string): Promise<Parsed> {
 
 function resolveConfig(file: ConfigFile, path: string): MeshConfig {
   const folder = dirname(resolve(path));
+  const { listen } = file.coordinator;
   return {
     file: resolve(path),
     name: file.mesh.name,
-    transports: file.mesh.transports,
+    transports: BUILTIN_TRANSPORTS.filter((name) => file.mesh.transports.includes(name)),
     heartbeatMs: file.mesh.heartbeat,
     suspectAfterMs: file.mesh.suspectAfter,
     downAfterMs: file.mesh.downAfter,
     leaseMs: file.mesh.lease,
-    coordinator: file.coordinator,
+    coordinator: { host: file.coordinator.host, ...(listen && { listen }) },
     hosts: Object.entries(file.hosts).flatMap(([pattern, host]) => resolveHosts(pattern, host, file.mesh)),
     transport: file.transport,
     plugins: {

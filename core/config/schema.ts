@@ -47,8 +47,8 @@ const mesh = table({
   name: name("a name").describe("Names this mesh; part of every node's identity.").default("mesh"),
   transports: list(name("the name of a transport"), 'expected a list of transports such as ["tcp", "udp"]')
     .min(1, "expected at least one transport")
-    .describe("What may carry traffic between hosts; the best path that answers wins.")
-    .default(["tcp"]),
+    .describe("What may carry traffic between hosts; the best path that answers wins. Ways through routers need udp.")
+    .default(["tcp", "udp"]),
   slots: wholeNumber(1, 4096).describe("Slots of a host that does not say; default: its cores.").optional(),
   slotMemory: size().describe("Memory limit of a slot, on hosts that do not say; default: none.").optional(),
   heartbeat: duration().describe("How often peers say that they live.").default(1000),
@@ -65,8 +65,8 @@ const coordinator = table({
     .default("local"),
   listen: list(address(), "expected a list of addresses")
     .min(1, "expected at least one address")
-    .describe("Where it listens for nodes.")
-    .default(["tcp://[::]:7450"]),
+    .describe("Where it listens for nodes; default: on port 7450 of every transport.")
+    .optional(),
 });
 
 const host = table({
@@ -81,7 +81,7 @@ const host = table({
   slotMemory: size().describe("Memory limit of each slot here.").optional(),
   listen: list(address(), "expected a list of addresses")
     .min(1, "expected at least one address")
-    .describe("Where other nodes dial its worker; default: any free TCP port.")
+    .describe("Where other nodes dial its worker; default: any free port of every transport.")
     .optional(),
   advertise: list(address(), "expected a list of addresses")
     .min(1, "expected at least one address")

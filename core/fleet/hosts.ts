@@ -11,10 +11,11 @@ export interface FleetHost extends ProvidedHost {
   provider: string;
 }
 
-export type Timing = Pick<WorkerSettings, "heartbeatMs" | "suspectAfterMs" | "downAfterMs">;
+/** What all workers of a mesh have in common. */
+export type CommonSettings = Pick<WorkerSettings, "transports" | "heartbeatMs" | "suspectAfterMs" | "downAfterMs">;
 
 /** A host of mesh.toml as its provider is to see it. */
-export function hostOf(entry: HostConfig, { heartbeatMs, suspectAfterMs, downAfterMs }: Timing): FleetHost {
+export function hostOf(entry: HostConfig, common: CommonSettings): FleetHost {
   const { name, provider, ssh, slots, slotMemoryBytes, tags, listen, advertise } = entry;
   return {
     name,
@@ -26,9 +27,7 @@ export function hostOf(entry: HostConfig, { heartbeatMs, suspectAfterMs, downAft
       ...(listen && { listen }),
       ...(advertise && { advertise }),
       tags,
-      heartbeatMs,
-      suspectAfterMs,
-      downAfterMs,
+      ...common,
     },
   };
 }
@@ -37,12 +36,16 @@ export function hostOf(entry: HostConfig, { heartbeatMs, suspectAfterMs, downAft
  * The hosts that `words` name: each a host among `known`, a range of them ("rack[01-16]"), or, if nothing is known of that
  * name, a destination for ssh ("alice@10.0.0.5"). Without words all that are known. Throws USAGE for what can be neither.
  */
-export function chooseHosts(words: readonly string[], known: readonly FleetHost[], timing: Timing): FleetHost[] {
+export function chooseHosts(
+  words: readonly string[],
+  known: readonly FleetHost[],
+  common: CommonSettings,
+): FleetHost[] {
   if (words.length === 0) return [...known];
   const byName = new Map(known.map((host) => [host.name, host]));
   const chosen = new Map<string, FleetHost>();
   for (const word of words.flatMap((each) => expandRanges(each))) {
-    const host = byName.get(word) ?? destination(word, timing);
+    const host = byName.get(word) ?? destination(word, common);
     const other = chosen.get(host.name);
     if (other && other.target !== host.target) {
       const message = `${other.target} and ${host.target} would both be named ${host.name}: name them in mesh.toml`;
@@ -54,7 +57,7 @@ export function chooseHosts(words: readonly string[], known: readonly FleetHost[
 }
 
 /** A host that nothing is known of but how ssh gets there. */
-function destination(word: string, timing: Timing): FleetHost {
+function destination(word: string, common: CommonSettings): FleetHost {
   const name = nameOf(word);
   if (word.startsWith("-") || /[\s\p{Cc}]/u.test(word) || !isName(name)) {
     throw new MeshError(
@@ -62,7 +65,7 @@ function destination(word: string, timing: Timing): FleetHost {
       `${JSON.stringify(word)} is no host: a name for ssh is meant; nodes' names have ${NAME_WORDS}`,
     );
   }
-  return hostOf({ name, provider: "ssh", ssh: word, tags: [] }, timing);
+  return hostOf({ name, provider: "ssh", ssh: word, tags: [] }, common);
 }
 
 /** The node's name for a destination: without its user and port, as letters, digits, ".", "_" and "-". */

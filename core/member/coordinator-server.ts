@@ -29,9 +29,10 @@ import type { Link, Listener, Transport } from "../transport.ts";
 import { advertisedAddresses } from "./addresses.ts";
 import { CERTIFICATE_SOCKET, listenForCertificateRequests } from "./certificate-socket.ts";
 import { answerJoin } from "./join.ts";
+import { type Listening, listenAll } from "./listening.ts";
 import { sessionsOf } from "./sessions.ts";
 
-export interface CoordinatorServerOptions {
+export interface CoordinatorServerOptions extends Listening {
   node: Node;
   meshName: string;
   /** The mesh's state folder. */
@@ -39,7 +40,6 @@ export interface CoordinatorServerOptions {
   /** Takes strangers too: they may join. */
   transport(credentials: () => Identity["credentials"]): Transport;
   unix: Transport;
-  listen: readonly string[];
   advertise: readonly string[];
   version: string;
   /** The commit this binary was built from. */
@@ -129,10 +129,13 @@ export class CoordinatorServer {
 
   /** Listens. Throws UNREACHABLE when an address cannot be had. */
   async start(): Promise<void> {
-    const { listen, unix, folder } = this.#options;
-    for (const address of listen) {
-      this.#listeners.push(await this.#transport.listen(address, (link) => this.#peers.accept(link)));
-    }
+    const { unix, folder, log } = this.#options;
+    await listenAll(this.#options, {
+      transport: this.#transport,
+      log,
+      accept: (link) => this.#peers.accept(link),
+      made: ({ listener }) => void this.#listeners.push(listener),
+    });
     this.#coordinator.listening(this.addresses);
     const socket = join(folder, CERTIFICATE_SOCKET);
     rmSync(socket, { force: true }); // one that was killed left it; the folder's lock says that it is gone

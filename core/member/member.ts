@@ -19,21 +19,20 @@ import type { Node } from "../node/node.ts";
 import type { Timing } from "../session/machine/liveness.ts";
 import type { PeerSession } from "../session/peer-session.ts";
 import type { Peers } from "../session/peers.ts";
-import type { Listener, Transport } from "../transport.ts";
+import type { Link, Transport } from "../transport.ts";
 import type { Address } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
 import { advertisedAddresses, reachableAddresses } from "./addresses.ts";
+import { atAnyPort, type Listened, type Listening, listenAll } from "./listening.ts";
 import { sessionsOf } from "./sessions.ts";
 
-export interface MemberOptions {
+export interface MemberOptions extends Listening {
   node: Node;
   identity: Identity;
   meshName: string;
   /** Addresses of the coordinator. */
   coordinators: readonly string[];
   transport: Transport;
-  /** Where to listen for other nodes. */
-  listen: readonly string[];
   /** What to tell others instead of what is found: for nodes behind a port-forwarding router. */
   advertise?: readonly string[];
   /** More ways to a peer than its addresses; see PeersOptions. */
@@ -82,7 +81,7 @@ export class Member {
   /** Nodes that the coordinator has lost, and this one has not: there is a session with them. */
   readonly #kept = new Map<number, NodeInfo>();
   #identity: Identity;
-  #listeners: Listener[] = [];
+  #listening: Listened[] = [];
   #coordinator: PeerSession | undefined;
   #isRegistered = false;
   #revokedVersion = 0;
@@ -128,7 +127,7 @@ export class Member {
   /** Where this node listens, as others are told. */
   get addresses(): string[] {
     return advertisedAddresses(
-      this.#listeners.map(({ address }) => address),
+      this.#listening.map(({ listener }) => listener.address),
       this.#options.advertise,
     );
   }
@@ -165,7 +164,9 @@ export class Member {
    * `isPatient` it is then tried until it can be, or `close`.
    */
   async start({ isPatient = false }: { isPatient?: boolean } = {}): Promise<void> {
-    for (const address of this.#options.listen) this.#listeners.push(await this.#listen(address));
+    const { transport, log } = this.#options;
+    const made = (listened: Listened) => void this.#listening.push(listened);
+    await listenAll(this.#options, { transport, log, accept: this.#accept, made });
     await this.#joinFirst(isPatient);
     await Promise.race([this.#viewed.promise, Bun.sleep(VIEW_LIMIT_MS)]);
     if (this.#options.report) this.#reportLater();
@@ -202,31 +203,29 @@ export class Member {
 
   /** Leaves ports that were chosen on purpose to whoever comes next, and listens on others. */
   async #leavePorts(): Promise<void> {
-    const moved = this.#listeners.map((listener, i) => this.#moved(listener, this.#options.listen[i]!));
-    this.#listeners = (await Promise.all(moved)).filter((listener) => listener !== undefined);
+    const moved = await Promise.all(this.#listening.map((listened) => this.#moved(listened)));
+    this.#listening = moved.filter((listened) => listened !== undefined);
   }
 
-  async #moved(listener: Listener, given: string): Promise<Listener | undefined> {
-    const anyPort = given.replace(/:\d+$/, ":0");
-    if (anyPort === given) return listener;
-    const next = await this.#listen(anyPort).catch((error) => {
+  async #moved({ given, listener }: Listened): Promise<Listened | undefined> {
+    const anyPort = atAnyPort(given);
+    if (anyPort === given) return { given, listener };
+    const next = await this.#options.transport.listen(anyPort, this.#accept).catch((error) => {
       this.#options.log.warn("not listening any more", { address: given, error: wordsOf(error) });
       return undefined;
     });
     await listener.close();
-    return next;
+    return next && { given: anyPort, listener: next };
   }
 
-  #listen(address: string): Promise<Listener> {
-    return this.#options.transport.listen(address, (link) => this.#peers.accept(link));
-  }
+  readonly #accept = (link: Link) => this.#peers.accept(link);
 
   /** Leaves the mesh: tells all peers and stops listening. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#report?.cancel();
     this.#renewal[Symbol.dispose]();
-    await Promise.all(this.#listeners.map((listener) => listener.close()));
+    await Promise.all(this.#listening.map(({ listener }) => listener.close()));
     await this.#peers.close();
   }
 

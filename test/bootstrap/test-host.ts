@@ -86,7 +86,7 @@ export class TestHost {
       meshName: "mesh",
       coordinators: joined.coordinators,
     };
-    const client = await connect({ ...access, isSaved: false }, { timing: TIMING });
+    const client = await connect({ ...access, isSaved: false }, { timing: TIMING, transports: ["tcp", "udp"] });
     try {
       return await ask(client, joined.meshId);
     } finally {

@@ -256,7 +256,7 @@ describe.skipIf(noSshd)(`mesh doctor${skipNote}`, () => {
         ["a to b", "ok"],
         ["b to a", "ok"],
       ]);
-      expect(pair![0]!.words).toMatch(/^directly, over TCP.*each can dial the other$/);
+      expect(pair![0]!.words).toMatch(/^directly, over (TCP|UDP).*each can dial the other$/);
     } finally {
       await mesh.mesh(["down", "a", "b"], { limitMs: 60_000 });
     }

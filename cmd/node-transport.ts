@@ -1,0 +1,31 @@
+// The transport of a node whose mesh.toml may rule some out: what other nodes say of themselves changes nothing about that.
+import { MeshError } from "../core/errors.ts";
+import type { Transport } from "../core/transport.ts";
+import type { TransportOptions } from "../transports/builtin.ts";
+import { meshTransport } from "./transport.ts";
+
+/** What carries the ways that a node adds by itself; see core/session. The tunnel over SSH is always allowed. */
+const CARRIERS: Record<string, string> = { tcp: "tcp", tcprelay: "tcp", udp: "udp", punch: "udp", relay: "udp" };
+
+export interface NodeTransportOptions extends TransportOptions {
+  /** Names of those that may be used. */
+  transports: readonly string[];
+}
+
+/** Its `dial` throws UNREACHABLE for an address of a transport that is not among them. */
+export function nodeTransport({ transports, ...options }: NodeTransportOptions): Transport {
+  const inner = meshTransport(options);
+  const check = (address: string): void => {
+    const carrier = CARRIERS[address.slice(0, Math.max(0, address.indexOf("://")))];
+    if (carrier === undefined || transports.includes(carrier)) return;
+    throw new MeshError("UNREACHABLE", `not dialing ${address}: ${carrier} is not among the transports of mesh.toml`);
+  };
+  return {
+    name: inner.name,
+    listen: (address, accept) => inner.listen(address, accept),
+    dial: async (address, dialOptions) => {
+      check(address);
+      return await inner.dial(address, dialOptions);
+    },
+  };
+}
