@@ -51,6 +51,10 @@ export class Members {
     return member;
   }
 
+  get(node: number): Member | undefined {
+    return this.#byNode.get(node);
+  }
+
   named(id: Uint8Array): Member | undefined {
     return this.#byId.get(latin1(id));
   }

@@ -9,12 +9,15 @@ import type { Role } from "../identity/names.ts";
 import type { Log } from "../log.ts";
 import { MessageType } from "../wire/message-types.ts";
 import { maySend } from "../wire/permissions.ts";
-import { type Invited, type MeetPlaces, meet, meetPlaces } from "./bodies.ts";
+import { type Invited, type MeetPlaces, meet, meetPlaces, type Relayed, relay } from "./bodies.ts";
 import { type DroppedEchoes, EchoGate } from "./echo-gate.ts";
 import { EchoPorts } from "./echo-ports.ts";
 import { type MeetingLimits, Meetings } from "./meetings.ts";
 import { Members } from "./members.ts";
+import { type RelayLimits, Relays } from "./relays.ts";
+import { type TcpRelayMetrics, TcpRelays } from "./tcp-relay.ts";
 import { type PortRange, UdpPorts } from "./udp-port.ts";
+import { type UdpRelayMetrics, UdpRelays } from "./udp-relay.ts";
 
 export interface RendezvousOptions {
   node: DoorNode;
@@ -29,6 +32,9 @@ export interface RendezvousOptions {
   /** The address to bind; default all of this machine. */
   host?: string;
   meetings?: Partial<MeetingLimits>;
+  relays?: Partial<RelayLimits>;
+  /** What one pair may send through a relay by UDP in a second, both ways together. Default: no limit. */
+  relayBytesPerSecond?: number;
 }
 
 /** What a rendezvous did since it began, for status. */
@@ -40,65 +46,77 @@ export interface RendezvousMetrics {
   /** Pairs that were brought together. */
   met: number;
   echoes: { answered: number; dropped: DroppedEchoes };
+  udpRelay: UdpRelayMetrics;
+  tcpRelay: TcpRelayMetrics;
 }
 
 export class Rendezvous {
   readonly #options: RendezvousOptions;
-  readonly #members: Members;
-  readonly #gate: EchoGate;
-  readonly #echo: EchoPorts;
+  readonly #parts: Parts;
   readonly #meetings: Meetings;
+  readonly #relays: Relays;
 
   /** Opens its ports and answers from then on. Throws UNREACHABLE or FULL when there is no port for it. */
   static async start(options: RendezvousOptions): Promise<Rendezvous> {
-    const { clock = systemClock, host, ports } = options;
+    const { clock = systemClock, host, ports, relayBytesPerSecond: bytesPerSecond, log } = options;
     const members = new Members();
     const gate = new EchoGate(members);
-    const echo = await EchoPorts.open(new UdpPorts(host, ports), gate, clock);
-    if (echo.numbers.length < 2) {
-      options.log.warn("rendezvous has one UDP port only", { port: echo.numbers[0], lacks: "NAT kinds are not found" });
-    }
-    return new Rendezvous(options, members, gate, echo);
+    const udpPorts = new UdpPorts(host, ports);
+    const echo = await EchoPorts.open(udpPorts, gate, clock);
+    if (echo.numbers.length < 2) log.warn("rendezvous has one UDP port only: it cannot tell the kinds of routers");
+    const udp = new UdpRelays({ clock, ports: udpPorts, members, gate, ...(bytesPerSecond && { bytesPerSecond }) });
+    return new Rendezvous(options, { clock, members, gate, echo, udp, tcp: new TcpRelays({ clock, host, ports }) });
   }
 
-  private constructor(options: RendezvousOptions, members: Members, gate: EchoGate, echo: EchoPorts) {
-    const { clock = systemClock, meetings: limits } = options;
+  private constructor(options: RendezvousOptions, parts: Parts) {
+    const { meetings, relays } = options;
+    const { clock, udp, tcp } = parts;
     this.#options = options;
-    this.#members = members;
-    this.#gate = gate;
-    this.#echo = echo;
+    this.#parts = parts;
+    const find = (number: number) => this.#find(number);
     this.#meetings = new Meetings({
-      clock,
-      find: (node) => this.#find(node),
-      invite: (to, other) => this.#invite(to, other),
-      ...(limits && { limits }),
+      ...{ clock, find },
+      invite: (to, { node, name, role }) => this.#tell(to, MessageType.invited, { node, name, role } satisfies Invited),
+      ...(meetings && { limits: meetings }),
+    });
+    this.#relays = new Relays({
+      ...{ clock, find, open: { udp: udp.open, tcp: tcp.open } },
+      tell: (to, relayed) => this.#tell(to, MessageType.relayed, relayed),
+      ...(relays && { limits: relays }),
     });
     this.#listen();
   }
 
   /** UDP ports at which echoes are answered. */
   get echoPorts(): readonly number[] {
-    return this.#echo.numbers;
+    return this.#parts.echo.numbers;
   }
 
   get metrics(): RendezvousMetrics {
+    const { members, gate, udp, tcp } = this.#parts;
     return {
-      members: this.#members.size,
+      members: members.size,
       waiting: this.#meetings.waiting,
       met: this.#meetings.met,
-      echoes: { answered: this.#gate.answered, dropped: { ...this.#gate.dropped } },
+      echoes: { answered: gate.answered, dropped: { ...gate.dropped } },
+      udpRelay: { ...udp.metrics, dropped: { ...udp.metrics.dropped } },
+      tcpRelay: tcp.metrics,
     };
   }
 
   /** The session with that node is over. */
   peerGone(node: number): void {
-    this.#members.gone(node);
+    this.#parts.members.gone(node);
     this.#meetings.gone(node);
+    this.#relays.gone(node);
   }
 
+  /** Closes its ports and ends what goes through them. Who asks it after that hears what a node says that has no rendezvous. */
   async close(): Promise<void> {
     this.#meetings.close();
-    this.#echo.close();
+    this.#relays.close();
+    this.#parts.echo.close();
+    await this.#parts.tcp.close();
   }
 
   #listen(): void {
@@ -107,10 +125,11 @@ export class Rendezvous {
     const door = new Door(node, role, { get: peers }, problem);
     door.on(MessageType.meetPlaces, meetPlaces, (_, asker) => this.#places(asker));
     door.on(MessageType.meet, meet, (body, asker) => this.#meetings.meet(asker, body));
+    door.on(MessageType.relay, relay, (body, asker) => this.#relays.ask(asker, body));
   }
 
   #places({ node }: Peer): MeetPlaces {
-    const { id, key } = this.#members.of(node);
+    const { id, key } = this.#parts.members.of(node);
     return { echoPorts: [...this.echoPorts], id, key };
   }
 
@@ -121,8 +140,17 @@ export class Rendezvous {
     return peer && maySend(role, MessageType.invited, peer.role) ? peer : undefined;
   }
 
-  #invite({ node }: Peer, other: Peer): void {
-    const invited: Invited = { node: other.node, name: other.name, role: other.role };
-    this.#options.node.notify({ node, slot: 0 }, MessageType.invited, invited);
+  #tell({ node }: Peer, type: number, body: Invited | Relayed): void {
+    this.#options.node.notify({ node, slot: 0 }, type, body);
   }
+}
+
+/** What it is made of. */
+interface Parts {
+  clock: Clock;
+  members: Members;
+  gate: EchoGate;
+  echo: EchoPorts;
+  udp: UdpRelays;
+  tcp: TcpRelays;
 }

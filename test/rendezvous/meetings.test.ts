@@ -56,6 +56,7 @@ describe("meet (F2, F22)", () => {
     await settled();
     for (const node of [b.id, 4_000_000, a.id, other.id]) {
       expect(await rejection(a.meet(node))).toMatchObject({ code: "UNREACHABLE", message: nobody(node) });
+      expect(await rejection(a.relay(node))).toMatchObject({ code: "UNREACHABLE", message: nobody(node) });
     }
   });
 
@@ -158,7 +159,7 @@ describe("meet (F2, F22)", () => {
     await using rendezvous = await TestRendezvous.start();
     const [a, b] = [rendezvous.join("a"), rendezvous.join("b")];
     rendezvous.forget(a.id);
-    for (const asked of [a.places(), a.meet(b.id)]) {
+    for (const asked of [a.places(), a.meet(b.id), a.relay(b.id)]) {
       expect(await rejection(asked)).toMatchObject({ code: "AUTHENTICATION" });
     }
   });

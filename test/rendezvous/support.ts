@@ -15,7 +15,9 @@ import { until } from "../support/until.ts";
 
 export const RENDEZVOUS_NODE = 16;
 
-export type TestOptions = Partial<Pick<RendezvousOptions, "role" | "ports" | "host" | "meetings">>;
+export type TestOptions = Partial<
+  Pick<RendezvousOptions, "role" | "ports" | "host" | "meetings" | "relays" | "relayBytesPerSecond">
+>;
 
 export class TestRendezvous {
   readonly warnings: string[] = [];
@@ -126,9 +128,10 @@ export class TestPort {
     this.#socket = socket;
   }
 
-  static async open(host = "127.0.0.1"): Promise<TestPort> {
+  static async open(host = "127.0.0.1", port = 0): Promise<TestPort> {
     const socket = await Bun.udpSocket({
       hostname: host,
+      port,
       socket: { data: (_, bytes, port, from) => void test.got.push({ bytes, port, host: from }), error: () => {} },
     });
     const test = new TestPort(socket);

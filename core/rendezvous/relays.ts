@@ -1,0 +1,143 @@
+// Who gets a relay: pairs of nodes that both have a session here, so many of each node and so many in all. A pair that asks
+// again gets the same. What forwards is behind an interface; this keeps the books.
+
+import type { Clock } from "../clock.ts";
+import type { Peer } from "../coordinator/door.ts";
+import { RateLimit } from "../discovery/rate-limit.ts";
+import { MeshError } from "../errors.ts";
+import type { Relay, Relayed } from "./bodies.ts";
+import { notHere } from "./meetings.ts";
+
+/** Two node ids, the lower one first. */
+export type Pair = readonly [number, number];
+
+/** Forwards between the two nodes of a pair. */
+export interface PairRelay {
+  /** Where that one of both finds the other. */
+  placeOf(node: number): Pick<Relayed, "port" | "token">;
+  /** One of both asked again: it may come from elsewhere now. */
+  renew(): void;
+  close(): void;
+}
+
+/** Begins to forward; `over` is called when it ends by itself, because nothing comes any more. */
+export type OpenRelay = (pair: Pair, over: () => void) => Promise<PairRelay>;
+
+export interface RelayLimits {
+  /** Relays of one node at once. Default 512. */
+  each: number;
+  /** Of all nodes. Default 2,000; by UDP, each takes two ports. */
+  all: number;
+  /** Requests of one node in a second. Default 200. */
+  asksEach: number;
+}
+
+const DEFAULT_LIMITS: RelayLimits = { each: 512, all: 2_000, asksEach: 200 };
+
+export interface RelaysOptions {
+  clock: Clock;
+  find(node: number): Peer | undefined;
+  open: Record<Relay["by"], OpenRelay>;
+  /** Tells `to` where it finds the one that asked. */
+  tell(to: Peer, relayed: Relayed): void;
+  limits?: Partial<RelayLimits>;
+}
+
+interface Entry {
+  pair: Pair;
+  relay: Promise<PairRelay>;
+  /** Those of both whose session is over. */
+  gone: Set<number>;
+}
+
+export class Relays {
+  readonly #options: RelaysOptions;
+  readonly #limits: RelayLimits;
+  readonly #asks: RateLimit;
+  readonly #entries = new Map<string, Entry>();
+  readonly #counts = new Map<number, number>();
+
+  constructor(options: RelaysOptions) {
+    this.#options = options;
+    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#asks = new RateLimit({ each: this.#limits.asksEach, all: 100 * this.#limits.asksEach });
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** Throws UNREACHABLE when the other has no session here, FULL over a limit, what opening a relay throws. */
+  async ask(asker: Peer, { node, by }: Relay): Promise<Relayed> {
+    const { clock, find, tell } = this.#options;
+    const other = node === asker.node ? undefined : find(node);
+    if (!other) throw notHere(node);
+    if (!this.#asks.take(String(asker.node), clock.now())) {
+      throw new MeshError(
+        "FULL",
+        `${asker.name} asked for relays over ${this.#limits.asksEach} times in a second: wait`,
+      );
+    }
+    const relay = await this.#entryFor(asker, other, by).relay;
+    relay.renew();
+    tell(other, this.#toldTo(other, asker, by, relay));
+    return this.#toldTo(asker, other, by, relay);
+  }
+
+  /** That node's session is over: what it has goes on until the other's is, too. */
+  gone(node: number): void {
+    for (const [key, entry] of this.#entries) {
+      if (!entry.pair.includes(node)) continue;
+      entry.gone.add(node);
+      if (entry.gone.size === 2) this.#end(key, entry);
+    }
+  }
+
+  close(): void {
+    for (const [key, entry] of this.#entries) this.#end(key, entry);
+  }
+
+  #toldTo({ node }: Peer, other: Peer, by: Relay["by"], relay: PairRelay): Relayed {
+    return { node: other.node, by, ...relay.placeOf(node), dials: node < other.node };
+  }
+
+  #entryFor(asker: Peer, other: Peer, by: Relay["by"]): Entry {
+    const pair: Pair = asker.node < other.node ? [asker.node, other.node] : [other.node, asker.node];
+    const key = `${by} ${pair.join(" ")}`;
+    const known = this.#entries.get(key);
+    known?.gone.clear();
+    if (known) return known;
+    this.#checkRoom(asker, other);
+    const relay = this.#options.open[by](pair, () => this.#forget(key, entry));
+    const entry: Entry = { pair, relay, gone: new Set() };
+    relay.catch(() => this.#forget(key, entry));
+    this.#entries.set(key, entry);
+    for (const node of pair) this.#counts.set(node, (this.#counts.get(node) ?? 0) + 1);
+    return entry;
+  }
+
+  #checkRoom(...nodes: Peer[]): void {
+    const { each, all } = this.#limits;
+    const busy = nodes.find(({ node }) => (this.#counts.get(node) ?? 0) >= each);
+    if (busy) throw new MeshError("FULL", `${busy.name} has ${each} relays here, and may have no more`);
+    if (this.#entries.size >= all) throw new MeshError("FULL", `this rendezvous has ${all} relays, and takes no more`);
+  }
+
+  #end(key: string, entry: Entry): void {
+    this.#forget(key, entry);
+    void entry.relay.then(
+      (relay) => relay.close(),
+      () => {},
+    );
+  }
+
+  #forget(key: string, entry: Entry): void {
+    if (this.#entries.get(key) !== entry) return;
+    this.#entries.delete(key);
+    for (const node of entry.pair) {
+      const left = (this.#counts.get(node) ?? 0) - 1;
+      if (left > 0) this.#counts.set(node, left);
+      else this.#counts.delete(node);
+    }
+  }
+}

@@ -1,0 +1,356 @@
+import { randomBytes } from "node:crypto";
+import { describe, expect, test } from "vitest";
+import { ManualClock } from "../../core/clock.ts";
+import type { MeetPlaces, Relayed } from "../../core/rendezvous/bodies.ts";
+import { encodeEchoRequest } from "../../core/rendezvous/echo.ts";
+import { rejection, settled } from "../coordinator/support.ts";
+import { until } from "../support/until.ts";
+import { echoFrom, type TestNode, TestPort, TestRendezvous } from "./support.ts";
+
+interface Side {
+  node: TestNode;
+  places: MeetPlaces;
+  relayed: Relayed;
+  port: TestPort;
+}
+
+/** Two nodes with a relay between them; each has echoed once, from 127.0.0.1. */
+async function pairAt(rendezvous: TestRendezvous): Promise<[a: Side, b: Side] & Disposable> {
+  const [a, b] = [rendezvous.join("a"), rendezvous.join("b")];
+  const [ofA, ofB] = [await a.relay(b.id), await b.relay(a.id)];
+  const side = async (node: TestNode, relayed: Relayed): Promise<Side> => {
+    const [places, port] = [await node.places(), await TestPort.open()];
+    await echoFrom(port, places.echoPorts[0]!, places);
+    port.got.length = 0;
+    return { node, relayed, places, port };
+  };
+  const sides: [Side, Side] = [await side(a, ofA), await side(b, ofB)];
+  return Object.assign(sides, {
+    [Symbol.dispose]: () => {
+      for (const { port } of sides) port[Symbol.dispose]();
+    },
+  });
+}
+
+const dropped = (rendezvous: TestRendezvous) => rendezvous.metrics.udpRelay.dropped;
+
+/** Sends until the relay has dropped one more for that reason. */
+async function isDropped(rendezvous: TestRendezvous, why: keyof ReturnType<typeof dropped>, send: () => void) {
+  const before = dropped(rendezvous)[why];
+  send();
+  await until(() => dropped(rendezvous)[why] === before + 1, { what: `a packet dropped as ${why}` });
+}
+
+describe("relay by UDP (F24)", () => {
+  test("both sides get a port, and the other is told; asked again it is the same", async () => {
+    await using rendezvous = await TestRendezvous.start();
+    const [a, b] = [rendezvous.join("a"), rendezvous.join("b")];
+    const ofA = await a.relay(b.id);
+    expect(ofA).toMatchObject({ node: b.id, by: "udp", dials: true });
+    expect(b.relays).toEqual([{ node: a.id, by: "udp", port: expect.any(Number), dials: false }]);
+    expect(b.relays[0]!.port).not.toBe(ofA.port);
+    expect(await b.relay(a.id)).toEqual(b.relays[0]!);
+    expect(await a.relay(b.id)).toEqual(ofA);
+    expect(a.relays).toEqual([ofA]);
+    expect(rendezvous.metrics.udpRelay.pairs).toBe(1);
+  });
+
+  test("packets go both ways as they are, in order, in bursts and alone", async () => {
+    await using rendezvous = await TestRendezvous.start();
+    using pair = await pairAt(rendezvous);
+    const [a, b] = pair;
+    a.port.send("hello", a.relayed.port);
+    b.port.send("hello back", b.relayed.port);
+    expect(await b.port.received(1)).toEqual(["hello"]);
+    expect(await a.port.received(1)).toEqual(["hello back"]);
+    expect(b.port.got[0]!.port).toBe(b.relayed.port);
+    const burst = Array.from({ length: 100 }, (_, i) => `packet ${i}`);
+    for (const text of burst) a.port.send(text, a.relayed.port);
+    expect((await b.port.received(101)).slice(1)).toEqual(burst);
+    const { packets, bytes } = rendezvous.metrics.udpRelay;
+    expect(packets).toBe(102);
+    expect(bytes).toBe(a.port.receivedBytes + b.port.receivedBytes);
+  });
+
+  test("every size goes through, up to the largest", async () => {
+    await using rendezvous = await TestRendezvous.start();
+    using pair = await pairAt(rendezvous);
+    const [a, b] = pair;
+    b.port.send("here", b.relayed.port);
+    const sizes = [1, 63, 64, 65, 1_200, 1_472, 9_000, 65_507];
+    for (const [i, size] of sizes.entries()) {
+      a.port.send(Buffer.alloc(size, i), a.relayed.port);
+      await b.port.received(i + 1);
+      expect(b.port.got[i]!.bytes.equals(Buffer.alloc(size, i))).toBe(true);
+    }
+  });
+
+  test("keeps 16 packets, and 24 KB, until it knows where the other is", async () => {
+    await using rendezvous = await TestRendezvous.start();
+    using pair = await pairAt(rendezvous);
+    const [a, b] = pair;
+    for (let i = 0; i < 20; i++) a.port.send(`${i}`, a.relayed.port);
+    await until(() => dropped(rendezvous).early === 4, { what: "4 packets too many" });
+    expect(b.port.got).toEqual([]);
+    b.port.send("here", b.relayed.port);
+    expect(await b.port.received(16)).toEqual(Array.from({ length: 16 }, (_, i) => `${i}`));
+
+    using other = await pairAt(rendezvous);
+    for (let i = 0; i < 5; i++) other[0].port.send(Buffer.alloc(6_000, "x"), other[0].relayed.port);
+    await until(() => dropped(rendezvous).early === 5, { what: "one that is over 24 KB" });
+  });
+
+  test("an echo to the relay's own port tells it where a node is, and the node the same", async () => {
+    await using rendezvous = await TestRendezvous.start();
+    using pair = await pairAt(rendezvous);
+    const [a, b] = pair;
+    using elsewhere = await TestPort.open("127.0.0.3");
+    expect(await echoFrom(elsewhere, b.relayed.port, b.places)).toMatchObject({ host: "127.0.0.3" });
+    a.port.send("to the address of the echo", a.relayed.port);
+    expect((await elsewhere.received(2)).at(-1)).toBe("to the address of the echo");
+    expect(b.port.got).toEqual([]);
+  });
+
+  test("X10 a side whose port or address changes is followed", async () => {
+    const clock = new ManualClock();
+    await using rendezvous = await TestRendezvous.start({}, clock);
+    using pair = await pairAt(rendezvous);
+    const [a, b] = pair;
+    b.port.send("1", b.relayed.port);
+    await until(() => rendezvous.metrics.udpRelay.packets === 1, { what: "the first packet" });
+    using moved = await TestPort.open();
+    await isDropped(rendezvous, "contested", () => moved.send("too early", b.relayed.port));
+    clock.advance(300);
+    moved.send("2", b.relayed.port);
+    a.port.send("to the new port", a.relayed.port);
+    expect(await moved.received(1)).toEqual(["to the new port"]);
+    using roamed = await TestPort.open("127.0.0.3");
+    await echoFrom(roamed, b.places.echoPorts[0]!, b.places);
+    clock.advance(300);
+    roamed.send("3", b.relayed.port);
+    await until(() => rendezvous.metrics.udpRelay.packets === 4, { what: "the packet from another address" });
+    a.port.send("to the new address", a.relayed.port);
+    expect((await roamed.received(2)).at(-1)).toBe("to the new address");
+  });
+
+  test("whoever asks for the relay again may come from another port at once", async () => {
+    const clock = new ManualClock();
+    await using rendezvous = await TestRendezvous.start({}, clock);
+    using pair = await pairAt(rendezvous);
+    const [a, b] = pair;
+    b.port.send("1", b.relayed.port);
+    await until(() => rendezvous.metrics.udpRelay.packets === 1, { what: "the first packet" });
+    await b.node.relay(a.node.id);
+    using again = await TestPort.open();
+    again.send("2", b.relayed.port);
+    await until(() => rendezvous.metrics.udpRelay.packets === 2, { what: "the second packet" });
+    expect(dropped(rendezvous).contested).toBe(0);
+  });
+
+  test("ends after 60 s without a packet; garbage keeps none", async () => {
+    const clock = new ManualClock();
+    await using rendezvous = await TestRendezvous.start({}, clock);
+    using pair = await pairAt(rendezvous);
+    const [a, b] = pair;
+    clock.advance(59_000);
+    b.port.send("still here", b.relayed.port);
+    await until(() => rendezvous.metrics.udpRelay.packets === 1, { what: "a packet" });
+    clock.advance(59_000);
+    using stranger = await TestPort.open("127.0.0.2");
+    await isDropped(rendezvous, "stranger", () => stranger.send("garbage", b.relayed.port));
+    expect(rendezvous.metrics.udpRelay.pairs).toBe(1);
+    clock.advance(1_000);
+    expect(rendezvous.metrics.udpRelay.pairs).toBe(0);
+    using bound = await TestPort.open("127.0.0.1", b.relayed.port); // the port is free again
+    expect(bound.port).toBe(b.relayed.port);
+    expect((await a.node.relay(b.node.id)).port).not.toBe(a.relayed.port);
+  });
+
+  test("outlives the session of one side, and ends with that of both", async () => {
+    await using rendezvous = await TestRendezvous.start();
+    using pair = await pairAt(rendezvous);
+    const [a, b] = pair;
+    b.port.send("before", b.relayed.port);
+    await until(() => rendezvous.metrics.udpRelay.packets === 1, { what: "a packet" });
+    b.node.leave();
+    await settled();
+    a.port.send("after", a.relayed.port);
+    await b.port.received(1);
+    a.node.leave();
+    await settled();
+    expect(rendezvous.metrics.udpRelay.pairs).toBe(0);
+  });
+
+  test("a node that comes back finds the relay of its pair", async () => {
+    await using rendezvous = await TestRendezvous.start();
+    using pair = await pairAt(rendezvous);
+    const [a, b] = pair;
+    b.node.leave();
+    await settled();
+    const back = rendezvous.join("b", "worker", b.node.id);
+    expect(await back.relay(a.node.id)).toEqual(b.relayed);
+    a.node.leave();
+    await settled();
+    expect(rendezvous.metrics.udpRelay.pairs).toBe(1); // b's first end does not count any more
+  });
+
+  test("limits: relays of one node, of all, and requests in a second", async () => {
+    const relays = { each: 2, all: 3, asksEach: 5 };
+    await using rendezvous = await TestRendezvous.start({ relays }, new ManualClock());
+    const nodes = Array.from({ length: 7 }, (_, i) => rendezvous.join(`n${i}`));
+    const [a, b, c, d, e, f] = nodes as [TestNode, TestNode, TestNode, TestNode, TestNode, TestNode];
+    await Promise.all([a.relay(b.id), a.relay(c.id)]);
+    expect(await rejection(a.relay(d.id))).toMatchObject({ code: "FULL", message: expect.stringMatching(/^n0 has 2/) });
+    expect(await rejection(d.relay(a.id))).toMatchObject({ code: "FULL" });
+    await a.relay(c.id); // again, and no other
+    await d.relay(e.id);
+    expect((await rejection(e.relay(f.id))).message).toContain("takes no more");
+    await a.relay(b.id);
+    expect((await rejection(a.relay(b.id))).message).toContain("over 5 times in a second");
+    expect(rendezvous.metrics.udpRelay.pairs).toBe(3);
+    for (const node of [d, e]) node.leave();
+    await settled();
+    await b.relay(f.id);
+  });
+
+  test("no port left is said, and takes none", async () => {
+    using first = await TestPort.open();
+    const ports = [first.port + 1, first.port + 3] as const; // two of them echo
+    await using rendezvous = await TestRendezvous.start({ ports });
+    const [a, b] = [rendezvous.join("a"), rendezvous.join("b")];
+    for (let i = 0; i < 3; i++) expect(await rejection(a.relay(b.id))).toMatchObject({ code: "FULL" });
+    expect(rendezvous.metrics.udpRelay.pairs).toBe(0);
+  });
+
+  test("a pair sends no more in a second than its quota, if there is one", async () => {
+    const clock = new ManualClock();
+    await using rendezvous = await TestRendezvous.start({ relayBytesPerSecond: 2_500 }, clock);
+    using pair = await pairAt(rendezvous);
+    const [a, b] = pair;
+    b.port.send("here", b.relayed.port);
+    for (let i = 0; i < 3; i++) a.port.send(Buffer.alloc(1_000), a.relayed.port);
+    await until(() => dropped(rendezvous).overQuota === 1, { what: "a packet over the quota" });
+    await b.port.received(2);
+    clock.advance(1_000);
+    a.port.send(Buffer.alloc(1_000), a.relayed.port);
+    await b.port.received(3);
+  });
+
+  test("close closes all ports", async () => {
+    const rendezvous = await TestRendezvous.start();
+    using pair = await pairAt(rendezvous);
+    await rendezvous.rendezvous.close();
+    for (const number of [pair[0].relayed.port, pair[1].relayed.port, ...rendezvous.rendezvous.echoPorts]) {
+      using bound = await TestPort.open("127.0.0.1", number);
+      expect(bound.port).toBe(number);
+    }
+    expect(rendezvous.metrics.udpRelay.pairs).toBe(0);
+  });
+});
+
+describe("relay by UDP, hostile (X17)", () => {
+  test("a stranger's packets go nowhere, and nothing comes to him", async () => {
+    await using rendezvous = await TestRendezvous.start();
+    using pair = await pairAt(rendezvous);
+    const [a, b] = pair;
+    using stranger = await TestPort.open("127.0.0.2");
+    await isDropped(rendezvous, "stranger", () => stranger.send("first packet wins?", b.relayed.port));
+    a.port.send("for b alone", a.relayed.port);
+    b.port.send("here", b.relayed.port);
+    expect(await b.port.received(1)).toEqual(["for b alone"]);
+    await isDropped(rendezvous, "stranger", () => stranger.send("take over?", b.relayed.port));
+    a.port.send("still for b", a.relayed.port);
+    await b.port.received(2);
+    expect([stranger.got, await a.port.received(1)]).toEqual([[], ["here"]]);
+  });
+
+  test("a node that has shown no address has to echo first", async () => {
+    await using rendezvous = await TestRendezvous.start();
+    const [a, b] = [rendezvous.join("a"), rendezvous.join("b")];
+    const [ofA, places] = [await a.relay(b.id), await a.places()];
+    using port = await TestPort.open();
+    await isDropped(rendezvous, "stranger", () => port.send("who is it?", ofA.port));
+    await echoFrom(port, ofA.port, places);
+    port.send("it is a", ofA.port);
+    await until(() => rendezvous.metrics.udpRelay.packets === 1, { what: "its packet" });
+  });
+
+  test("a member cannot take another one's side", async () => {
+    await using rendezvous = await TestRendezvous.start();
+    using pair = await pairAt(rendezvous);
+    const [a, b] = pair;
+    const mallory = await rendezvous.join("mallory").places();
+    using port = await TestPort.open("127.0.0.4");
+    await echoFrom(port, mallory.echoPorts[0]!, mallory);
+    await isDropped(rendezvous, "stranger", () => port.send("as b", b.relayed.port));
+    port.got.length = 0;
+    await isDropped(rendezvous, "stranger", () => port.send(echoOf(mallory), b.relayed.port));
+    await isDropped(rendezvous, "stranger", () => port.send(echoOf(a.places), b.relayed.port)); // nor a its partner's
+    expect(port.got).toEqual([]);
+  });
+
+  test("who is silent for 15 s gets nothing more until he speaks", async () => {
+    const clock = new ManualClock();
+    await using rendezvous = await TestRendezvous.start({}, clock);
+    using pair = await pairAt(rendezvous);
+    const [a, b] = pair;
+    b.port.send("here", b.relayed.port);
+    await until(() => rendezvous.metrics.udpRelay.packets === 1, { what: "a packet" });
+    clock.advance(15_001);
+    await isDropped(rendezvous, "silent", () => a.port.send("to nobody", a.relayed.port));
+    b.port.send("here again", b.relayed.port);
+    await until(() => rendezvous.metrics.udpRelay.packets === 3, { what: "a packet" });
+    a.port.send("welcome", a.relayed.port);
+    expect(await b.port.received(1)).toEqual(["welcome"]);
+  });
+
+  test("never more bytes out than came in, whatever comes", async () => {
+    await using rendezvous = await TestRendezvous.start();
+    using pair = await pairAt(rendezvous);
+    const [a, b] = pair;
+    using stranger = await TestPort.open("127.0.0.2");
+    let sent = 0;
+    const send = (from: TestPort, bytes: Uint8Array, to: number) => {
+      sent += bytes.length;
+      from.send(bytes, to);
+    };
+    for (let i = 0; i < 200; i++) {
+      const bytes = Buffer.alloc(1 + ((i * 37) % 1_400), i);
+      send(stranger, bytes, i % 2 ? a.relayed.port : b.relayed.port);
+      send(a.port, i % 5 ? bytes : echoOf(a.places), a.relayed.port);
+      if (i > 20) send(b.port, bytes, b.relayed.port);
+      if (i % 20 === 0) await settled(2);
+    }
+    await until(() => rendezvous.metrics.udpRelay.packets > 300, { what: "most of it to come through" });
+    await settled(20);
+    expect(stranger.got).toEqual([]);
+    expect(a.port.receivedBytes + b.port.receivedBytes).toBeLessThanOrEqual(sent);
+  });
+
+  test("50,000 packets of garbage: bounded memory, and what belongs there goes through", async () => {
+    await using rendezvous = await TestRendezvous.start();
+    using pair = await pairAt(rendezvous);
+    const [a, b] = pair;
+    b.port.send("here", b.relayed.port);
+    using stranger = await TestPort.open("127.0.0.2");
+    const garbage = Buffer.alloc(1_200, 7);
+    const before = process.memoryUsage().rss;
+    for (let round = 1; round <= 100; round++) {
+      for (let i = 0; i < 500; i++) stranger.send(garbage, i % 2 ? a.relayed.port : b.relayed.port);
+      await until(
+        () => {
+          a.port.send(`${round}`, a.relayed.port); // the kernel's buffer may be full
+          return b.port.got.some(({ bytes }) => bytes.toString() === `${round}`);
+        },
+        { what: `packet ${round}` },
+      );
+    }
+    expect(stranger.got).toEqual([]);
+    expect(process.memoryUsage().rss - before).toBeLessThan(50e6);
+  });
+});
+
+/** A signed question of that member. */
+function echoOf({ id, key }: MeetPlaces): Uint8Array {
+  return encodeEchoRequest({ id, transaction: randomBytes(8), fromOtherPort: false }, key);
+}
