@@ -8,7 +8,7 @@ import { Sealer } from "../../core/punch/packet.ts";
 import { type Method, prospectsOf, type Side, WORTH_MS } from "../../core/punch/prospects.ts";
 import { type PunchEffect, Puncher } from "../../core/punch/puncher.ts";
 import { hostOf, portOf } from "../../core/punch/remote.ts";
-import { encodeEchoAnswer, readEchoRequest } from "../../core/rendezvous/echo.ts";
+import { encodeEchoAnswer, isEchoRequest, isEchoSigned, readEchoRequest } from "../../core/rendezvous/echo.ts";
 import type { NatNetwork, SimHost, SimPacket } from "./nat-network.ts";
 
 export const ECHO_HOST = "192.0.2.1";
@@ -18,6 +18,7 @@ const ECHO_PORTS = [7_451, 7_452];
 export function placeEcho(network: NatNetwork): EchoPlace {
   const place = { host: ECHO_HOST, ports: ECHO_PORTS, id: new Uint8Array(16), key: new Uint8Array(32).fill(7) };
   network.place(ECHO_HOST, ({ from, to, bytes }) => {
+    if (!isEchoRequest(bytes) || !isEchoSigned(bytes, place.key)) return;
     const { transaction, fromOtherPort } = readEchoRequest(bytes);
     const port = fromOtherPort ? ECHO_PORTS.find((each) => each !== portOf(to))! : portOf(to);
     const seen = { host: hostOf(from), port: portOf(from) };

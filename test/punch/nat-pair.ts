@@ -66,6 +66,7 @@ export class NatPair {
     if (!a.hole || !b.hole) return false;
     const came: string[] = [];
     this.network.loss = 0;
+    this.network.watch = undefined;
     const hear = (who: string) => (packet: SimPacket) => {
       // Probes that are late are none of it.
       if (packet.bytes.length === 1) came.push(`${who} from ${packet.from}`);
