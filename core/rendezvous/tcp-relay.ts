@@ -7,6 +7,7 @@ import { splice } from "../tether/splice.ts";
 import type { OpenRelay, Pair, PairRelay } from "./relays.ts";
 import { type RefusedConnections, TcpDoor, TOKEN_BYTES } from "./tcp-door.ts";
 import { listenTcp } from "./tcp-port.ts";
+import { WaitingConnection } from "./tcp-waiting.ts";
 import type { PortRange } from "./udp-port.ts";
 import { IDLE_MS } from "./udp-relay.ts";
 
@@ -103,7 +104,7 @@ interface TcpRelayParts {
 
 class TcpRelay implements PairRelay {
   readonly #parts: TcpRelayParts;
-  readonly #waiting: [Set<Socket>, Set<Socket>] = [new Set(), new Set()];
+  readonly #waiting: [Set<WaitingConnection>, Set<WaitingConnection>] = [new Set(), new Set()];
   readonly #streams = new Set<Stream>();
   #timer: Timer | undefined;
   #usedAt: number;
@@ -128,37 +129,33 @@ class TcpRelay implements PairRelay {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#timer?.cancel();
-    for (const socket of this.#waiting.flatMap((side) => [...side])) socket.destroy();
+    for (const { socket } of this.#waiting.flatMap((side) => [...side])) socket.destroy();
     for (const stream of this.#streams) stream.end();
     this.#parts.ended();
   }
 
   /** A connection of that side: it gets one of the other, or waits for it. False when there are too many. */
   take(side: 0 | 1, socket: Socket): boolean {
-    const [other] = this.#waiting[1 - side]!;
-    if (other) {
-      if (this.#streams.size >= STREAMS) return false;
-      this.#waiting[1 - side]!.delete(other);
-      void this.#join(side === 0 ? socket : other, side === 0 ? other : socket);
-      return true;
+    const [first] = this.#waiting[1 - side]!;
+    if (!first) this.#wait(this.#waiting[side], socket);
+    else if (this.#streams.size >= STREAMS) return false;
+    else {
+      this.#waiting[1 - side]!.delete(first);
+      void this.#join(first, socket);
     }
-    if (this.#waiting[side].size >= WAITING) this.#waiting[side].values().next().value!.destroy();
-    this.#wait(this.#waiting[side], socket);
     return true;
   }
 
-  #wait(waiting: Set<Socket>, socket: Socket): void {
-    waiting.add(socket);
-    const timer = this.#parts.clock.after(IDLE_MS, () => socket.destroy());
-    socket.once("close", () => {
-      timer.cancel();
-      waiting.delete(socket);
-    });
+  #wait(waiting: Set<WaitingConnection>, socket: Socket): void {
+    if (waiting.size >= WAITING) waiting.values().next().value!.socket.destroy();
+    waiting.add(new WaitingConnection(socket, this.#parts.clock, IDLE_MS, (gone) => void waiting.delete(gone)));
   }
 
-  async #join(a: Socket, b: Socket): Promise<void> {
+  async #join(first: WaitingConnection, second: Socket): Promise<void> {
     const { counts } = this.#parts;
-    const stream = new Stream(a, b);
+    const { socket, early } = first.take();
+    for (const bytes of early) second.write(bytes);
+    const stream = new Stream(socket, second);
     this.#streams.add(stream);
     counts.streams++;
     counts.spliced++;
@@ -192,7 +189,7 @@ class TcpRelay implements PairRelay {
 class Stream {
   readonly over: Promise<void>;
   readonly #ends: [Socket, Socket];
-  #counted = 0;
+  #counted = 2 * TOKEN_BYTES;
 
   constructor(...ends: [Socket, Socket]) {
     this.#ends = ends;

@@ -173,7 +173,7 @@ export async function echoFrom(
   let asks = 0;
   const asked = () => {
     if (find()) return true;
-    if (asks++ % 50 === 0) port.send(request, to); // again, as a full buffer loses it
+    if (asks++ % 20 === 0) port.send(request, to); // again, as a full buffer loses it
     return false;
   };
   await until(asked, { what: `an echo of port ${to}` });
