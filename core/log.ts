@@ -24,6 +24,9 @@ export function lineLog(write: (line: string) => void, now: () => Date): Log {
   return { info: log("info"), warn: log("warn"), error: log("error") };
 }
 
+/** Of roles whose user sees what happens elsewhere. */
+export const silentLog: Log = { info: () => {}, warn: () => {}, error: () => {} };
+
 function quoted(value: string | number | boolean): string {
   const text = String(value);
   return /^[^\s"=\p{Cc}]+$/u.test(text) ? text : JSON.stringify(text);

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { MeshError } from "../../core/errors.ts";
 import { filesRoot } from "../../core/files/root.ts";
+import { silentLog } from "../../core/log.ts";
 import type { JobView } from "../../core/member/job-view.ts";
 import { MessageType } from "../../core/wire/message-types.ts";
 import { NODE_SOCKET, type NodesChanged, nodeAddress } from "../../core/worker/control.ts";
@@ -9,7 +10,7 @@ import { becomeSubreaper, dieWithParent } from "../../core/worker/libc.ts";
 import { Worker } from "../../core/worker/worker.ts";
 import { UnixTransport } from "../../transports/unix/unix-transport.ts";
 import { ownCommand } from "../own-command.ts";
-import { endSignal, listenForSlots, newNode, silentLog } from "./node-process.ts";
+import { endSignal, listenForSlots, newNode } from "./node-process.ts";
 
 /** Serves the job of the head in `headFolder` until that is gone. */
 export async function main([folder, headFolder, head, number, name, parentPid]: string[]): Promise<number> {

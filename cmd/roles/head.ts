@@ -9,6 +9,7 @@ import { MeshError } from "../../core/errors.ts";
 import { FileHost } from "../../core/files/file-host.ts";
 import { filesRoot } from "../../core/files/root.ts";
 import { Head } from "../../core/job/head.ts";
+import { silentLog } from "../../core/log.ts";
 import { MessageType } from "../../core/wire/message-types.ts";
 import {
   type JobEnded,
@@ -27,7 +28,7 @@ import { NO_MESH } from "../no-mesh.ts";
 import { ownCommand } from "../own-command.ts";
 import { addHost } from "./add-host.ts";
 import type { HeadMembership } from "./head-membership.ts";
-import { endSignal, foregroundLog, listenForSlots, newNode, silentLog, userName } from "./node-process.ts";
+import { endSignal, foregroundLog, listenForSlots, newNode, userName } from "./node-process.ts";
 import type { TemporaryCoordinator } from "./temporary-coordinator.ts";
 
 const unix = new UnixTransport();
@@ -55,7 +56,7 @@ async function serveTerminal(mesh: string, folder: string, number: number): Prom
   const shown = Promise.withResolvers<void>();
   // The mesh may have something to say before the terminal is there to hear it.
   const notice = (text: string) => void shown.promise.then(() => node.notify(terminal, MessageType.notice, { text }));
-  let membership = mesh === NO_MESH ? undefined : await membershipIn(mesh, node, silentLog, notice);
+  let membership = mesh === NO_MESH ? undefined : await membershipIn(mesh, node, notice);
   let own: TemporaryCoordinator | undefined;
   const files = new FileHost({ node, root: filesRoot(mesh === NO_MESH ? LOCAL_HOST : mesh) });
   // Before the first slot is started: on a busy machine it is faster than this process.
@@ -68,7 +69,7 @@ async function serveTerminal(mesh: string, folder: string, number: number): Prom
     addHost: (host) => addHost(host, own?.mesh ?? mesh),
     makeMesh: async (keep) => {
       own ??= await startMesh(keep);
-      membership = await membershipIn(own.mesh, node, silentLog, notice);
+      membership = await membershipIn(own.mesh, node, notice);
       membership.serve(head);
       const joined = await membership.join(headName());
       if (!joined) throw new MeshError("UNREACHABLE", "the mesh that was made for this job cannot be joined");

@@ -42,9 +42,6 @@ export function foregroundLog(): Log {
   return sparingLog(lines, systemClock);
 }
 
-/** Of roles whose user sees what happens elsewhere. */
-export const silentLog: Log = { info: () => {}, warn: () => {}, error: () => {} };
-
 /** "0.1.0 (1a2b3c4)": two nodes of the same build are of the same binary. */
 export function buildName(): string {
   const { version: number, commit } = version();

@@ -1,24 +1,30 @@
 // A command of a user as a node of the mesh, for as long as it asks something: the coordinator, and workers that it meets.
 import { hostname } from "node:os";
 import type { Clock } from "../clock.ts";
+import type { Status } from "../coordinator/answers.ts";
 import type { Introduce } from "../coordinator/bodies.ts";
 import type { MeshClient, MetNode } from "../coordinator/client.ts";
 import { MeshError } from "../errors.ts";
 import { Trust } from "../identity/trust.ts";
+import { silentLog } from "../log.ts";
+import { Meetings } from "../meeting/meetings.ts";
 import type { Node, RequestOptions } from "../node/node.ts";
 import type { Timing } from "../session/machine/liveness.ts";
-import type { PeerSession } from "../session/peer-session.ts";
+import type { PeerInfo, PeerSession } from "../session/peer-session.ts";
 import type { Peers } from "../session/peers.ts";
-import type { Listener, Transport } from "../transport.ts";
+import type { RelayConnector, Transport } from "../transport.ts";
 import type { Address } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
 import type { Access } from "./access.ts";
 import { advertisedAddresses, reachableAddresses } from "./addresses.ts";
+import { type Listened, type Listening, listenAll, listensBy } from "./listening.ts";
 import { sessionsOf } from "./sessions.ts";
 
-export interface ClientOptions extends Access {
+export interface ClientOptions extends Access, Listening {
   node: Node;
   transport: Transport;
+  /** Of the transports: goes through a relay to a listener of this node. */
+  relayConnector: RelayConnector;
   build: string;
   timing: Partial<Timing>;
   clock: Clock;
@@ -35,7 +41,9 @@ export class Client implements MeshClient {
   readonly #options: ClientOptions;
   readonly #peers: Peers;
   #session: PeerSession | undefined;
-  #listener: Listener | undefined;
+  readonly #meetings: Meetings;
+  #listens: Promise<void> | undefined;
+  readonly #listening: Listened[] = [];
 
   constructor(options: ClientOptions) {
     const { node, meshName, identity } = options;
@@ -48,7 +56,18 @@ export class Client implements MeshClient {
       identity: () => identity,
       trust,
       addresses: () => this.#addresses,
-      introduce: (peer) => void this.#askIntroduction(peer.node),
+      introduce: (peer) => {
+        void this.#askIntroduction(peer.node);
+        this.#meetings.seek(peer.node);
+      },
+      pathChanged: (session) => this.#meetings.pathChanged(session),
+    });
+    this.#meetings = new Meetings({
+      ...options,
+      peers: this.#peers,
+      known: () => this.#rendezvous(),
+      listener: (scheme) => listensBy(scheme, this.#listening),
+      log: silentLog,
     });
   }
 
@@ -75,7 +94,13 @@ export class Client implements MeshClient {
 
   async meet(nodes: readonly MetNode[]): Promise<void> {
     // Where a peer listens it is missed at once when it is killed: nobody answers there any more.
-    this.#listener ??= await this.#options.transport.listen("tcp://[::]:0", (link) => this.#peers.accept(link));
+    this.#listens ??= listenAll(this.#options, {
+      transport: this.#options.transport,
+      accept: (link) => this.#peers.accept(link),
+      log: silentLog,
+      made: (listened) => this.#listening.push(listened),
+    });
+    await this.#listens;
     const own = hostname();
     for (const { node, name, role, host, addresses } of nodes) {
       this.#peers.to({ node, name, role, addresses: reachableAddresses(addresses, host === own) });
@@ -83,7 +108,14 @@ export class Client implements MeshClient {
   }
 
   get #addresses(): string[] {
-    return this.#listener ? advertisedAddresses([this.#listener.address]) : [];
+    return advertisedAddresses(this.#listening.map(({ listener }) => listener.address));
+  }
+
+  /** Those that are nothing else, then the coordinator, which is one too. */
+  async #rendezvous(): Promise<PeerInfo[]> {
+    const { nodes } = await this.ask<Status>(MessageType.status, {}, { timeoutMs: CONNECT_LIMIT_MS });
+    const others = nodes.filter(({ role, state }) => role === "rendezvous" && state !== "down");
+    return [...others, ...(this.#session ? [this.#session.info] : [])];
   }
 
   async #askIntroduction(node: number): Promise<void> {
@@ -100,7 +132,8 @@ export class Client implements MeshClient {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#listener?.close();
+    await this.#meetings.close();
+    await Promise.all(this.#listening.map(({ listener }) => listener.close()));
     await this.#peers.close();
     this.node.release();
   }

@@ -20,7 +20,10 @@ import { TokenStore } from "../identity/token-store.ts";
 import { Trust } from "../identity/trust.ts";
 import { verifyCertificate } from "../identity/verify.ts";
 import type { Log } from "../log.ts";
+import { Meetings } from "../meeting/meetings.ts";
 import type { Node } from "../node/node.ts";
+import { Rendezvous } from "../rendezvous/rendezvous.ts";
+import type { PortRange } from "../rendezvous/udp-port.ts";
 import type { Phase, Timing } from "../session/machine/liveness.ts";
 import type { PeerSession } from "../session/peer-session.ts";
 import type { Peers } from "../session/peers.ts";
@@ -29,7 +32,7 @@ import type { Link, Listener, Transport } from "../transport.ts";
 import { advertisedAddresses } from "./addresses.ts";
 import { CERTIFICATE_SOCKET, listenForCertificateRequests } from "./certificate-socket.ts";
 import { answerJoin } from "./join.ts";
-import { type Listening, listenAll } from "./listening.ts";
+import { type Listened, type Listening, listenAll, listensBy } from "./listening.ts";
 import { sessionsOf } from "./sessions.ts";
 
 export interface CoordinatorServerOptions extends Listening {
@@ -41,6 +44,10 @@ export interface CoordinatorServerOptions extends Listening {
   transport(credentials: () => Identity["credentials"]): Transport;
   unix: Transport;
   advertise: readonly string[];
+  /** Of the transports: goes through a relay to a listener of this node. */
+  relayConnector: RelayConnector;
+  /** Ports that its rendezvous may use; default any. */
+  rendezvousPorts?: PortRange;
   version: string;
   /** The commit this binary was built from. */
   commit: string;
@@ -69,12 +76,14 @@ export class CoordinatorServer {
   readonly #trust: Trust;
   readonly #coordinator: Coordinator;
   readonly #peers: Peers;
+  readonly #meetings: Meetings;
+  #rendezvous: Rendezvous | undefined;
   readonly #renewal: Renewal;
   readonly #transport: Transport;
   #identity: Identity;
   readonly #phases = new Map<number, Phase>();
   #watch: Timer | undefined;
-  #listeners: Listener[] = [];
+  readonly #listening: Listened[] = [];
   #socket: Listener | undefined;
   #beacon: RunningBeacon | undefined;
 
@@ -107,6 +116,7 @@ export class CoordinatorServer {
     });
     this.#transport = options.transport(() => this.#identity.credentials);
     this.#peers = this.#makePeers(clock);
+    this.#meetings = this.#makeMeetings(clock);
     this.#coordinator = this.#makeCoordinator(lock);
     this.#renewal = new Renewal({
       clock,
@@ -123,7 +133,7 @@ export class CoordinatorServer {
 
   /** Where it listens, as others are told. */
   get addresses(): string[] {
-    const listening = this.#listeners.map(({ address }) => address);
+    const listening = this.#listening.map(({ listener }) => listener.address);
     return advertisedAddresses(listening, this.#options.advertise);
   }
 
@@ -134,9 +144,10 @@ export class CoordinatorServer {
       transport: this.#transport,
       log,
       accept: (link) => this.#peers.accept(link),
-      made: ({ listener }) => void this.#listeners.push(listener),
+      made: (listened) => void this.#listening.push(listened),
     });
     this.#coordinator.listening(this.addresses);
+    this.#rendezvous = await this.#startRendezvous();
     const socket = join(folder, CERTIFICATE_SOCKET);
     rmSync(socket, { force: true }); // one that was killed left it; the folder's lock says that it is gone
     this.#socket = await listenForCertificateRequests(unix, socket, (request) => this.#certifyLocal(request));
@@ -154,7 +165,10 @@ export class CoordinatorServer {
     this.#watch?.cancel();
     this.#beacon?.close();
     this.#renewal[Symbol.dispose]();
-    await Promise.all([...this.#listeners, this.#socket].map((listener) => listener?.close()));
+    await this.#meetings.close();
+    await this.#rendezvous?.close();
+    const listeners = [...this.#listening.map(({ listener }) => listener), this.#socket];
+    await Promise.all(listeners.map((listener) => listener?.close()));
     await this.#peers.close();
     await this.#coordinator.close();
   }
@@ -176,12 +190,32 @@ export class CoordinatorServer {
         log.info("node connected", { name, role, node: number });
       },
       ended: (session) => this.#sessionEnded(session),
+      introduce: (peer) => this.#meetings.seek(peer.node),
+      pathChanged: (session) => this.#meetings.pathChanged(session),
       refused: (error) => log.warn("link refused", { error: error.message }),
       strangers: {
         ca: () => this.#ca.certificatePem,
         joins: (link, frame) => void this.#stranger(link, frame.slice()),
       },
     });
+  }
+
+  /** Where nobody can dial the coordinator either, other rendezvous help. */
+  #makeMeetings(clock: Clock): Meetings {
+    const others = () => this.#peers.all().filter(({ role }) => role === "rendezvous");
+    return new Meetings({
+      ...this.#options,
+      clock,
+      peers: this.#peers,
+      known: () => others().map(({ info }) => info),
+      transport: this.#transport,
+      listener: (scheme) => listensBy(scheme, this.#listening),
+    });
+  }
+
+  #startRendezvous(): Promise<Rendezvous> {
+    const { node, log, rendezvousPorts: ports, clock = systemClock } = this.#options;
+    return Rendezvous.start({ node, role: "coordinator", peers: (other) => this.#peers.get(other), clock, log, ...(ports && { ports }) });
   }
 
   #makeCoordinator(lock: FolderLock): Coordinator {
@@ -239,6 +273,7 @@ export class CoordinatorServer {
   #sessionEnded({ node, name, role, main, error }: PeerSession): void {
     const lost = main.peerLeft ? undefined : error;
     this.#coordinator.peerDown({ node, role }, lost);
+    this.#rendezvous?.peerGone(node);
     this.#options.log.info(lost ? "node lost" : "node left", { name, role, node, error: lost?.message });
   }
 

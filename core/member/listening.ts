@@ -43,6 +43,11 @@ export interface ListenOptions {
   made(listened: Listened): void;
 }
 
+/** The address of the first that listens by that scheme, if one does. */
+export function listensBy(scheme: string, listening: readonly Listened[]): string | undefined {
+  return listening.find(({ listener }) => listener.address.startsWith(`${scheme}://`))?.listener.address;
+}
+
 /** The same address with any free port. */
 export function atAnyPort(address: string): string {
   return address.replace(/:\d+$/, ":0");

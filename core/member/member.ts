@@ -15,15 +15,16 @@ import { stateFolderPath } from "../identity/state-folder.ts";
 import { Trust } from "../identity/trust.ts";
 import { isOutdated } from "../identity/verify.ts";
 import type { Log } from "../log.ts";
+import { Meetings } from "../meeting/meetings.ts";
 import type { Node } from "../node/node.ts";
 import type { Timing } from "../session/machine/liveness.ts";
-import type { PeerSession } from "../session/peer-session.ts";
+import type { PeerInfo, PeerSession } from "../session/peer-session.ts";
 import type { Peers } from "../session/peers.ts";
-import type { Link, Transport } from "../transport.ts";
+import type { Link, RelayConnector, Transport } from "../transport.ts";
 import type { Address } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
 import { advertisedAddresses, reachableAddresses } from "./addresses.ts";
-import { atAnyPort, type Listened, type Listening, listenAll } from "./listening.ts";
+import { atAnyPort, type Listened, type Listening, listenAll, listensBy } from "./listening.ts";
 import { sessionsOf } from "./sessions.ts";
 
 export interface MemberOptions extends Listening {
@@ -35,6 +36,8 @@ export interface MemberOptions extends Listening {
   transport: Transport;
   /** What to tell others instead of what is found: for nodes behind a port-forwarding router. */
   advertise?: readonly string[];
+  /** Of the transports: goes through a relay to a listener of this node. */
+  relayConnector: RelayConnector;
   /** More ways to a peer than its addresses; see PeersOptions. */
   waysTo?(addresses: readonly string[]): readonly string[];
   build: string;
@@ -74,6 +77,7 @@ export class Member {
   readonly view = new MembershipView();
   readonly #options: MemberOptions;
   readonly #peers: Peers;
+  readonly #meetings: Meetings;
   readonly #trust: Trust;
   readonly #revocations = new Revocations();
   readonly #renewal: Renewal;
@@ -100,7 +104,14 @@ export class Member {
       trust: this.#trust,
       addresses: () => this.addresses,
       refused: (error) => options.log.warn("link refused", { error: error.message }),
-      introduce: (peer) => this.#askIntroduction(peer.node),
+      introduce: (peer) => this.#findWay(peer.node),
+      pathChanged: (session) => this.#meetings.pathChanged(session),
+    });
+    this.#meetings = new Meetings({
+      ...options,
+      peers: this.#peers,
+      known: () => [...this.#rendezvous(), ...this.#coordinatorInfo()],
+      listener: (scheme) => listensBy(scheme, this.#listening),
     });
     this.#renewal = new Renewal({
       clock: options.clock,
@@ -225,6 +236,7 @@ export class Member {
     this.#closed = true;
     this.#report?.cancel();
     this.#renewal[Symbol.dispose]();
+    await this.#meetings.close();
     await Promise.all(this.#listening.map(({ listener }) => listener.close()));
     await this.#peers.close();
   }
@@ -324,6 +336,8 @@ export class Member {
     const changes = this.view.apply(from, update);
     if (changes) {
       this.#tell(changes.flatMap((change) => this.#judge(change)));
+      // Where others ask for this node: it has to be there.
+      for (const info of this.#rendezvous()) if (info.node !== this.#options.node.address.node) this.#peers.to(info);
       this.#viewed.resolve();
     } else this.#options.node.notify({ node: from, slot: 0 }, MessageType.membership, {});
   }
@@ -343,6 +357,20 @@ export class Member {
   #tell(changes: readonly MembershipChange[]): void {
     for (const { kind, node } of changes) if (kind === "offline") this.#kept.delete(node.node);
     if (changes.length > 0) this.#options.changed(changes);
+  }
+
+  /** Those of the mesh that are nothing else. */
+  #rendezvous(): PeerInfo[] {
+    return this.view.nodes().filter(({ role, state }) => role === "rendezvous" && state !== "down");
+  }
+
+  #coordinatorInfo(): PeerInfo[] {
+    return this.#coordinator ? [this.#coordinator.info] : [];
+  }
+
+  #findWay(node: number): void {
+    this.#askIntroduction(node);
+    this.#meetings.seek(node);
   }
 
   /** Asks by way of the coordinator that a node dials us, which we cannot dial. */

@@ -31,8 +31,10 @@ export interface SessionsOptions {
   ended?(session: PeerSession): void;
   /** A link was refused, by either side. */
   refused?(error: Error): void;
-  /** Asks a third party to have a peer dial us, whom we cannot dial. */
+  /** Asks third parties for a way to a peer that cannot be dialed, or not well. */
   introduce?(peer: PeerInfo): void;
+  /** The peer is reached by another path than before. */
+  pathChanged?(session: PeerSession): void;
   /** Only where strangers may join: the CA to show them, and what becomes of their first frame. */
   strangers?: { ca(): string; joins(link: Link, frame: Uint8Array): void };
 }
@@ -63,6 +65,7 @@ export function sessionsOf(options: SessionsOptions): Peers {
     onEnded: (session) => options.ended?.(session),
     onRefused: (error) => options.refused?.(error),
     introduce: (peer) => options.introduce?.(peer),
+    onPathChanged: (session) => options.pathChanged?.(session),
     ...(strangers && { strangers }),
   });
 }

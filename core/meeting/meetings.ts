@@ -1,0 +1,117 @@
+// Finds ways to nodes that cannot simply be dialed: both learn at a rendezvous where the other's packets come from, and send at
+// each other; where no hole can be made, the rendezvous forwards. What becomes of a way is the session's business.
+import { isMeshError, MeshError } from "../errors.ts";
+import type { Log } from "../log.ts";
+import type { Invited, Relayed } from "../rendezvous/bodies.ts";
+import type { PeerInfo, PeerSession } from "../session/peer-session.ts";
+import type { Peers } from "../session/peers.ts";
+import type { RelayConnector, Transport } from "../transport.ts";
+import { MessageType } from "../wire/message-types.ts";
+import { Holes } from "./holes.ts";
+import { type MeetingOptions, type MeetingOutcome, meetAt } from "./meeting.ts";
+import { Places } from "./places.ts";
+import { Relays } from "./relays.ts";
+
+/** Routers that cannot be got through are asked again after this. */
+const FINAL_FOR_MS = 600_000;
+
+export interface MeetingsOptions extends Omit<MeetingOptions, "holes" | "relays"> {
+  peers: Pick<Peers, "get" | "to" | "accept">;
+  /** The rendezvous of the mesh, best first. */
+  known(): readonly PeerInfo[] | Promise<readonly PeerInfo[]>;
+  transport: Transport;
+  relayConnector: RelayConnector;
+  log: Log;
+}
+
+/** The last meeting with a node, `atMs` by the clock of MeetingsOptions. */
+export type LastMeeting = MeetingOutcome & { atMs: number };
+
+export class Meetings {
+  readonly places: Places;
+  readonly #options: MeetingsOptions;
+  readonly #holes: Holes;
+  readonly #relays: Relays;
+  readonly #underWay = new Map<number, AbortController>();
+  readonly #last = new Map<number, LastMeeting>();
+  #isClosed = false;
+
+  constructor(options: MeetingsOptions) {
+    const { node, peers, relayConnector: connect } = options;
+    this.#options = options;
+    this.places = new Places(options);
+    this.#holes = new Holes({ ...options, accept: (link) => peers.accept(link) });
+    this.#relays = new Relays({ ...options, places: this.places, connect });
+    node.handle(MessageType.invited, ({ payload, fromNode }) => {
+      const { node: number, name, role } = node.codec.decode(payload) as Invited;
+      this.#begin(peers.to({ node: number, name, role, addresses: [] }), fromNode);
+    });
+    node.handle(MessageType.relayed, ({ payload, fromNode }) => {
+      const relayed = node.codec.decode(payload) as Relayed;
+      const session = peers.get(relayed.node);
+      if (session) void this.#relays.use(session, relayed, fromNode);
+    });
+  }
+
+  /** Looks for a way to a peer, if it does not yet. What it finds, the peer's session gets. */
+  seek(node: number): void {
+    const { peers, clock } = this.#options;
+    const session = peers.get(node);
+    const last = this.#last.get(node);
+    const isInVain = session?.isUp && last?.isFinal && clock.now() - last.atMs < FINAL_FOR_MS;
+    if (session && !isInVain) this.#begin(session);
+  }
+
+  /** A session goes another way now: to be called for each that does. */
+  pathChanged(session: PeerSession): void {
+    if (session.isBestPath) this.#underWay.get(session.node)?.abort();
+  }
+
+  /** What came of the last meeting with that node; undefined when there was none. */
+  last(node: number): LastMeeting | undefined {
+    return this.#last.get(node);
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    for (const abort of this.#underWay.values()) abort.abort();
+    this.#relays.close();
+    await this.#holes.close();
+  }
+
+  /** `at`: the rendezvous that invited this node. */
+  #begin(session: PeerSession, at?: number): void {
+    const { node } = session;
+    if (this.#underWay.has(node) || this.#isClosed || session.isOver || session.isBestPath) return;
+    const abort = new AbortController();
+    this.#underWay.set(node, abort);
+    void session.over.then(() => abort.abort());
+    void this.#meet(session, abort.signal, at)
+      .catch((error): MeetingOutcome => ({ words: (error as Error).message, isFinal: false }))
+      .then((outcome) => this.#note(session, outcome))
+      .finally(() => this.#underWay.delete(node));
+  }
+
+  async #meet(session: PeerSession, signal: AbortSignal, at: number | undefined): Promise<MeetingOutcome> {
+    const options = { ...this.#options, holes: this.#holes, relays: this.#relays };
+    let failure = new MeshError("UNREACHABLE", "no rendezvous of the mesh is reached from here");
+    for (const rendezvous of await this.places.reached(at)) {
+      if (rendezvous.node === session.node) continue;
+      try {
+        return await meetAt(rendezvous, session, options, signal);
+      } catch (error) {
+        if (!isMeshError(error, "UNREACHABLE")) throw error;
+        failure = error; // another rendezvous may know the peer
+      }
+    }
+    throw failure;
+  }
+
+  #note(session: PeerSession, outcome: MeetingOutcome): void {
+    const { clock, log } = this.#options;
+    this.#last.set(session.node, { ...outcome, atMs: clock.now() });
+    void session.over.then(() => this.#last.delete(session.node));
+    const { words, ownMapping, theirMapping } = outcome;
+    log.info("met", { node: session.name, outcome: words, own: ownMapping, theirs: theirMapping });
+  }
+}

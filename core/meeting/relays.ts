@@ -1,0 +1,83 @@
+// Ways through a rendezvous, for nodes between which there is no other: it forwards what it cannot read.
+import { isIP } from "node:net";
+import type { Log } from "../log.ts";
+import type { Node } from "../node/node.ts";
+import type { Relay, Relayed } from "../rendezvous/bodies.ts";
+import type { PeerSession } from "../session/peer-session.ts";
+import type { RelayConnector } from "../transport.ts";
+import { MessageType } from "../wire/message-types.ts";
+import { ASK_LIMIT_MS, type Places } from "./places.ts";
+
+export interface RelaysOptions {
+  node: Node;
+  places: Places;
+  connect: RelayConnector;
+  /** Where this node listens by that scheme; undefined where it does not. */
+  listener(scheme: string): string | undefined;
+  log: Log;
+}
+
+export class Relays {
+  readonly #options: RelaysOptions;
+  readonly #ways = new WeakMap<PeerSession, readonly string[]>();
+  readonly #end = new AbortController();
+
+  constructor(options: RelaysOptions) {
+    this.#options = options;
+  }
+
+  /** Has a rendezvous forward between that peer and this node; both hear where. */
+  async ask(rendezvous: number, session: PeerSession, by: Relay["by"]): Promise<void> {
+    const body: Relay = { node: session.node, by };
+    const options = { timeoutMs: ASK_LIMIT_MS, keepsProcess: false };
+    const { node } = this.#options;
+    try {
+      const answer = await node.request({ node: rendezvous, slot: 0 }, MessageType.relay, body, options);
+      await this.use(session, answer as Relayed, rendezvous);
+    } catch (error) {
+      this.#options.log.warn("not relayed", { node: session.name, error: (error as Error).message });
+    }
+  }
+
+  /** Goes there. By UDP both sides dial: only what was sent opens a router for what is to come. */
+  async use(session: PeerSession, { by, port, token, dials }: Relayed, rendezvous: number): Promise<void> {
+    const [reached] = await this.#options.places.reached(rendezvous);
+    const places = (reached?.hosts ?? []).map((host) => (isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`));
+    if (by === "udp")
+      this.#add(
+        session,
+        places.map((place) => `relay://${place}`),
+      );
+    else if (token && dials) {
+      const hex = Buffer.from(token).toString("hex");
+      this.#add(
+        session,
+        places.map((place) => `tcprelay://${place}?token=${hex}`),
+      );
+    } else if (token) await this.#splice(places, token);
+  }
+
+  close(): void {
+    this.#end.abort();
+  }
+
+  #add(session: PeerSession, ways: readonly string[]): void {
+    const old = this.#ways.get(session) ?? [];
+    session.removeWays(old.filter((way) => !ways.includes(way)));
+    session.addWays(ways);
+    this.#ways.set(session, ways);
+  }
+
+  async #splice(places: readonly string[], token: Uint8Array): Promise<void> {
+    const { listener, connect, log } = this.#options;
+    const to = listener("tcp");
+    if (to === undefined) return;
+    for (const relay of places) {
+      try {
+        return await connect({ relay, token, to, signal: this.#end.signal });
+      } catch (error) {
+        log.warn("relay not reached", { relay, error: (error as Error).message });
+      }
+    }
+  }
+}
