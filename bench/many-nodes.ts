@@ -3,13 +3,13 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
+import { meshTransport } from "../cmd/transport.ts";
 import { systemClock } from "../core/clock.ts";
 import { localAccess } from "../core/member/access.ts";
 import { Member } from "../core/member/member.ts";
 import { Node } from "../core/node/node.ts";
 import { newNodeNumber } from "../core/node/number.ts";
 import { Codec } from "../core/wire/codec.ts";
-import { TcpTransport } from "../transports/tcp/tcp-transport.ts";
 import { UnixTransport } from "../transports/unix/unix-transport.ts";
 import { MESH } from "./contender.ts";
 
@@ -40,7 +40,7 @@ async function joinOne(number: number): Promise<Member> {
   const member: Member = new Member({
     ...access,
     node,
-    transport: new TcpTransport({ credentials: () => member.credentials }),
+    transport: meshTransport({ credentials: () => member.credentials }),
     listen: [],
     build: "bench",
     timing: {},

@@ -4,6 +4,7 @@ import { systemClock } from "../core/clock.ts";
 import { MeshError } from "../core/errors.ts";
 import { type Access, joinedAccess, localAccess } from "../core/member/access.ts";
 import { Client } from "../core/member/client.ts";
+import { defaultListening } from "../core/member/listening.ts";
 import { UnixTransport } from "../transports/unix/unix-transport.ts";
 import { type MeshSettings, meshSettings, type NodeSettings } from "./mesh-settings.ts";
 import { nodeTransport } from "./node-transport.ts";
@@ -21,6 +22,7 @@ export async function openClient(options: { mesh?: string }): Promise<Client> {
 export async function connect(access: Access, { timing, transports }: NodeSettings): Promise<Client> {
   const client = new Client({
     ...access,
+    ...defaultListening(transports),
     node: newNode(),
     transport: nodeTransport({ credentials: () => access.identity.credentials, transports }),
     build: buildName(),

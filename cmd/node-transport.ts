@@ -1,6 +1,6 @@
 // The transport of a node whose mesh.toml may rule some out: what other nodes say of themselves changes nothing about that.
 import { MeshError } from "../core/errors.ts";
-import type { Transport } from "../core/transport.ts";
+import type { MeshTransport } from "../core/transport.ts";
 import type { TransportOptions } from "../transports/builtin.ts";
 import { meshTransport } from "./transport.ts";
 
@@ -13,7 +13,7 @@ export interface NodeTransportOptions extends TransportOptions {
 }
 
 /** Its `dial` throws UNREACHABLE for an address of a transport that is not among them. */
-export function nodeTransport({ transports, ...options }: NodeTransportOptions): Transport {
+export function nodeTransport({ transports, ...options }: NodeTransportOptions): MeshTransport {
   const inner = meshTransport(options);
   const check = (address: string): void => {
     const carrier = CARRIERS[address.slice(0, Math.max(0, address.indexOf("://")))];
@@ -21,8 +21,7 @@ export function nodeTransport({ transports, ...options }: NodeTransportOptions):
     throw new MeshError("UNREACHABLE", `not dialing ${address}: ${carrier} is not among the transports of mesh.toml`);
   };
   return {
-    name: inner.name,
-    listen: (address, accept) => inner.listen(address, accept),
+    ...inner,
     dial: async (address, dialOptions) => {
       check(address);
       return await inner.dial(address, dialOptions);

@@ -1,13 +1,19 @@
 // The transport between the nodes of a mesh: of those that ship, the one that an address names.
 import { MeshError } from "../core/errors.ts";
-import type { Transport } from "../core/transport.ts";
-import { addedWays, builtinTransports, type TransportFactory, type TransportOptions } from "../transports/builtin.ts";
+import type { MeshTransport, Transport } from "../core/transport.ts";
+import {
+  addedWays,
+  builtinTransports,
+  spliceRelay,
+  type TransportFactory,
+  type TransportOptions,
+} from "../transports/builtin.ts";
 
 const factories = new Map<string, TransportFactory>(Object.entries(builtinTransports));
 const ways = new Map(Object.entries(addedWays));
 
 /** Its `listen` and `dial` throw UNREACHABLE for an address of a scheme that this build does not have. */
-export function meshTransport(options: TransportOptions): Transport {
+export function meshTransport(options: TransportOptions): MeshTransport {
   const made = new Map<string, Transport>();
   const make = (scheme: string): Transport | undefined => {
     const way = ways.get(scheme);
@@ -25,6 +31,7 @@ export function meshTransport(options: TransportOptions): Transport {
     name: "mesh",
     listen: async (address, accept) => await on(address).listen(address, accept),
     dial: async (address, dialOptions) => await on(address).dial(address, dialOptions),
+    spliceRelay,
   };
 }
 

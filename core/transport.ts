@@ -91,8 +91,12 @@ export interface RelayedPlace {
   signal: AbortSignal;
 }
 
-/**
- * Brings what comes out of a relay to a listener of this node, for one connection. Resolves when that is over, or when the relay ended
- * before it began; rejects with UNREACHABLE when the relay or the listener is not, CANCELLED by `signal` before it was connected.
- */
-export type RelayConnector = (place: RelayedPlace) => Promise<void>;
+/** What carries links between the nodes of a mesh, by whatever the scheme of an address says. */
+export interface MeshTransport extends Transport {
+  /**
+   * Brings what comes out of a relay to a listener of this node, for one connection. Resolves when that is over, or when the relay
+   * ended before it began; rejects with UNREACHABLE when the relay or the listener is not, CANCELLED by `signal` before it was
+   * connected.
+   */
+  spliceRelay(place: RelayedPlace): Promise<void>;
+}

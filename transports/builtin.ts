@@ -1,9 +1,12 @@
 // The transports that ship. Static imports only: a computed one would be missing from the compiled binary.
 import type { Transport } from "../core/transport.ts";
 import { RelayTransport } from "./tcp/relay-transport.ts";
+import { spliceRelay } from "./tcp/splice-relay.ts";
 import { type TcpOptions, TcpTransport } from "./tcp/tcp-transport.ts";
 import { TunnelTransport } from "./tcp/tunnel-transport.ts";
 import { UdpTransport } from "./udp/udp-transport.ts";
+
+export { spliceRelay };
 
 /** What every transport between nodes is given. */
 export type TransportOptions = Pick<TcpOptions, "credentials" | "admitsStrangers" | "onRefused"> & {

@@ -56,7 +56,7 @@ async function serveTerminal(mesh: string, folder: string, number: number): Prom
   const shown = Promise.withResolvers<void>();
   // The mesh may have something to say before the terminal is there to hear it.
   const notice = (text: string) => void shown.promise.then(() => node.notify(terminal, MessageType.notice, { text }));
-  let membership = mesh === NO_MESH ? undefined : await membershipIn(mesh, node, notice);
+  let membership = mesh === NO_MESH ? undefined : await membershipIn(mesh, node, silentLog, notice);
   let own: TemporaryCoordinator | undefined;
   const files = new FileHost({ node, root: filesRoot(mesh === NO_MESH ? LOCAL_HOST : mesh) });
   // Before the first slot is started: on a busy machine it is faster than this process.
@@ -69,7 +69,7 @@ async function serveTerminal(mesh: string, folder: string, number: number): Prom
     addHost: (host) => addHost(host, own?.mesh ?? mesh),
     makeMesh: async (keep) => {
       own ??= await startMesh(keep);
-      membership = await membershipIn(own.mesh, node, notice);
+      membership = await membershipIn(own.mesh, node, silentLog, notice);
       membership.serve(head);
       const joined = await membership.join(headName());
       if (!joined) throw new MeshError("UNREACHABLE", "the mesh that was made for this job cannot be joined");

@@ -5,7 +5,7 @@ import type { Log } from "../log.ts";
 import type { Invited, Relayed } from "../rendezvous/bodies.ts";
 import type { PeerInfo, PeerSession } from "../session/peer-session.ts";
 import type { Peers } from "../session/peers.ts";
-import type { RelayConnector, Transport } from "../transport.ts";
+import type { MeshTransport } from "../transport.ts";
 import { MessageType } from "../wire/message-types.ts";
 import { Holes } from "./holes.ts";
 import { type MeetingOptions, type MeetingOutcome, meetAt } from "./meeting.ts";
@@ -19,8 +19,7 @@ export interface MeetingsOptions extends Omit<MeetingOptions, "holes" | "relays"
   peers: Pick<Peers, "get" | "to" | "accept">;
   /** The rendezvous of the mesh, best first. */
   known(): readonly PeerInfo[] | Promise<readonly PeerInfo[]>;
-  transport: Transport;
-  relayConnector: RelayConnector;
+  transport: MeshTransport;
   log: Log;
 }
 
@@ -37,11 +36,11 @@ export class Meetings {
   #isClosed = false;
 
   constructor(options: MeetingsOptions) {
-    const { node, peers, relayConnector: connect } = options;
+    const { node, peers } = options;
     this.#options = options;
     this.places = new Places(options);
     this.#holes = new Holes({ ...options, accept: (link) => peers.accept(link) });
-    this.#relays = new Relays({ ...options, places: this.places, connect });
+    this.#relays = new Relays({ ...options, places: this.places });
     node.handle(MessageType.invited, ({ payload, fromNode }) => {
       const { node: number, name, role } = node.codec.decode(payload) as Invited;
       this.#begin(peers.to({ node: number, name, role, addresses: [] }), fromNode);

@@ -56,8 +56,8 @@ export class Places {
   }
 
   #places(session: PeerSession): Promise<MeetPlaces> {
-    const known = this.#told.get(session.epoch);
-    if (known) return known;
+    const told = this.#told.get(session.epoch);
+    if (told !== undefined) return told;
     const to = { node: session.node, slot: 0 };
     const options = { timeoutMs: ASK_LIMIT_MS, keepsProcess: false };
     const asked = this.#options.node.request(to, MessageType.meetPlaces, {}, options) as Promise<MeetPlaces>;

@@ -4,14 +4,14 @@ import type { Log } from "../log.ts";
 import type { Node } from "../node/node.ts";
 import type { Relay, Relayed } from "../rendezvous/bodies.ts";
 import type { PeerSession } from "../session/peer-session.ts";
-import type { RelayConnector } from "../transport.ts";
+import type { MeshTransport } from "../transport.ts";
 import { MessageType } from "../wire/message-types.ts";
 import { ASK_LIMIT_MS, type Places } from "./places.ts";
 
 export interface RelaysOptions {
   node: Node;
   places: Places;
-  connect: RelayConnector;
+  transport: MeshTransport;
   /** Where this node listens by that scheme; undefined where it does not. */
   listener(scheme: string): string | undefined;
   log: Log;
@@ -69,12 +69,12 @@ export class Relays {
   }
 
   async #splice(places: readonly string[], token: Uint8Array): Promise<void> {
-    const { listener, connect, log } = this.#options;
+    const { listener, transport, log } = this.#options;
     const to = listener("tcp");
     if (to === undefined) return;
     for (const relay of places) {
       try {
-        return await connect({ relay, token, to, signal: this.#end.signal });
+        return await transport.spliceRelay({ relay, token, to, signal: this.#end.signal });
       } catch (error) {
         log.warn("relay not reached", { relay, error: (error as Error).message });
       }

@@ -12,7 +12,7 @@ import type { Node, RequestOptions } from "../node/node.ts";
 import type { Timing } from "../session/machine/liveness.ts";
 import type { PeerInfo, PeerSession } from "../session/peer-session.ts";
 import type { Peers } from "../session/peers.ts";
-import type { RelayConnector, Transport } from "../transport.ts";
+import type { MeshTransport, Transport } from "../transport.ts";
 import type { Address } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
 import type { Access } from "./access.ts";
@@ -22,9 +22,7 @@ import { sessionsOf } from "./sessions.ts";
 
 export interface ClientOptions extends Access, Listening {
   node: Node;
-  transport: Transport;
-  /** Of the transports: goes through a relay to a listener of this node. */
-  relayConnector: RelayConnector;
+  transport: MeshTransport;
   build: string;
   timing: Partial<Timing>;
   clock: Clock;

@@ -28,7 +28,7 @@ import type { Phase, Timing } from "../session/machine/liveness.ts";
 import type { PeerSession } from "../session/peer-session.ts";
 import type { Peers } from "../session/peers.ts";
 import { SPOKEN } from "../session/refusal.ts";
-import type { Link, Listener, Transport } from "../transport.ts";
+import type { Link, Listener, MeshTransport, Transport } from "../transport.ts";
 import { advertisedAddresses } from "./addresses.ts";
 import { CERTIFICATE_SOCKET, listenForCertificateRequests } from "./certificate-socket.ts";
 import { answerJoin } from "./join.ts";
@@ -41,11 +41,9 @@ export interface CoordinatorServerOptions extends Listening {
   /** The mesh's state folder. */
   folder: string;
   /** Takes strangers too: they may join. */
-  transport(credentials: () => Identity["credentials"]): Transport;
+  transport(credentials: () => Identity["credentials"]): MeshTransport;
   unix: Transport;
   advertise: readonly string[];
-  /** Of the transports: goes through a relay to a listener of this node. */
-  relayConnector: RelayConnector;
   /** Ports that its rendezvous may use; default any. */
   rendezvousPorts?: PortRange;
   version: string;
@@ -79,7 +77,7 @@ export class CoordinatorServer {
   readonly #meetings: Meetings;
   #rendezvous: Rendezvous | undefined;
   readonly #renewal: Renewal;
-  readonly #transport: Transport;
+  readonly #transport: MeshTransport;
   #identity: Identity;
   readonly #phases = new Map<number, Phase>();
   #watch: Timer | undefined;
@@ -215,7 +213,14 @@ export class CoordinatorServer {
 
   #startRendezvous(): Promise<Rendezvous> {
     const { node, log, rendezvousPorts: ports, clock = systemClock } = this.#options;
-    return Rendezvous.start({ node, role: "coordinator", peers: (other) => this.#peers.get(other), clock, log, ...(ports && { ports }) });
+    return Rendezvous.start({
+      node,
+      role: "coordinator",
+      peers: (other) => this.#peers.get(other),
+      clock,
+      log,
+      ...(ports && { ports }),
+    });
   }
 
   #makeCoordinator(lock: FolderLock): Coordinator {

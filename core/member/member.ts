@@ -20,7 +20,7 @@ import type { Node } from "../node/node.ts";
 import type { Timing } from "../session/machine/liveness.ts";
 import type { PeerInfo, PeerSession } from "../session/peer-session.ts";
 import type { Peers } from "../session/peers.ts";
-import type { Link, RelayConnector, Transport } from "../transport.ts";
+import type { Link, MeshTransport, Transport } from "../transport.ts";
 import type { Address } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
 import { advertisedAddresses, reachableAddresses } from "./addresses.ts";
@@ -33,11 +33,9 @@ export interface MemberOptions extends Listening {
   meshName: string;
   /** Addresses of the coordinator. */
   coordinators: readonly string[];
-  transport: Transport;
+  transport: MeshTransport;
   /** What to tell others instead of what is found: for nodes behind a port-forwarding router. */
   advertise?: readonly string[];
-  /** Of the transports: goes through a relay to a listener of this node. */
-  relayConnector: RelayConnector;
   /** More ways to a peer than its addresses; see PeersOptions. */
   waysTo?(addresses: readonly string[]): readonly string[];
   build: string;

@@ -8,6 +8,7 @@ import type { Expectation, Welcomed } from "./dialer.ts";
 import { LANE_BULK, LANE_MAIN } from "./greeting.ts";
 import type { VerifiedIdentity } from "./handshake.ts";
 import type { LinkEnd } from "./link-end.ts";
+import { byRank, rankOf, schemeOf } from "./machine/ladder.ts";
 import type { Phase } from "./machine/liveness.ts";
 import { Refusal } from "./refusal.ts";
 import { Seeker, type SeekerOptions } from "./seeker.ts";
@@ -47,6 +48,8 @@ export interface SessionHome {
   addresses(): readonly string[];
   /** What to dial for a peer that listens there. */
   waysTo(addresses: readonly string[]): readonly string[];
+  /** The peer is reached by another path than before. */
+  pathChanged(session: PeerSession): void;
   /** Sessions with that node that are over, latest first. */
   endedWith(node: number): string[];
   /**
@@ -87,6 +90,8 @@ export class PeerSession {
   /** Fails when the first round does. */
   readonly #tryOnce: boolean;
   #given: readonly string[];
+  /** Ways that this node found by itself: nobody else can go them. */
+  #ways: readonly string[] = [];
   #told: readonly string[] = [];
   #isAnnounced = false;
   #isBegunHere = false;
@@ -209,6 +214,21 @@ export class PeerSession {
     for (const seeker of Object.values(this.#seekers)) seeker.wake();
   }
 
+  /** Learns of ways that lead from this node alone to the peer: through routers, by a relay. */
+  addWays(ways: readonly string[]): void {
+    this.#ways = [...new Set([...ways, ...this.#ways])];
+    for (const seeker of Object.values(this.#seekers)) seeker.wake();
+  }
+
+  removeWays(ways: readonly string[]): void {
+    this.#ways = this.#ways.filter((way) => !ways.includes(way));
+  }
+
+  /** The link in use is alive, and no other kind would be better. */
+  get isBestPath(): boolean {
+    return this.main.isUp && rankOf(this.path?.kind ?? "") === 0;
+  }
+
   announce(): void {
     if (this.#isAnnounced) return;
     this.#isAnnounced = true;
@@ -261,7 +281,7 @@ export class PeerSession {
 
   /** The bulk lane goes first where the main lane went. */
   #addressesFor(session: Session): readonly string[] {
-    const addresses = this.#home.waysTo(this.addresses);
+    const addresses = [...new Set([...this.#ways, ...this.#home.waysTo(this.addresses)])].sort(byRank);
     const first = session === this.bulk && this.main.hasOwnLink ? this.main.address : undefined;
     return first === undefined ? addresses : [first, ...addresses.filter((address) => address !== first)];
   }
@@ -357,6 +377,7 @@ export class PeerSession {
     settle: (session) => (session === this.bulk ? this.#seekers.bulk : this.#seekers.main).settle(),
     confirmed: (session) => {
       if (session !== this.main) return;
+      this.#home.pathChanged(this);
       this.announce();
       for (const { resolve } of this.#waiting.splice(0)) resolve();
       if (this.bulk.phase === "connecting") this.#seekers.bulk.seek(false);
@@ -398,8 +419,4 @@ function ended(name: string): MeshError {
 function isNobodyThere(error: MeshError, wasReached: boolean): boolean {
   if (error instanceof Refusal) return error.refusal === "IDENTITY" && wasReached;
   return (error.cause as { code?: unknown } | undefined)?.code === "ECONNREFUSED";
-}
-
-function schemeOf(address: string): string {
-  return address.slice(0, Math.max(0, address.indexOf(":"))) || "link";
 }

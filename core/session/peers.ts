@@ -37,8 +37,10 @@ export interface PeersOptions {
   onEnded?(session: PeerSession): void;
   /** Called with every link or peer that was refused, on either side. */
   onRefused?(error: MeshError): void;
-  /** Asks a third node to have that peer dial this one. */
+  /** Asks third nodes for a way to that peer, which cannot be dialed, or not well. */
   introduce?(peer: PeerInfo): void;
+  /** A peer is reached by another path than before. */
+  onPathChanged?(session: PeerSession): void;
   /** Admits links without a certificate for one frame, a join: the bytes are valid during the call. */
   strangers?: { ca(): string; joins(link: Link, frame: Uint8Array): void };
   timing?: Partial<Timing>;
@@ -106,6 +108,7 @@ export class Peers {
       },
       addresses: () => options.addresses(),
       waysTo: (addresses) => options.waysTo?.(addresses) ?? addresses,
+      pathChanged: (session) => options.onPathChanged?.(session),
       endedWith: (node) => this.#ended.with(node),
       bind: (session, node) => this.#bind(session, node),
       announce: (session) => options.onSession(session),

@@ -2,14 +2,14 @@
 import { connect, type Socket } from "node:net";
 import { MeshError } from "../../core/errors.ts";
 import { splice } from "../../core/tether/splice.ts";
-import type { RelayConnector } from "../../core/transport.ts";
+import type { MeshTransport } from "../../core/transport.ts";
 import { formatTcpAddress, parseTcpAddress, type TcpAddress } from "./address.ts";
 import { codeOf, failureWords } from "./failures.ts";
 import { KEEP_ALIVE_AFTER_MS } from "./socket.ts";
 
 const CONNECT_LIMIT_MS = 5_000;
 
-export const spliceRelay: RelayConnector = async ({ relay, token, to, signal }) => {
+export const spliceRelay: MeshTransport["spliceRelay"] = async ({ relay, token, to, signal }) => {
   const target = parseTcpAddress(`tcp://${relay}`);
   const listener = onLoopback(parseTcpAddress(to));
   const both: Socket[] = [];
