@@ -12,6 +12,10 @@ import { runUntil } from "./run.ts";
 /** Plain probes have so long before many ports are tried, or three round trips to the rendezvous. */
 const CROWD_AFTER_MS = 300;
 
+/** Attempts with many ports that this process makes at once; others try plain probes alone. Each has some hundred open files, or packets in a second. */
+const CROWDS_AT_ONCE = 4;
+let crowds = 0;
+
 interface PunchOptions {
   signal?: AbortSignal;
   limitMs: number;
@@ -30,6 +34,7 @@ export const openPunchPort: OpenPunchPort = async (places, options) => {
 class OpenedPort implements PunchPort {
   readonly #port: RawPort;
   readonly #kind: PortKind;
+  readonly #closing = new AbortController();
 
   constructor(port: RawPort, kind: PortKind) {
     this.#port = port;
@@ -41,18 +46,20 @@ class OpenedPort implements PunchPort {
     return { candidates, mapping };
   }
 
-  async punch(meeting: Meeting, options: PunchOptions): Promise<Hole> {
+  async punch(meeting: Meeting, { signal, limitMs }: PunchOptions): Promise<Hole> {
+    const ends = [this.#closing.signal, ...(signal ? [signal] : [])];
     try {
       const prospects = prospectsOf(this.#kind, meeting);
       if ("why" in prospects) throw new MeshError("UNREACHABLE", `no way by UDP was tried: ${prospects.why}`);
-      using attempt = new Attempt(this.#port, meeting, prospects.method, options, this.#kind.roundTripMs ?? 0);
-      return await attempt.run(options.signal);
+      using attempt = new Attempt(this.#port, this.#kind, meeting, { method: prospects.method, limitMs });
+      return await attempt.run(AbortSignal.any(ends));
     } finally {
       this.#port.close();
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort();
     this.#port.close();
   }
 }
@@ -63,23 +70,27 @@ class Attempt implements Disposable {
   readonly #sealer: Sealer;
   readonly #puncher: Puncher;
   readonly #limitMs: number;
-  readonly #meeting: Meeting;
+  readonly #mappings: string;
+  readonly #hasCrowd: boolean;
   #isOver = false;
   #wake: () => void = () => {};
   #end: Hole | MeshError | undefined;
 
-  constructor(port: RawPort, meeting: Meeting, method: Method, { limitMs }: PunchOptions, roundTripMs: number) {
-    this.#meeting = meeting;
-    this.#limitMs = Math.min(limitMs, WORTH_MS[method]);
-    this.#sealer = new Sealer(meeting);
+  constructor(port: RawPort, own: PortKind, meeting: Meeting, wish: { method: Method; limitMs: number }) {
     const { dials, candidates, mapping } = meeting;
-    const crowdAfterMs = Math.max(CROWD_AFTER_MS, 3 * roundTripMs);
+    const method = hasCrowd(wish.method) && crowds >= CROWDS_AT_ONCE ? "plain" : wish.method;
+    this.#hasCrowd = hasCrowd(method);
+    if (this.#hasCrowd) crowds++;
+    this.#limitMs = Math.min(wish.limitMs, WORTH_MS[method]);
+    this.#mappings = `${own.mapping} here, ${mapping} there`;
+    this.#sealer = new Sealer(meeting);
+    const crowdAfterMs = Math.max(CROWD_AFTER_MS, 3 * (own.roundTripMs ?? 0));
     const settings = { method, other: { candidates, mapping }, dials, limitMs: this.#limitMs, crowdAfterMs };
     this.#puncher = new Puncher({ ...settings, random: Math.random }, systemClock.now());
     this.#use(0, port);
   }
 
-  async run(signal: AbortSignal | undefined): Promise<Hole> {
+  async run(signal: AbortSignal): Promise<Hole> {
     return await runUntil<Hole>(systemClock, signal, (wake) => {
       this.#wake = wake;
       return { tick: (now) => this.#tick(now), wakeAt: () => this.#puncher.wakeAt };
@@ -88,6 +99,7 @@ class Attempt implements Disposable {
 
   [Symbol.dispose](): void {
     this.#isOver = true;
+    if (this.#hasCrowd) crowds--;
     for (const port of this.#ports.values()) port.close();
     this.#ports.clear();
   }
@@ -131,8 +143,11 @@ class Attempt implements Disposable {
   }
 
   #failure(): MeshError {
-    const { mapping } = this.#meeting;
     const words = `no way by UDP was found within ${this.#limitMs} ms: ${this.#puncher.report}`;
-    return new MeshError("UNREACHABLE", `${words} (its ports outside: ${mapping})`);
+    return new MeshError("UNREACHABLE", `${words} (mapping of ports by routers: ${this.#mappings})`);
   }
+}
+
+function hasCrowd(method: Method): boolean {
+  return method === "open-ports" || method === "guess-ports";
 }

@@ -112,6 +112,31 @@ describe("F22 openPunchPort", () => {
     expect(openFiles()).toBe(before);
   });
 
+  it("ends when it is closed", async () => {
+    const [a, b] = await openPair([]);
+    await b[Symbol.asyncDispose]();
+    const [forA] = meetingOf(a, b);
+    const punching = a.punch(forA, { limitMs: 60_000 });
+    punching.catch(() => {});
+    await a[Symbol.asyncDispose]();
+    await expect(punching).rejects.toMatchObject({ code: "CANCELLED" });
+  });
+
+  it("tries many ports for four others at once, and no more", async () => {
+    using nat = await EchoServer.start(here, { lie: (position) => ({ host: "198.51.100.7", port: 5 + position }) });
+    await using deaf = await openPunchPort([], LIMIT);
+    const before = openFiles();
+    const ports = await Promise.all(Array.from({ length: 6 }, () => openPunchPort([nat.place], LIMIT)));
+    const ending = new AbortController();
+    const meeting = { meeting: randomBytes(8), key: randomBytes(32), dials: true, ...deaf.place };
+    const ended = ports.map((port) => port.punch(meeting, { limitMs: 10_000, signal: ending.signal }).catch((e) => e));
+    await until(() => openFiles() >= before + 6 + 4 * 256, { what: "4 times 256 sockets" });
+    expect(openFiles()).toBe(before + 6 + 4 * 256);
+    ending.abort();
+    for (const error of await Promise.all(ended)) expect(error).toMatchObject({ code: "CANCELLED" });
+    expect(openFiles()).toBe(before);
+  });
+
   it("opens many sockets where its own NAT is symmetric, and closes all of them", async () => {
     using nat = await EchoServer.start(here, { lie: (position) => ({ host: "198.51.100.7", port: 5 + position }) });
     const before = openFiles();
