@@ -35,7 +35,7 @@ export class Holes {
   /** Takes over the port of a hole. The side that dials goes through it now, the other waits. */
   async use(session: PeerSession, { localPort, remote }: Hole, dials: boolean): Promise<void> {
     const { transport, accept, clock } = this.#options;
-    const listener = await transport.listen(`udp://[::]:${localPort}`, accept);
+    const listener = await transport.listen(`punch://[::]:${localPort}`, accept);
     const way = `punch://${remote}?from=${localPort}`;
     this.#open.add({ session, way, listener, usedAt: clock.now() });
     this.#lookLater();
