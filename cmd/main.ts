@@ -43,6 +43,7 @@ const COMMANDS: Row<CommandModule>[] = [
   { name: "worker", summary: "lend this host's slots to a mesh", load: () => import("./roles/worker.ts") },
   { name: "join", summary: "use a mesh from this machine", load: () => import("./operate/join.ts") },
   { name: "coordinator", summary: "be the coordinator of a mesh", load: () => import("./roles/coordinator.ts") },
+  { name: "rendezvous", summary: "be where nodes behind routers meet", load: () => import("./roles/rendezvous.ts") },
   { name: "init", summary: "set this folder up for job scripts", load: () => import("./hosts/init.ts") },
   { name: "config", summary: "check mesh.toml, print its schema", load: () => import("./config.ts") },
   { name: "completion", summary: "print the completion script of a shell", load: () => import("./completion.ts") },

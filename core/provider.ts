@@ -1,6 +1,7 @@
 // What core knows of starting and stopping workers on hosts. Implementations are in plugins/ and in users' own files; core
 // never names one. Two families: push holds a channel to the host, sends the binary and hands a certificate over it
 // (ssh, local); pull is told a token, and the host fetches the binary and joins by itself (a batch system, a cloud).
+import type { PortRange } from "./config/port-range.ts";
 import type { MeshErrorCode } from "./errors.ts";
 import type { Joined } from "./identity/join.ts";
 
@@ -25,6 +26,8 @@ export interface WorkerSettings {
   listen?: string[];
   /** What other nodes are told instead. */
   advertise?: string[];
+  /** Of a rendezvous: the UDP and TCP ports it uses beside, both included; default: any. */
+  ports?: PortRange;
   heartbeatMs: number;
   suspectAfterMs: number;
   downAfterMs: number;

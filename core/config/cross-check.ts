@@ -19,7 +19,8 @@ export function crossCheck(file: unknown): Problem[] {
   const top = tableOf(file);
   const problems: Problem[] = [];
   const names = checkHosts(tableOf(top.hosts), problems);
-  checkCoordinator(tableOf(top.coordinator), names, problems);
+  checkHostOf("coordinator", tableOf(top.coordinator), names, problems);
+  checkRendezvous(tableOf(top.rendezvous), names, problems);
   checkPluginNames(top, problems);
   checkSchemes(top, problems);
   checkTimes(tableOf(top.mesh), problems);
@@ -76,11 +77,27 @@ function checkSsh(host: Table, names: string[] | undefined, path: string[], prob
   problems.push({ path: at, at: "value", message });
 }
 
-function checkCoordinator(coordinator: Table, names: Set<string>, problems: Problem[]): void {
-  const { host } = coordinator;
+function checkHostOf(what: string, { host }: Table, names: Set<string>, problems: Problem[]): void {
   if (typeof host !== "string" || host === "local" || names.has(host)) return;
   const message = `no host is named ${JSON.stringify(host)}${didYouMean(host, ["local", ...names])}`;
-  problems.push({ path: ["coordinator", "host"], at: "value", message });
+  problems.push({ path: [what, "host"], at: "value", message });
+}
+
+/** The name of the node that `mesh up` starts for [rendezvous]. */
+export const RENDEZVOUS_NAME = "rendezvous";
+
+function checkRendezvous(rendezvous: Table, names: Set<string>, problems: Problem[]): void {
+  checkHostOf("rendezvous", rendezvous, names, problems);
+  const tell = (key: string, message: string) => problems.push({ path: ["rendezvous", key], at: "key", message });
+  const where = ["host", "ssh"].filter((key) => key in rendezvous);
+  if (where.length === 2) tell("ssh", "does not go with host, which has its own: remove one of them");
+  if (where.length > 0) {
+    if (names.has(RENDEZVOUS_NAME)) tell(where[0]!, "its node is named rendezvous, as a host is: rename that");
+    return;
+  }
+  for (const key of ["listen", "advertise"].filter((key) => key in rendezvous)) {
+    tell(key, "needs host or ssh, the machine where `mesh up` starts it");
+  }
 }
 
 /** Names of providers can be checked only while no plugin brings others. */
@@ -114,7 +131,11 @@ function checkSchemes(top: Table, problems: Problem[]): void {
     ["hosts", name],
     tableOf(host),
   ]);
-  const all: [string[], Table][] = [[["coordinator"], tableOf(top.coordinator)], ...hosts];
+  const all: [string[], Table][] = [
+    [["coordinator"], tableOf(top.coordinator)],
+    [["rendezvous"], tableOf(top.rendezvous)],
+    ...hosts,
+  ];
   for (const [path, table] of all) {
     for (const key of ["listen", "advertise"]) checkAddresses(table[key], [...path, key], used, problems);
   }

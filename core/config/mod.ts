@@ -3,6 +3,7 @@
 import { lstatSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { isMeshError, MeshError } from "../errors.ts";
+import type { PortRange } from "./port-range.ts";
 import { type LocatedProblem, problemsOf, render } from "./problems.ts";
 import { expandRanges } from "./ranges.ts";
 import type { ConfigFile } from "./schema.ts";
@@ -32,6 +33,19 @@ export interface HostConfig {
   advertise?: string[];
 }
 
+/** Where the mesh has a rendezvous beside the coordinator. */
+export interface RendezvousConfig {
+  /** The name of a host, or "local". */
+  host?: string;
+  /** A machine that is no host, as ssh finds it. */
+  ssh?: string;
+  /** Where it listens, and what others are told instead. */
+  listen?: string[];
+  advertise?: string[];
+  /** Ports for echoes and relays, also of the coordinator. */
+  ports?: PortRange;
+}
+
 /** A mesh.toml that has been checked, with every default filled in. */
 export interface MeshConfig {
   /** The file it comes from; relative paths in it are relative to this file's folder. */
@@ -45,6 +59,8 @@ export interface MeshConfig {
   leaseMs: number;
   /** Without `listen` on port 7450 of every transport. */
   coordinator: { host: string; listen?: string[] };
+  /** Without host and ssh the coordinator alone is one. */
+  rendezvous: RendezvousConfig;
   hosts: HostConfig[];
   /** Settings by transport. */
   transport: Record<string, Record<string, unknown>>;
@@ -162,12 +178,20 @@ function resolveConfig(file: ConfigFile, path: string): MeshConfig {
     downAfterMs: file.mesh.downAfter,
     leaseMs: file.mesh.lease,
     coordinator: { host: file.coordinator.host, ...(listen && { listen }) },
+    rendezvous: given(file.rendezvous),
     hosts: Object.entries(file.hosts).flatMap(([pattern, host]) => resolveHosts(pattern, host, file.mesh)),
     transport: file.transport,
     plugins: {
       providers: file.plugins.providers.map((path) => resolve(folder, path)),
     },
   };
+}
+
+type Given<Table> = { [Key in keyof Table]?: Exclude<Table[Key], undefined> };
+
+/** Without what is undefined. */
+function given<Table extends object>(table: Table): Given<Table> {
+  return Object.fromEntries(Object.entries(table).filter(([, value]) => value !== undefined)) as Given<Table>;
 }
 
 function resolveHosts(pattern: string, host: ConfigFile["hosts"][string], mesh: ConfigFile["mesh"]): HostConfig[] {

@@ -2,6 +2,7 @@
 // Messages that begin with "expected" get what was found appended; see problems.ts.
 import * as z from "zod";
 import { isMeshError } from "../errors.ts";
+import { PORT_RANGE_WORDS, parsePortRange } from "./port-range.ts";
 import { DURATION_WORDS, parseDuration, parseSize, SIZE_WORDS } from "./units.ts";
 
 /** Names of the providers that ship; their factories are listed in plugins/builtin.ts. */
@@ -16,23 +17,27 @@ function wholeNumber(min: number, max: number) {
   return z.int(expected).min(min, expected).max(max, expected);
 }
 
-/** A string that `parse` turns into a number; its complaint becomes the problem's words. */
-function amount(expected: string, parse: (text: string) => number, min = 1) {
-  return z.string(expected).transform((value, context) => {
+/** A string that `parse` makes something of; `expected` is said where it throws USAGE, or gives nothing. */
+function read<Value>(expected: string, parse: (text: string) => Value | undefined) {
+  return z.string(expected).transform((text, context): Value => {
     try {
-      const number = parse(value);
-      if (number >= min) return number;
-      context.addIssue({ code: "custom", message: expected });
+      const value = parse(text);
+      if (value !== undefined) return value;
     } catch (error) {
       if (!isMeshError(error, "USAGE")) throw error;
-      context.addIssue({ code: "custom", message: expected });
     }
+    context.addIssue({ code: "custom", message: expected });
     return z.NEVER;
   });
 }
 
-const duration = () => amount(`expected ${DURATION_WORDS}`, parseDuration);
-const size = () => amount(`expected ${SIZE_WORDS}, at least 32M`, parseSize, 32 * 2 ** 20);
+const SLOT_MEMORY_LEAST = 32 * 2 ** 20;
+const duration = () => read(`expected ${DURATION_WORDS}`, parseDuration);
+const size = () =>
+  read(`expected ${SIZE_WORDS}, at least 32M`, (text) => {
+    const bytes = parseSize(text);
+    return bytes < SLOT_MEMORY_LEAST ? undefined : bytes;
+  });
 const name = (what: string) =>
   text(`expected ${what}: letters, digits, ".", "_" and "-", at most 63`, /^[A-Za-z0-9_][A-Za-z0-9._-]{0,62}$/);
 function address() {
@@ -69,12 +74,34 @@ const coordinator = table({
     .optional(),
 });
 
+const ssh = (example: string) =>
+  text(`expected a name for ssh, such as "${example}" or an alias of ssh_config`, /^[^\s\p{Cc}-][^\s\p{Cc}]{0,254}$/u);
+
+const rendezvous = table({
+  host: text('expected "local" or the name of a host')
+    .describe("The host where `mesh up` starts one; without host and ssh the coordinator alone is one.")
+    .optional(),
+  ssh: ssh("alice@vps.example.net")
+    .describe("The same, for a machine that is no host: user@host or an alias of ssh_config.")
+    .optional(),
+  listen: list(address(), "expected a list of addresses")
+    .min(1, "expected at least one address")
+    .describe("Where nodes dial it; default: on port 7451 of every transport.")
+    .optional(),
+  advertise: list(address(), "expected a list of addresses")
+    .min(1, "expected at least one address")
+    .describe("What they are told instead, where a router forwards a port to there.")
+    .optional(),
+  ports: read(`expected ${PORT_RANGE_WORDS}`, parsePortRange)
+    .describe(
+      "UDP and TCP ports for echoes and relays, for a router to forward; default: any. Also of the coordinator.",
+    )
+    .optional(),
+});
+
 const host = table({
   provider: name("the name of a provider").describe("What starts workers here: ssh (default) or local.").default("ssh"),
-  ssh: text(
-    'expected a name for ssh, such as "alice@10.0.0.5" or an alias of ssh_config',
-    /^[^\s\p{Cc}-][^\s\p{Cc}]{0,254}$/u,
-  )
+  ssh: ssh("alice@10.0.0.5")
     .describe("user@host or an alias of ssh_config; default: the host's own name. May hold the same ranges.")
     .optional(),
   slots: wholeNumber(1, 4096).describe("How many tasks run here side by side; default: its cores.").optional(),
@@ -104,6 +131,7 @@ const settings = z.record(z.string(), z.unknown(), "expected a table");
 export const fileSchema = table({
   mesh: mesh.prefault({}),
   coordinator: coordinator.prefault({}),
+  rendezvous: rendezvous.prefault({}),
   hosts: z.record(z.string(), host, "expected a table of hosts: [hosts.NAME]").prefault({}),
   transport: z.record(z.string(), settings, "expected a table: [transport.NAME]").prefault({}),
   plugins: plugins.prefault({}),

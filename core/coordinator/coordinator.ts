@@ -143,7 +143,7 @@ export class Coordinator {
   peerDown({ node, role }: Pick<Peer, "node" | "role">, error?: Error): void {
     if (!this.#peers.end(node, error)) return;
     this.#visitors.delete(node);
-    this.#membership.leave(node, error !== undefined && role === "worker");
+    this.#membership.leave(node, error !== undefined && (role === "worker" || role === "rendezvous"));
     this.#reports.delete(node);
     this.#announcer.remove(node);
     this.#announcer.changed();

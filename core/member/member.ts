@@ -146,6 +146,11 @@ export class Member {
     return this.#identity.credentials;
   }
 
+  /** The session with that node, if there is one. */
+  sessionWith(node: number): PeerSession | undefined {
+    return this.#peers.get(node);
+  }
+
   /** Whether it has given up its name: what is saved under that is its successor's. */
   get isRetiring(): boolean {
     return this.#isRetiring;

@@ -44,6 +44,7 @@ describe("loadConfig", () => {
       downAfterMs: 10_000,
       leaseMs: 10_000,
       coordinator: { host: "local" },
+      rendezvous: {},
       hosts: [],
       transport: {},
       plugins: { providers: [] },
