@@ -1,5 +1,6 @@
 // What a process of a mesh takes from the nearest mesh.toml, with the defaults where there is none.
 import { findConfig, loadConfig, type MeshConfig } from "../core/config/mod.ts";
+import type { PortRange } from "../core/config/port-range.ts";
 import { BUILTIN_TRANSPORTS } from "../core/config/transports.ts";
 import { knownMeshes } from "../core/member/known.ts";
 import { defaultListening, type Listening } from "../core/member/listening.ts";
@@ -18,6 +19,8 @@ export interface MeshSettings extends NodeSettings {
   file: string | undefined;
   /** Where the coordinator listens; undefined when mesh.toml does not say. */
   listen: readonly string[] | undefined;
+  /** UDP and TCP ports of a rendezvous for echoes and relays; any where it is missing. */
+  rendezvousPorts?: PortRange;
   /** How long the coordinator waits for the lost head of a job. */
   leaseMs: number;
   /** Whether mesh.toml names hosts beside this machine. */
@@ -63,6 +66,7 @@ export async function meshSettings(name?: string): Promise<MeshSettings> {
     listen: config.coordinator.listen,
     transports,
     timing: { heartbeatMs, suspectAfterMs, downAfterMs },
+    ...(config.rendezvous.ports && { rendezvousPorts: config.rendezvous.ports }),
     leaseMs: config.leaseMs,
     hasHosts: config.hosts.some(({ provider }) => provider !== "local"),
     config,

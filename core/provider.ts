@@ -115,6 +115,7 @@ export interface CoordinatorOrder {
   transports: readonly string[];
   timing: { heartbeatMs: number; suspectAfterMs: number; downAfterMs: number };
   leaseMs: number;
+  rendezvousPorts?: PortRange;
   /** The user of this machine, who becomes a head of that name. */
   user: { publicKey: Uint8Array; name: string };
 }

@@ -14,7 +14,7 @@ import { nameOf } from "../roles/joining.ts";
 export async function startRemoteCoordinator(
   host: FleetHost,
   provider: Provider,
-  { name: meshName, listen, transports, timing, leaseMs }: MeshSettings,
+  { name: meshName, listen, transports, timing, leaseMs, rendezvousPorts }: MeshSettings,
   context: ProviderContext,
 ): Promise<CoordinatorStarted> {
   if (!provider.startCoordinator) {
@@ -25,9 +25,10 @@ export async function startRemoteCoordinator(
   }
   const { publicKey, keyPem } = createKeyPair();
   const name = `user-${nameOf(hostname())}`;
+  const order = { listen, transports, timing, leaseMs, user: { publicKey, name } };
   const started = await provider.startCoordinator(
     host,
-    { listen, transports, timing, leaseMs, user: { publicKey, name } },
+    { ...order, ...(rendezvousPorts && { rendezvousPorts }) },
     context,
   );
   const { meshId, coordinators } = started.joined;

@@ -4,6 +4,7 @@ import { parseDuration } from "../../core/config/units.ts";
 import type { Token } from "../../core/coordinator/answers.ts";
 import type { IssueToken } from "../../core/coordinator/bodies.ts";
 import type { MeshClient } from "../../core/coordinator/client.ts";
+import type { Role } from "../../core/identity/names.ts";
 import { momentWords, spanWords } from "../amounts.ts";
 import { jsonOption, meshOption, nodeName, parsed } from "../options.ts";
 import type { ProgramContext } from "../program.ts";
@@ -11,6 +12,12 @@ import { print, type Surroundings, say, surroundingsOfProcess, withClient } from
 import { ask, askStatus } from "./asking.ts";
 
 const ROLES = ["worker", "head", "client", "rendezvous"] as const;
+/** What joins with a token of a role. */
+const COMMANDS: Partial<Record<Role, string>> = {
+  worker: "mesh worker --join",
+  head: "mesh join",
+  rendezvous: "mesh rendezvous --join",
+};
 
 /** `mesh token`. */
 export function command(_context?: ProgramContext, around = surroundingsOfProcess()) {
@@ -47,7 +54,7 @@ async function explain(
     `with this token ${who} may join the mesh ${client.mesh}, once, until ${momentWords(expiresAt)} (${left})`,
   );
   await say(around, "whoever has it can join: keep it secret, and never put it on a command line");
-  const command = role === "worker" ? "mesh worker --join" : role === "head" ? "mesh join" : undefined;
+  const command = COMMANDS[role];
   if (command === undefined) return;
   const line = `${command} ${await addressOf(client)}${name === undefined ? "" : ` --name ${name}`}`;
   await say(around, `on the machine that joins, with the token in MESH_TOKEN or a --token-file: ${line}`);

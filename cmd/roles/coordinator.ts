@@ -38,7 +38,10 @@ export function command() {
 }
 
 /** What a coordinator takes from mesh.toml. */
-export type CoordinatorSettings = Pick<MeshSettings, "name" | "listen" | "transports" | "timing" | "leaseMs">;
+export type CoordinatorSettings = Pick<
+  MeshSettings,
+  "name" | "listen" | "transports" | "timing" | "leaseMs" | "rendezvousPorts"
+>;
 
 interface CoordinatorOptions {
   listen?: string[] | undefined;
@@ -69,6 +72,7 @@ async function run(options: CoordinatorOptions): Promise<number> {
     version: version().version,
     commit: version().commit,
     build: buildName(),
+    ...(settings.rendezvousPorts && { rendezvousPorts: settings.rendezvousPorts }),
     timing: settings.timing,
     leaseMs: settings.leaseMs,
     isDiscoverable: options.discoverable ?? false,

@@ -59,7 +59,7 @@ export function command() {
 async function run(given: RendezvousOptions): Promise<number> {
   if (!given.managed) {
     const settings = await meshSettings(given.mesh);
-    return await serve({ ...given, ports: given.ports ?? settings.config?.rendezvous.ports }, settings);
+    return await serve({ ...given, ports: given.ports ?? settings.rendezvousPorts }, settings);
   }
   return await runManaged(given, (managed, settings) => {
     const { listen, advertise = [], ports } = managed.wanted.worker;

@@ -211,16 +211,22 @@ export class CoordinatorServer {
     });
   }
 
-  #startRendezvous(): Promise<Rendezvous> {
+  /** A mesh without one works, as far as its nodes can dial each other: nobody asked for it here. */
+  async #startRendezvous(): Promise<Rendezvous | undefined> {
     const { node, log, rendezvousPorts: ports, clock = systemClock } = this.#options;
-    return Rendezvous.start({
-      node,
-      role: "coordinator",
-      peers: (other) => this.#peers.get(other),
-      clock,
-      log,
-      ...(ports && { ports }),
-    });
+    try {
+      return await Rendezvous.start({
+        node,
+        role: "coordinator",
+        peers: (other) => this.#peers.get(other),
+        clock,
+        log,
+        ...(ports && { ports }),
+      });
+    } catch (error) {
+      log.warn("no rendezvous here", { error: (error as Error).message });
+      return undefined;
+    }
   }
 
   #makeCoordinator(lock: FolderLock): Coordinator {
