@@ -8,8 +8,9 @@ import type { Expectation, Welcomed } from "./dialer.ts";
 import { LANE_BULK, LANE_MAIN } from "./greeting.ts";
 import type { VerifiedIdentity } from "./handshake.ts";
 import type { LinkEnd } from "./link-end.ts";
-import { byRank, rankOf, schemeOf } from "./machine/ladder.ts";
+import { BEST_RANK, byRank, kindOf, rankOf, shownAddress } from "./machine/ladder.ts";
 import type { Phase } from "./machine/liveness.ts";
+import { type FailedPath, PathFailures } from "./path-failures.ts";
 import { Refusal } from "./refusal.ts";
 import { Seeker, type SeekerOptions } from "./seeker.ts";
 import { Session, type SessionOptions, type SessionOwner, type SessionStatus } from "./session.ts";
@@ -24,11 +25,15 @@ export interface PeerInfo {
 
 /** How a peer is reached at the moment. */
 export interface Path {
-  /** The scheme of the address: "tcp". */
+  /** The scheme of the address that was dialed, by whichever side: "tcp". */
   kind: string;
   address: string;
+  /** The own port that it goes from, where that matters: "40001". */
+  local?: string;
   /** Undefined until the first heartbeat was echoed. */
   rttMs: number | undefined;
+  /** How long it has been in use. */
+  sinceMs: number;
 }
 
 export interface PeerState {
@@ -48,8 +53,6 @@ export interface SessionHome {
   addresses(): readonly string[];
   /** What to dial for a peer that listens there. */
   waysTo(addresses: readonly string[]): readonly string[];
-  /** The peer is reached by another path than before. */
-  pathChanged(session: PeerSession): void;
   /** Sessions with that node that are over, latest first. */
   endedWith(node: number): string[];
   /**
@@ -60,6 +63,8 @@ export interface SessionHome {
   /** Called once, before the first frame. */
   announce(session: PeerSession): void;
   ended(session: PeerSession): void;
+  /** One of the lanes goes over another link than before, or has none. */
+  pathChanged(session: PeerSession): void;
   introduce(peer: PeerInfo): void;
   refused(error: MeshError): void;
 }
@@ -90,12 +95,13 @@ export class PeerSession {
   /** Fails when the first round does. */
   readonly #tryOnce: boolean;
   #given: readonly string[];
-  /** Ways that this node found by itself: nobody else can go them. */
+  /** Not addresses of the peer but ways that this node has made for itself: nobody is told. */
   #ways: readonly string[] = [];
   #told: readonly string[] = [];
   #isAnnounced = false;
   #isBegunHere = false;
   #failures: readonly DialFailure[] = [];
+  readonly #failedPaths: PathFailures;
   /** Addresses at which it was dialed and answered. */
   readonly #reached = new Set<string>();
   /** Addresses of which it was said that the peer, or this node, was refused there. */
@@ -116,6 +122,7 @@ export class PeerSession {
     this.#expect = expect;
     this.#given = addresses;
     this.#tryOnce = tryOnce;
+    this.#failedPaths = new PathFailures(home.lanes.clock);
     this.node = expect.node ?? 0;
     this.epoch = epoch ?? randomBytes(8).toString("hex");
     const peer = () => `node ${this.name}`;
@@ -148,9 +155,19 @@ export class PeerSession {
     return { phase, forMs, why };
   }
 
+  /** Of the main lane: the path in use, or the last one. */
   get path(): Path | undefined {
-    const { address } = this.main;
-    return address === "" ? undefined : { kind: schemeOf(address), address, rttMs: this.main.status.rttMs };
+    return pathOf(this.main);
+  }
+
+  /** Of the lanes that have a link: the main lane's first. A hole or relay that leads to none of them is not used. */
+  get paths(): Path[] {
+    return [this.main, this.bulk].filter(({ hasLink }) => hasLink).map((lane) => pathOf(lane)!);
+  }
+
+  /** Addresses that were tried and did not lead to the peer, latest first, at most 12. */
+  get failedPaths(): FailedPath[] {
+    return this.#failedPaths.list();
   }
 
   /** Both lanes in numbers. */
@@ -214,19 +231,30 @@ export class PeerSession {
     for (const seeker of Object.values(this.#seekers)) seeker.wake();
   }
 
-  /** Learns of ways that lead from this node alone to the peer: through routers, by a relay. */
+  /**
+   * Learns of ways to the peer that this node has made itself, or that lead through somebody else: they are dialed as addresses
+   * are, at once if they are better than the path in use, and no node is told of them.
+   */
   addWays(ways: readonly string[]): void {
+    if (ways.every((way) => this.#ways.includes(way))) return;
     this.#ways = [...new Set([...ways, ...this.#ways])];
     for (const seeker of Object.values(this.#seekers)) seeker.wake();
   }
 
+  /** They are dialed no more; a link that goes one of them stays. */
   removeWays(ways: readonly string[]): void {
     this.#ways = this.#ways.filter((way) => !ways.includes(way));
+    this.#failedPaths.forget(ways);
+  }
+
+  /** What `addWays` told and `removeWays` did not take back. */
+  get ways(): readonly string[] {
+    return this.#ways;
   }
 
   /** The link in use is alive, and no other kind would be better. */
   get isBestPath(): boolean {
-    return this.main.isUp && rankOf(this.path?.kind ?? "") === 0;
+    return this.main.isUp && rankOf(this.path?.kind ?? "") === BEST_RANK;
   }
 
   announce(): void {
@@ -270,7 +298,7 @@ export class PeerSession {
         const lane = isBulk ? LANE_BULK : LANE_MAIN;
         const ended = this.#home.endedWith(node);
         const words = { to: node, lane, epoch, generation: session.generation, ended };
-        return { ...words, addresses: [...this.#home.addresses()], way: schemeOf(address) };
+        return { ...words, addresses: [...this.#home.addresses()], way: kindOf(address) };
       },
       welcomed: (welcomed, end, address) => this.#welcomed(session, welcomed, end, address),
       failed: (failures) => this.#failed(session, failures),
@@ -281,7 +309,7 @@ export class PeerSession {
 
   /** The bulk lane goes first where the main lane went. */
   #addressesFor(session: Session): readonly string[] {
-    const addresses = [...new Set([...this.#ways, ...this.#home.waysTo(this.addresses)])].sort(byRank);
+    const addresses = byRank([...this.#home.waysTo(this.addresses), ...this.#ways]);
     const first = session === this.bulk && this.main.hasOwnLink ? this.main.address : undefined;
     return first === undefined ? addresses : [first, ...addresses.filter((address) => address !== first)];
   }
@@ -290,6 +318,7 @@ export class PeerSession {
     if (fields.epoch !== this.epoch) throw new Refusal("MALFORMED", "it welcomed to another session");
     this.meet(identity, fields);
     this.#failures = [];
+    this.#failedPaths.forget([address]);
     this.#reached.add(address);
     this.#reported.clear();
     const { generation, taken, allowedBytes } = fields;
@@ -298,6 +327,7 @@ export class PeerSession {
 
   #failed(session: Session, failures: DialFailure[]): void {
     if (failures.length > 0) this.#failures = failures;
+    this.#failedPaths.add(failures);
     const verdict = failures.map(({ error }) => error).find(isVerdict);
     if (verdict?.refusal === "GONE") this.main.gone(verdict.taken, verdict.message);
     if (verdict || this.isOver) return;
@@ -376,9 +406,9 @@ export class PeerSession {
     },
     settle: (session) => (session === this.bulk ? this.#seekers.bulk : this.#seekers.main).settle(),
     confirmed: (session) => {
-      if (session !== this.main) return;
+      if (session === this.main) this.announce();
       this.#home.pathChanged(this);
-      this.announce();
+      if (session !== this.main) return;
       for (const { resolve } of this.#waiting.splice(0)) resolve();
       if (this.bulk.phase === "connecting") this.#seekers.bulk.seek(false);
     },
@@ -392,6 +422,7 @@ export class PeerSession {
       if (session === this.bulk) this.main.mayEnd();
     },
     expired: (session) => this.#expired(session),
+    unlinked: () => this.#home.pathChanged(this),
     ended: (session, error) => this.#ended(session, error),
   };
 
@@ -419,4 +450,11 @@ function ended(name: string): MeshError {
 function isNobodyThere(error: MeshError, wasReached: boolean): boolean {
   if (error instanceof Refusal) return error.refusal === "IDENTITY" && wasReached;
   return (error.cause as { code?: unknown } | undefined)?.code === "ECONNREFUSED";
+}
+
+function pathOf({ address, linkedForMs, status }: Session): Path | undefined {
+  if (address === "") return undefined;
+  const local = /\?from=(\d+)$/.exec(address)?.[1];
+  const path = { kind: kindOf(address), address: shownAddress(address), rttMs: status.rttMs, sinceMs: linkedForMs };
+  return local === undefined ? path : { ...path, local };
 }

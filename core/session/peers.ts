@@ -39,7 +39,7 @@ export interface PeersOptions {
   onRefused?(error: MeshError): void;
   /** Asks third nodes for a way to that peer, which cannot be dialed, or not well. */
   introduce?(peer: PeerInfo): void;
-  /** A peer is reached by another path than before. */
+  /** `session.paths` has changed: one of its lanes goes over another link than before, or has none. */
   onPathChanged?(session: PeerSession): void;
   /** Admits links without a certificate for one frame, a join: the bytes are valid during the call. */
   strangers?: { ca(): string; joins(link: Link, frame: Uint8Array): void };
@@ -254,6 +254,7 @@ export class Peers {
     if (other) {
       this.#instead.set(session, other);
       other.addAddresses(session.addresses);
+      other.addWays(session.ways);
       session.main.stop(undefined);
       return false;
     }

@@ -48,6 +48,8 @@ export interface SessionOwner {
   progressed(session: Session): void;
   /** Nobody answered in time: the error to end with; undefined: wait as long again. */
   expired(session: Session): MeshError | undefined;
+  /** The link is gone. */
+  unlinked(session: Session): void;
   /** It is over; the handler is told next. */
   ended(session: Session, error: Error | undefined): void;
 }
@@ -116,6 +118,7 @@ export class Session implements Link {
   #heard = false;
   #end: LinkEnd | undefined;
   #isOwn = false;
+  #linkedAt = 0;
   #ref = true;
   #why = "no link was made yet";
   #wantsPeerToDial = false;
@@ -160,6 +163,15 @@ export class Session implements Link {
 
   get phase(): Phase {
     return this.#life.phase;
+  }
+
+  get hasLink(): boolean {
+    return this.#end !== undefined;
+  }
+
+  /** How long ago the link in use, or the last one, was made. */
+  get linkedForMs(): number {
+    return this.#options.clock.now() - this.#linkedAt;
   }
 
   /** The link in use was dialed from here. */
@@ -280,6 +292,7 @@ export class Session implements Link {
     this.#drop();
     this.#end = end;
     this.#isOwn = isOwn;
+    this.#linkedAt = this.#options.clock.now();
     this.address = address;
     this.generation = generation;
     this.#saidGoodbye = false;
@@ -461,6 +474,7 @@ export class Session implements Link {
     this.#out.disconnect();
     this.#why = `its link ended: ${error?.message ?? "the other side closed it"}`;
     this.#step(this.#needsLink ? "lost" : "released");
+    this.#options.owner.unlinked(this);
   }
 
   /** Whether a link that is gone has to be replaced now. */
@@ -570,6 +584,7 @@ export class Session implements Link {
     this.#out.disconnect();
     this.#why = "nothing to send";
     this.#step("released");
+    this.#options.owner.unlinked(this);
   }
 
   #expire(): void {

@@ -1,22 +1,44 @@
-// Which of several paths to a peer is the better one.
+// Which ways to a peer are better than others. The kind of a path is the scheme of the address that was dialed.
+//
+//   0  tcp, udp, unix, memory, any that is not named here: straight to the peer
+//   1  punch: straight to it as well, through holes in routers that have to be kept open
+//   2  relay, tcprelay, ssh: a third machine carries every byte
 
-/** Punched through routers: direct, by UDP. */
-const PUNCHED = 1;
-/** A third machine passes everything on. */
-const PASSED_ON = 2;
-const RANKS: Record<string, number> = { punch: PUNCHED, relay: PASSED_ON, tcprelay: PASSED_ON, ssh: PASSED_ON };
-
-/** The rank of a path by the scheme of its address: 0 is best, for whatever is dialed directly. */
+/** A number for each kind of path: smaller is better. */
 export function rankOf(kind: string): number {
-  return RANKS[kind] ?? 0;
+  return RANKS.get(kind) ?? BEST_RANK;
 }
 
-/** Orders addresses by rank, the best first. */
-export function byRank(a: string, b: string): number {
-  return rankOf(schemeOf(a)) - rankOf(schemeOf(b));
-}
+export const BEST_RANK = 0;
+export const PUNCH_RANK = 1;
 
-/** "tcp://host:1" -> "tcp"; "link" for what is no address. */
-export function schemeOf(address: string): string {
+const RANKS: ReadonlyMap<string, number> = new Map([
+  ["punch", PUNCH_RANK],
+  ["relay", 2],
+  ["tcprelay", 2],
+  ["ssh", 2],
+]);
+
+/** The scheme of an address; "link" for what has none. */
+export function kindOf(address: string): string {
   return address.slice(0, Math.max(0, address.indexOf(":"))) || "link";
+}
+
+export function rankOfAddress(address: string): number {
+  return rankOf(kindOf(address));
+}
+
+/** The same addresses, the better ones first, those of one rank in their order. */
+export function byRank(addresses: readonly string[]): string[] {
+  return [...addresses].sort((a, b) => rankOfAddress(a) - rankOfAddress(b));
+}
+
+/** Those that would be better than a path of that rank. */
+export function betterThan(rank: number, addresses: readonly string[]): string[] {
+  return byRank(addresses.filter((address) => rankOfAddress(address) < rank));
+}
+
+/** An address as people are shown it: what follows a "?" may be a secret. */
+export function shownAddress(address: string): string {
+  return address.replace(/\?.*$/s, "");
 }
