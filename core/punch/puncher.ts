@@ -147,20 +147,23 @@ export class Puncher {
     // From elsewhere than the probe went to: QUIC could not take that way, but a probe to there may be answered.
     if (!way || socket !== sent?.socket || from !== sent.remote) return;
     way.roundTripMs ??= now - sent.at;
-    this.#choose(now);
+    if (this.#settings.dials) this.#choose(now);
+    else this.#yield(way);
   }
 
   #told(socket: number, from: string, number: number, now: number): void {
-    if (this.#settings.dials) return;
-    const way = this.#heard(socket, from, now);
-    // Somebody may have sent on what he saw from elsewhere: only what answers there is the other.
-    if (way?.roundTripMs === undefined) this.#probeSoon(way, now);
-    else this.#yield(socket, from, number);
+    const way = this.#settings.dials ? undefined : this.#heard(socket, from, now);
+    if (!way) return;
+    way.wish = number;
+    this.#yield(way);
+    if (!this.#isOver) this.#probeSoon(way, now);
   }
 
-  #yield(socket: number, from: string, number: number): void {
-    for (let i = 0; i < LAST_WORDS; i++) this.#send(socket, from, { type: "used", number });
-    this.#end({ kind: "done", socket, remote: from });
+  /** Leaves by the way that the other wants, if that is proven: somebody may have sent on what he saw, from elsewhere. */
+  #yield({ socket, remote, roundTripMs, wish }: Way): void {
+    if (wish === undefined || roundTripMs === undefined) return;
+    for (let i = 0; i < LAST_WORDS; i++) this.#send(socket, remote, { type: "used", number: wish });
+    this.#end({ kind: "done", socket, remote });
   }
 
   #leave(now: number): void {
@@ -174,6 +177,8 @@ export class Puncher {
     const way = this.#ways.learn(socket, from);
     if (!way || way.isHeard) return way;
     way.isHeard = true;
+    // A probe that went there before came too early, perhaps.
+    way.probedAt = Number.NEGATIVE_INFINITY;
     this.#heardAt = Math.min(this.#heardAt, now);
     if (now < this.#crowdAt) this.#crowdAt = Math.max(this.#crowdAt, now + HOPE_MS);
     return way;

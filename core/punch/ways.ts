@@ -16,6 +16,8 @@ export interface Way {
   probedAt: number;
   /** Of the first probe that was answered; until then it is not known that packets go both ways. */
   roundTripMs?: number;
+  /** Number of the other's `use` for it. */
+  wish?: number;
   /** Something came from there. */
   isHeard: boolean;
 }
