@@ -8,12 +8,14 @@ import { type Bar, type Contender, median, type Workload } from "./contender.ts"
 import { coldUp, cp, exec, warmUp } from "./hosts.ts";
 import { net } from "./net.ts";
 import { poolDefault, poolOne, tasks } from "./pool.ts";
+import { relay } from "./relay.ts";
 
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 5);
 const GROUPS: Record<string, (() => Promise<Workload>)[]> = {
   pool: [poolOne, poolDefault, tasks],
   start: [coldStart],
   net,
+  relay,
   hosts: [coldUp, warmUp, exec, cp],
 };
 

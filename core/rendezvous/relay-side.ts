@@ -19,6 +19,8 @@ const HELD_BYTES = 24 * 1024;
 const REBINDS_AFTER_MS = 300;
 /** A node that lives sends something every second. One that does not gets no more. */
 const SILENT_AFTER_MS = 15_000;
+/** Packets that the system hands over by one call come closer together than this. */
+const CLOSE_MS = 0.02;
 /** Packets that go out by one call. */
 const BATCH_PACKETS = 64;
 
@@ -62,6 +64,7 @@ export class RelaySide {
   #heldBytes = 0;
   #batch: (Uint8Array | number | string)[] = [];
   #isBatching = false;
+  #sentAt = Number.NEGATIVE_INFINITY;
   readonly #flush = () => {
     this.#isBatching = false;
     this.#sendBatch();
@@ -90,7 +93,7 @@ export class RelaySide {
   deliver(bytes: Uint8Array, now: number): void {
     if (this.#port === 0) this.#hold(bytes);
     else if (now - this.#heardAt > SILENT_AFTER_MS) this.#context.dropped.silent++;
-    else this.#send(bytes);
+    else this.#send(bytes, now);
   }
 
   close(): void {
@@ -137,7 +140,7 @@ export class RelaySide {
     const held = this.#held;
     this.#held = [];
     this.#heldBytes = 0;
-    for (const bytes of held) this.#send(bytes);
+    for (const bytes of held) this.#send(bytes, now);
   }
 
   #hold(bytes: Uint8Array): void {
@@ -150,14 +153,18 @@ export class RelaySide {
     this.#heldBytes += bytes.length;
   }
 
-  /** The first at once, those that come in the same turn of the event loop together after it: one call for each costs more. */
-  #send(bytes: Uint8Array): void {
-    if (!this.#isBatching) {
-      this.#isBatching = true;
-      setImmediate(this.#flush);
+  /**
+   * At once, or, when it follows closely on another, with all that come in this turn of the event loop: a call for each costs
+   * more, and waiting for the end of the turn costs a lonely packet time.
+   */
+  #send(bytes: Uint8Array, now: number): void {
+    if (!this.#isBatching && now - this.#sentAt > CLOSE_MS) {
+      this.#sentAt = now;
       if (!sendDatagram(this.#socket, bytes, this.#port, this.#host)) this.#context.dropped.unsent++;
       return;
     }
+    if (!this.#isBatching) setImmediate(this.#flush);
+    this.#isBatching = true;
     this.#batch.push(bytes, this.#port, this.#host);
     if (this.#batch.length >= 3 * BATCH_PACKETS) this.#sendBatch();
   }
