@@ -4,10 +4,10 @@ import { outsideHost } from "./candidates.ts";
 import { formatRemote, hostOf, portOf } from "./remote.ts";
 
 /** Sockets that are opened beside the first one. */
-export const EXTRA_SOCKETS = 256;
+const EXTRA_SOCKETS = 256;
 
 /** Ports that are tried. Each takes a line in the tables of the routers between. */
-export const GUESSED_PORTS = 2_000;
+const GUESSED_PORTS = 2_000;
 
 /** Some routers number their ports: so many are tried first that follow those seen. */
 const NEIGHBOURS = 24;

@@ -7,8 +7,11 @@ import { formatRemote, remoteOf } from "./remote.ts";
 /** Milliseconds after which a question is asked again; the last one again and again. */
 const AGAIN_MS = [50, 100, 200, 400];
 
-/** Once one place has told all it can, the others have so long, or three round trips to that one. */
-const GRACE_MS = 100;
+/**
+ * Once one place has told all it can, the others have so long, or so many round trips to that one: little where it sees a NAT
+ * before this machine, as no other could tell more.
+ */
+const GRACE = { outside: { ms: 20, roundTrips: 0.5 }, inside: { ms: 100, roundTrips: 3 } };
 
 export interface Question {
   place: EchoPlace;
@@ -35,19 +38,26 @@ export interface Outgoing {
 export class EchoAsker {
   readonly #asked: Asked[];
   readonly #limitMs: number;
+  readonly #own: readonly string[];
   readonly #beganAt: number;
   #sentAt: number;
   #rounds = 0;
   #askAt: number;
   #graceAt = Number.POSITIVE_INFINITY;
 
-  constructor(questions: readonly Question[], limitMs: number, now: number) {
+  /** `own`: the port at this machine's addresses. */
+  constructor(
+    questions: readonly Question[],
+    { limitMs, own }: { limitMs: number; own: readonly string[] },
+    now: number,
+  ) {
     this.#asked = questions.map((question) => {
       const { place, port, fromOtherPort, transaction } = question;
       const bytes = encodeEchoRequest({ id: place.id, transaction, fromOtherPort }, place.key);
       return { question, to: formatRemote({ host: place.host, port }), bytes };
     });
     this.#limitMs = limitMs;
+    this.#own = own;
     this.#beganAt = now;
     this.#askAt = now;
     this.#sentAt = now;
@@ -102,7 +112,9 @@ export class EchoAsker {
   #settle(place: EchoPlace, now: number): void {
     const ofPlace = this.#asked.filter(({ question }) => question.place === place);
     if (!ofPlace.every(({ answer }) => answer)) return;
+    const isOutside = ofPlace.every(({ answer }) => !answer!.seen.startsWith("[") && !this.#own.includes(answer!.seen));
+    const { ms, roundTrips } = isOutside ? GRACE.outside : GRACE.inside;
     const longest = Math.max(...ofPlace.map(({ answer }) => answer!.roundTripMs));
-    this.#graceAt = Math.min(this.#graceAt, now + Math.max(GRACE_MS, 3 * longest));
+    this.#graceAt = Math.min(this.#graceAt, now + Math.max(ms, roundTrips * longest));
   }
 }

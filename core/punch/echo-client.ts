@@ -39,10 +39,9 @@ interface AskOptions {
 /** Asks all ports of all places. Throws CANCELLED. */
 export async function kindOfPort(port: RawPort, places: readonly EchoPlace[], options: AskOptions): Promise<PortKind> {
   const questions = places.flatMap((place) => place.ports.map((each) => question(place, each, false)));
-  const asker = await ask(port, questions, options);
-  const { answers, roundTripMs } = asker;
   const hosts = ownHosts();
   const own = hosts.map((host) => formatRemote({ host, port: port.number }));
+  const { answers, roundTripMs } = await ask(port, questions, own, options);
   const outside = [...new Set(answers.map(({ seen }) => seen))];
   const mapping = judgeMapping(answers, own, questions.length);
   return { candidates: candidatesOf(port.number, hosts, outside), mapping, outside, roundTripMs };
@@ -68,13 +67,18 @@ async function filteringOf(port: RawPort, places: readonly EchoPlace[], options:
   if (!place) return "unknown";
   const plain = question(place, place.ports[0]!, false);
   const fromOther = question(place, place.ports[0]!, true);
-  const asker = await ask(port, [plain, fromOther], options);
+  const asker = await ask(port, [plain, fromOther], [], options);
   if (asker.isAnswered(fromOther)) return "open";
   return asker.isAnswered(plain) ? "restricted" : "unknown";
 }
 
-async function ask(port: RawPort, questions: Question[], { signal, limitMs }: AskOptions): Promise<EchoAsker> {
-  const asker = new EchoAsker(questions, limitMs, systemClock.now());
+async function ask(
+  port: RawPort,
+  questions: Question[],
+  own: readonly string[],
+  { signal, limitMs }: AskOptions,
+): Promise<EchoAsker> {
+  const asker = new EchoAsker(questions, { limitMs, own }, systemClock.now());
   await runUntil<true>(systemClock, signal, (wake) => {
     port.received = (_from, bytes) => {
       asker.received(bytes, systemClock.now());

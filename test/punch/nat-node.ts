@@ -66,7 +66,7 @@ export class NatNode {
       const transaction = randomBytes(8);
       return { place, port, fromOtherPort: false, transaction };
     });
-    this.#asker = new EchoAsker(questions, limitMs, this.#now);
+    this.#asker = new EchoAsker(questions, { limitMs, own: this.#own }, this.#now);
     this.#tickAsker();
   }
 
@@ -84,6 +84,10 @@ export class NatNode {
     this.#tickPuncher();
   }
 
+  get #own(): string[] {
+    return [`${this.#host.host}:${this.localPort}`];
+  }
+
   get #now(): number {
     return this.#network.clock.now();
   }
@@ -99,8 +103,7 @@ export class NatNode {
   #judge(asker: EchoAsker): void {
     const seen = asker.answers.map((answer) => answer.seen);
     const candidates = candidatesOf(this.localPort, [this.#host.host], seen);
-    const own = [`${this.#host.host}:${this.localPort}`];
-    this.side = { candidates, mapping: judgeMapping(asker.answers, own, ECHO_PORTS.length) };
+    this.side = { candidates, mapping: judgeMapping(asker.answers, this.#own, ECHO_PORTS.length) };
   }
 
   #tickPuncher(): void {
