@@ -167,6 +167,7 @@ export async function echoFrom(
   to: number,
   { id, key }: MeetPlaces,
   other = false,
+  timeoutMs = 10_000,
 ): Promise<EchoAnswer> {
   const request = encodeEchoRequest({ id, transaction: randomBytes(8), fromOtherPort: other }, key);
   const find = () => port.got.map(({ bytes }) => readEchoAnswer(bytes, key)).find((answer) => isTo(answer, request));
@@ -176,7 +177,7 @@ export async function echoFrom(
     if (asks++ % 20 === 0) port.send(request, to); // again, as a full buffer loses it
     return false;
   };
-  await until(asked, { what: `an echo of port ${to}` });
+  await until(asked, { what: `an echo of port ${to}`, timeoutMs });
   return find()!;
 }
 
