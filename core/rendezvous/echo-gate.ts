@@ -5,8 +5,12 @@ import { encodeEchoAnswer, isEchoRequest, isEchoSigned, readEchoRequest } from "
 import { plainIp } from "./ip.ts";
 import type { Member, Members } from "./members.ts";
 
-/** Codes that are looked at in a second, some 5 us each. A node that meets 100 others at once sends some 600 echoes. */
+/**
+ * Codes that are looked at in a second, some 5 us each: of a member from one address, and of a member. A node that meets 100
+ * others at once sends some 600 echoes; who has overheard its id and sends garbage from elsewhere does not keep it from that.
+ */
 const CHECKS = { each: 1_000, all: 20_000 };
+const MEMBER_CHECKS = { each: 5_000, all: 20_000 };
 
 /** How often packets were dropped, and why. */
 export interface DroppedEchoes {
@@ -33,6 +37,7 @@ export class EchoGate {
   answered = 0;
   readonly #members: Members;
   readonly #checks = new RateLimit(CHECKS);
+  readonly #memberChecks = new RateLimit(MEMBER_CHECKS);
 
   constructor(members: Members) {
     this.#members = members;
@@ -44,13 +49,17 @@ export class EchoGate {
     const { id, transaction, fromOtherPort } = readEchoRequest(bytes);
     const member = this.#members.named(id);
     if (!member) return this.#drop("unknown");
-    if (!this.#checks.take(String(member.node), now)) return this.#drop("unchecked");
-    if (!isEchoSigned(bytes, member.key)) return this.#drop("forged");
     const host = plainIp(from);
+    if (!this.#mayCheck(String(member.node), host, now)) return this.#drop("unchecked");
+    if (!isEchoSigned(bytes, member.key)) return this.#drop("forged");
     if (!member.sentFrom(host, port, transaction)) return this.#drop("replayed");
     this.answered++;
     const answer = encodeEchoAnswer({ transaction, host, port, fromOtherPort }, member.key);
     return { member, answer, fromOtherPort };
+  }
+
+  #mayCheck(node: string, host: string, now: number): boolean {
+    return this.#checks.take(`${node} ${host}`, now) && this.#memberChecks.take(node, now);
   }
 
   #drop(why: keyof DroppedEchoes): undefined {

@@ -157,6 +157,8 @@ describe("echo ports, hostile (X17)", () => {
     await port.received(1_000);
     expect(port.receivedBytes).toBe(1_000 * ECHO_ANSWER_BYTES);
     expect(port.receivedBytes).toBeLessThan(1_000 * ECHO_REQUEST_BYTES);
+    using elsewhere = await TestPort.open("127.0.0.3"); // is not kept out by that
+    await echoFrom(elsewhere, places.echoPorts[0]!, places);
     clock.advance(1_000);
     await echoFrom(port, places.echoPorts[0]!, places);
   });
