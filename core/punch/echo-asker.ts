@@ -5,7 +5,7 @@ import type { Seen } from "./mapping.ts";
 import { formatRemote, remoteOf } from "./remote.ts";
 
 /** Milliseconds after which a question is asked again; the last one again and again. */
-const AGAIN_MS = [50, 100, 200, 400];
+const AGAIN_MS = [50, 100];
 
 /**
  * Once one place has told all it can, the others have so long, or so many round trips to that one: little where it sees a NAT

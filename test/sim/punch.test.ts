@@ -32,7 +32,7 @@ function weather(seed: number): PairOptions {
   const random = randomOf(seed * 7_919);
   const least = 1 + random() * 120;
   const most = least * (1 + (random() < 0.5 ? 0 : random()));
-  const loss = random() < 0.5 ? 0 : random() * 0.1;
+  const loss = random() < 0.5 ? 0 : random() * 0.2;
   return { loss, delayMs: [least, most], skewMs: random() * 150, waitMs: random() < 0.5 ? 0 : random() * 10_000 };
 }
 
