@@ -136,6 +136,7 @@ class TcpRelay implements PairRelay {
 
   /** A connection of that side: it gets one of the other, or waits for it. False when there are too many. */
   take(side: 0 | 1, socket: Socket): boolean {
+    this.renew();
     const [first] = this.#waiting[1 - side]!;
     if (!first) this.#wait(this.#waiting[side], socket);
     else if (this.#streams.size >= STREAMS) return false;

@@ -12,6 +12,7 @@ import {
   sendRun,
 } from "../../core/api/task-wire.ts";
 import { Drafts } from "../../core/node/drafts.ts";
+import { encodeEchoAnswer, encodeEchoRequest, readEchoAnswer, readEchoRequest } from "../../core/rendezvous/echo.ts";
 import { Codec } from "../../core/wire/codec.ts";
 import { FRAME_HEAD_BYTES, FrameReader, writeFrameHead } from "../../core/wire/frame.ts";
 import { HEADER_BYTES, Message, readMessage, writeHeader } from "../../core/wire/message.ts";
@@ -44,6 +45,11 @@ function bytesOf(name: string): Uint8Array {
   if (found === undefined) throw new Error(`PROTOCOL.md has no vector ${name}`);
   if (!/^([0-9a-f]{2})+$/.test(found)) throw new Error(`the vector ${name} is no hex`);
   return new Uint8Array(Buffer.from(found, "hex"));
+}
+
+/** So many bytes that count up. */
+function bytesFrom(first: number, count: number): Uint8Array {
+  return Uint8Array.from({ length: count }, (_, i) => first + i);
 }
 
 type Check = (bytes: Uint8Array) => void;
@@ -222,6 +228,16 @@ const checks: Record<string, Check> = {
   "refused-break": refused,
   "refused-tag-of-records": refused,
   "refused-bytes-after-the-value": refused,
+  "echo-request": (bytes) => {
+    const asked = { id: bytesFrom(0x10, 16), transaction: bytesFrom(0xa0, 8), fromOtherPort: true };
+    expect(hex(encodeEchoRequest(asked, bytesFrom(0, 32)))).toBe(hex(bytes));
+    expect(readEchoRequest(bytes)).toEqual(asked);
+  },
+  "echo-answer": (bytes) => {
+    const answer = { transaction: bytesFrom(0xa0, 8), host: "198.51.100.7", port: 51_820, fromOtherPort: true };
+    expect(hex(encodeEchoAnswer(answer, bytesFrom(0, 32)))).toBe(hex(bytes));
+    expect(readEchoAnswer(bytes, bytesFrom(0, 32))).toEqual(answer);
+  },
 };
 
 describe("PROTOCOL.md", () => {
