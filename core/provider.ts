@@ -14,8 +14,13 @@ export interface ProvidedHost {
   worker: WorkerSettings;
 }
 
+/** What is started on hosts: a worker, or a rendezvous, which has no slots. */
+export type HostRole = "worker" | "rendezvous";
+
 /** What its worker is to be; what is not given is up to the host. */
 export interface WorkerSettings {
+  /** Default: a worker. */
+  role?: HostRole;
   /** Default: one for each core. */
   slots?: number;
   slotMemoryBytes?: number;
@@ -68,9 +73,9 @@ export interface ProviderContext {
   mesh: { name: string; id: string };
   /** This build, for people and for comparison: "0.1.0 (1a2b3c4)". */
   build: string;
-  /** Push: a certificate for a worker of that name, whose host keeps its key to itself. */
+  /** Push: a certificate for the node of the host of that name, which keeps its key to itself. */
   certify(request: { publicKey: Uint8Array; name: string }): Promise<Joined>;
-  /** Pull: lets one worker of that name join, once. */
+  /** Pull: lets the node of the host of that name join, once. */
   token(name: string): Promise<{ token: string; coordinators: string[] }>;
   /**
    * Has the coordinator reached over the SSH connections of this machine, by way of that socket on the host, from now on.
@@ -181,7 +186,7 @@ export interface Provider {
   readonly name: string;
   /** Looks, and changes nothing. */
   plan(host: ProvidedHost, context: ProviderContext): Promise<Plan>;
-  /** Resolves when the worker has joined the mesh. Doing it again changes nothing. */
+  /** Resolves when the worker, or what else `worker.role` says, has joined the mesh. Doing it again changes nothing. */
   start(host: ProvidedHost, context: ProviderContext): Promise<Started>;
   /** Workers that run there, of this mesh. */
   list(host: ProvidedHost, context: ProviderContext): Promise<FoundWorker[]>;

@@ -3,8 +3,9 @@ import { Command } from "@commander-js/extra-typings";
 import type { NodeStatus } from "../../core/coordinator/answers.ts";
 import { isMeshError, MeshError } from "../../core/errors.ts";
 import type { Examination } from "../../core/fleet/examine.ts";
+import { roleOf } from "../../core/fleet/hosts.ts";
 import { memberFinding, type Pair, pairFindings } from "../../core/fleet/mesh-findings.ts";
-import type { Finding } from "../../core/provider.ts";
+import type { Finding, HostRole } from "../../core/provider.ts";
 import { jsonOption, meshOption } from "../options.ts";
 import type { ProgramContext } from "../program.ts";
 import { buildName } from "../roles/node-process.ts";
@@ -97,20 +98,22 @@ function diagnosisOf(
   const nodes = mesh === undefined || mesh instanceof MeshError ? undefined : mesh.nodes;
   const workers = new Map(
     (nodes ?? [])
-      .filter(({ role }) => role === "worker")
+      .filter(({ role }) => role === "worker" || role === "rendezvous")
       .toReversed()
       .map((node) => [node.name, node]),
   );
   const hosts = examinations.map(({ host, findings }) => {
-    const hasWorker = findings.some(({ check, state }) => check === "worker" && state !== "skipped");
-    const member = nodes ? [memberFinding(host.name, workers.get(host.name), { build: buildName(), hasWorker })] : [];
+    const role = roleOf(host);
+    const hasWorker = findings.some(({ check, state }) => check === role && state !== "skipped");
+    const about = { role, build: buildName(), hasWorker };
+    const member = nodes ? [memberFinding(host.name, workers.get(host.name), about)] : [];
     return { name: host.name, target: host.target, provider: host.provider, findings: [...findings, ...member] };
   });
   const named = new Set(hosts.map(({ name }) => name));
   const others = isAll ? [...workers.values()].filter(({ name }) => !named.has(name)) : [];
   const members = others.map((node) => ({
     name: node.name,
-    findings: [memberFinding(node.name, node, { build: buildName(), hasWorker: true })],
+    findings: [memberFinding(node.name, node, { role: node.role as HostRole, build: buildName(), hasWorker: true })],
   }));
   const pair = isPair && nodes ? pairOf(examinations, workers) : null;
   const isKeyNeeded = !hosts.some(({ findings }) => findings.some(isLogin)); // some login shows that there are keys

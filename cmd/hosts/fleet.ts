@@ -14,12 +14,20 @@ import {
   type NodesByName,
   planUp,
 } from "../../core/fleet/fleet.ts";
-import { type CommonSettings, chooseHosts, didYouMean, type FleetHost, hostOf } from "../../core/fleet/hosts.ts";
+import {
+  type CommonSettings,
+  chooseHosts,
+  didYouMean,
+  type FleetHost,
+  hostOf,
+  rendezvousOf,
+  roleOf,
+} from "../../core/fleet/hosts.ts";
 import { FleetRecord } from "../../core/fleet/record.ts";
 import type { Joined } from "../../core/identity/join.ts";
 import { stateFolder, stateFolderPath } from "../../core/identity/state-folder.ts";
 import { isTemporaryMesh } from "../../core/member/known.ts";
-import type { Plan, ProviderContext } from "../../core/provider.ts";
+import type { HostRole, Plan, ProviderContext } from "../../core/provider.ts";
 import { ensureTether, releaseTether, wakeTether } from "../../core/tether/ensure.ts";
 import { MessageType } from "../../core/wire/message-types.ts";
 import { hasJoined, openClient } from "../client.ts";
@@ -239,6 +247,11 @@ export class Fleet implements AsyncDisposable {
   readonly reasonFor = (host: FleetHost, error: MeshError): string =>
     error.message + (error.code === "UNREACHABLE" ? didYouMean(host, this.#known) : "");
 
+  #roleOf(name: string): HostRole {
+    const host = this.hosts.find((each) => each.name === name);
+    return host ? roleOf(host) : "worker";
+  }
+
   #context(status: Status | undefined, signal: AbortSignal): Omit<ProviderContext, "progress"> {
     const { name } = this.settings;
     const client = () => {
@@ -250,13 +263,13 @@ export class Fleet implements AsyncDisposable {
       mesh: { name, id: status?.mesh.id ?? "" },
       build: buildName(),
       certify: ({ publicKey, name }) => {
-        const body = { publicKey, role: "worker", name };
+        const body = { publicKey, role: this.#roleOf(name), name };
         return client().ask<Joined>(MessageType.admit, body, { timeoutMs: ANSWER_LIMIT_MS });
       },
       token: async (name) => {
         const { token } = await ask<{ token: string }>(client(), {
           type: "issueToken",
-          body: { role: "worker", name },
+          body: { role: this.#roleOf(name), name },
         });
         return { token, coordinators: status!.mesh.coordinator.addresses };
       },
@@ -279,7 +292,10 @@ function commonOf({ transports, timing }: MeshSettings): CommonSettings {
 
 /** Those of mesh.toml, and those that were brought up without it. */
 function knownHosts(settings: MeshSettings, record: FleetRecord): FleetHost[] {
-  const named = (settings.config?.hosts ?? []).map((host) => hostOf(host, commonOf(settings)));
+  const { config } = settings;
+  const common = commonOf(settings);
+  const rendezvous = config && rendezvousOf(config, common);
+  const named = [...(rendezvous ? [rendezvous] : []), ...(config?.hosts ?? []).map((host) => hostOf(host, common))];
   const names = new Set(named.map(({ name }) => name));
   return [...named, ...record.hosts.filter(({ name }) => !names.has(name))];
 }

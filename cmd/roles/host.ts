@@ -51,7 +51,7 @@ function portOf(lines: Lines, signal: AbortSignal): HostPort {
   return {
     signal,
     build: buildName(),
-    workerCommand: ownCommand("worker"),
+    command: ownCommand,
     dial: tryDial,
     progress: (text) => {
       if (text !== last) say({ word: "progress", text: text ?? last });

@@ -1,6 +1,7 @@
 // `mesh rendezvous`: a node that all others reach, by which those behind routers find each other, in the foreground.
 import { Command, Option } from "@commander-js/extra-typings";
 import type { ManagedWorker } from "../../core/bootstrap/managed-worker.ts";
+import { RENDEZVOUS_NAME } from "../../core/config/names.ts";
 import { type PortRange, parsePortRange } from "../../core/config/port-range.ts";
 import { Rendezvous } from "../../core/rendezvous/rendezvous.ts";
 import { MessageType } from "../../core/wire/message-types.ts";
@@ -20,8 +21,6 @@ interface RendezvousOptions extends MemberCommandOptions {
   ports?: PortRange | undefined;
 }
 
-/** A machine may be a worker, too, which has the host's name. */
-const DEFAULT_NAME = "rendezvous";
 const PORT = 7451;
 
 export function command() {
@@ -36,7 +35,7 @@ export function command() {
         "--join <address...>",
         'addresses of the coordinator, such as "tcp://10.0.0.1:7450", or "discover" on its LAN',
       )
-      .addOption(new Option("--name <name>", `unique in the mesh (default: "${DEFAULT_NAME}")`).argParser(nodeName))
+      .addOption(new Option("--name <name>", `unique in the mesh (default: "${RENDEZVOUS_NAME}")`).argParser(nodeName))
       .option("--listen <address...>", `where nodes dial it (default: port ${PORT}, TCP and UDP)`)
       .option("--advertise <address...>", "what to tell them instead, when a router forwards a port to here")
       .addOption(
@@ -50,7 +49,7 @@ export function command() {
       // By `mesh host` of `mesh up`: what it is to be is in its joined folder, and there it says how it stands.
       .addOption(new Option("--managed").hideHelp())
       .action(async (options) => {
-        const given = { ...options, name: options.name ?? DEFAULT_NAME, advertise: options.advertise ?? [] };
+        const given = { ...options, name: options.name ?? RENDEZVOUS_NAME, advertise: options.advertise ?? [] };
         process.exitCode = await run(given as RendezvousOptions);
       })
   );

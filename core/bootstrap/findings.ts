@@ -21,7 +21,7 @@ export function hostFindings(
 ): Finding[] {
   return [
     system(facts),
-    machine(facts, worker.slots),
+    machine(facts, worker.role === "rendezvous" ? 1 : worker.slots),
     ...(binary instanceof Error ? [noBinary(binary)] : [room(facts, binary), present(facts, binary)]),
     tools(facts),
     clock(facts.clockAheadMs),
@@ -75,7 +75,7 @@ function room({ folders, home }: HostFacts, binary: Binary): Finding {
   return {
     check: "room",
     state: "warning",
-    words: `${[words, ...reasons].join("; not in ")}: the worker keeps its certificate and log in the home, too`,
+    words: `${[words, ...reasons].join("; not in ")}: the node keeps its certificate and log in the home, too`,
     fix: `make room in ${home} there, and let that user write there`,
   };
 }

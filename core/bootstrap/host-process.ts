@@ -2,6 +2,7 @@
 import { closeSync, constants, existsSync, openSync, renameSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { isMeshError, MeshError } from "../errors.ts";
+import type { HostRole } from "../provider.ts";
 import { killProcess } from "../worker/libc.ts";
 import { isAlive, readRecord, removeRecord, WORKER_LOG, type WorkerRecord } from "./worker-record.ts";
 
@@ -13,9 +14,10 @@ const JOIN_LIMIT_MS = 25_000;
 const VANISH_LIMIT_MS = 10_000;
 
 export interface LaunchOptions {
+  role: HostRole;
   /** The joined folder of its node. */
   folder: string;
-  /** The command line of `mesh worker` with all it needs. */
+  /** Its command line, with all it needs. */
   command: string[];
   /** Aborted: it is ended again. */
   signal: AbortSignal;
@@ -24,10 +26,11 @@ export interface LaunchOptions {
 }
 
 /**
- * Starts a worker in a session of its own, and resolves with its process id when it is in the mesh. When it does not get there
+ * Starts a worker or a rendezvous in a session of its own, and resolves with its process id when it is in the mesh. When it does not get there
  * it is ended, and what it says is thrown; TIMEOUT when it says nothing, CANCELLED.
  */
-export async function launch({ folder, command, signal, unreached }: LaunchOptions): Promise<number> {
+export async function launch(options: LaunchOptions): Promise<number> {
+  const { folder, command } = options;
   removeRecord(folder);
   const log = openLog(folder);
   const child = Bun.spawn(command, {
@@ -38,7 +41,7 @@ export async function launch({ folder, command, signal, unreached }: LaunchOptio
   });
   closeSync(log);
   try {
-    await isReady(folder, child, signal, unreached);
+    await isReady(child, options);
     child.unref();
     return child.pid;
   } catch (error) {
@@ -49,12 +52,7 @@ export async function launch({ folder, command, signal, unreached }: LaunchOptio
   }
 }
 
-async function isReady(
-  folder: string,
-  child: Bun.Subprocess,
-  signal: AbortSignal,
-  unreached: LaunchOptions["unreached"],
-): Promise<void> {
+async function isReady(child: Bun.Subprocess, { role, folder, signal, unreached }: LaunchOptions): Promise<void> {
   const end = performance.now() + JOIN_LIMIT_MS;
   for (;;) {
     const hasEnded = child.exitCode !== null || child.signalCode !== null;
@@ -66,11 +64,11 @@ async function isReady(
     const log = join(folder, WORKER_LOG);
     if (hasEnded) {
       const how = child.signalCode ?? `status ${child.exitCode}`;
-      throw new MeshError("UNREACHABLE", `the worker ended at once (${how}); its log says why: ${log} there`);
+      throw new MeshError("UNREACHABLE", `the ${role} ended at once (${how}); its log says why: ${log} there`);
     }
-    if (signal.aborted) throw new MeshError("CANCELLED", "the start of the worker was cancelled");
+    if (signal.aborted) throw new MeshError("CANCELLED", `the start of the ${role} was cancelled`);
     if (performance.now() > end) {
-      const message = `the worker did not get into the mesh within ${JOIN_LIMIT_MS / 1000} s, and was ended`;
+      const message = `the ${role} did not get into the mesh within ${JOIN_LIMIT_MS / 1000} s, and was ended`;
       const why = own?.failure ? ` (${own.failure.message})` : "";
       throw new MeshError("TIMEOUT", `${message}${why}; its log is ${log} there`);
     }

@@ -5,7 +5,7 @@ import { saveCredentials } from "../identity/credentials.ts";
 import { checkCertified, type Joined } from "../identity/join.ts";
 import { createKeyPair } from "../identity/keys.ts";
 import { joinedFolder } from "../identity/state-folder.ts";
-import type { DialOutcome } from "../provider.ts";
+import type { DialOutcome, HostRole } from "../provider.ts";
 import { tunnelPath } from "../tether/tunnel.ts";
 import { lockHost } from "./host-lock.ts";
 import { launch } from "./host-process.ts";
@@ -25,8 +25,8 @@ export interface HostPort {
   dial(address: string, timeoutMs: number): Promise<DialOutcome>;
   /** Aborted when the other side is gone. */
   signal: AbortSignal;
-  /** The command line of `mesh worker` of this build. */
-  workerCommand: string[];
+  /** The command line of `mesh worker` or `mesh rendezvous` of this build. */
+  command(role: HostRole): string[];
   build: string;
 }
 
@@ -37,10 +37,11 @@ type Started = Extract<HostWord, { word: "started" }>;
 const RETURN_LIMIT_MS = 10_000;
 const POLL_MS = 50;
 
-const AWAY = { code: "UNREACHABLE", message: "the worker that runs there does not reach the coordinator" };
+const AWAY = { code: "UNREACHABLE", message: "what runs there does not reach the coordinator" };
 
 export async function startWorker(order: StartOrder, port: HostPort): Promise<Started> {
   checkBuild(order, port);
+  const { role = "worker" } = order.worker;
   const folder = joinedFolder(order.meshName, order.name);
   const waits = () => port.progress("waiting for another `mesh up` or `mesh down`");
   using _lock = await lockHost(folder, { signal: port.signal, waits });
@@ -50,14 +51,14 @@ export async function startWorker(order: StartOrder, port: HostPort): Promise<St
   if (running && isAsWanted(running, wanted)) return { word: "started", outcome: "unchanged", pid: running.pid };
   await getCertificate(folder, order, port);
   if (running) {
-    port.progress("ending the worker that runs there");
+    port.progress(`ending the ${running.worker.role ?? "worker"} that runs there`);
     await retire(folder, running);
   }
   writeWanted(folder, wanted);
-  port.progress("starting the worker");
-  const command = [...port.workerCommand, "--managed", "--mesh", order.meshName, "--name", order.name];
+  port.progress(`starting the ${role}`);
+  const command = [...port.command(role), "--managed", "--mesh", order.meshName, "--name", order.name];
   const unreached = (why: { code: string; message: string }) => port.unreached(tunnel, why);
-  const pid = await launch({ folder, command, signal: port.signal, unreached });
+  const pid = await launch({ role, folder, command, signal: port.signal, unreached });
   return { word: "started", outcome: running ? "replaced" : "started", pid };
 }
 
@@ -80,7 +81,7 @@ async function settled(
     const running = liveRecord(folder);
     if (!running || running.state === "ready" || !isOfKind(running, wanted) || performance.now() > end) return running;
     if (signal.aborted) throw new MeshError("CANCELLED", "the start of the worker was cancelled");
-    progress("waiting for the worker that runs there");
+    progress(`waiting for the ${wanted.worker.role ?? "worker"} that runs there`);
     port.unreached(tunnel, running.failure ?? AWAY);
     await Bun.sleep(POLL_MS);
   }
@@ -95,12 +96,16 @@ function isOfKind({ meshId, build, worker }: WantedWorker, wanted: WantedWorker)
 }
 
 /** The key is made here and stays here. */
-async function getCertificate(folder: string, { meshName, meshId, name }: StartOrder, port: HostPort): Promise<void> {
+async function getCertificate(
+  folder: string,
+  { meshName, meshId, name, worker: { role = "worker" } }: StartOrder,
+  port: HostPort,
+): Promise<void> {
   const { publicKey, keyPem } = createKeyPair();
   const joined = await port.certify(publicKey);
-  const expected = { meshId, role: "worker" as const, name, publicKey };
+  const expected = { meshId, role, name, publicKey };
   const { certificatePem, caPem } = checkCertified(joined, expected, Date.now());
   const credentials = { certificatePem, caPem, keyPem };
   const { coordinators } = joined;
-  saveCredentials(folder, { meshId, role: "worker", name, meshName, coordinators, credentials });
+  saveCredentials(folder, { meshId, role, name, meshName, coordinators, credentials });
 }

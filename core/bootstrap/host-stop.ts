@@ -35,7 +35,7 @@ async function end(folder: string, order: StopOrder, { signal, progress }: HostP
     waits: () => progress("waiting for another `mesh up` or `mesh down`"),
   });
   const workers = workersOf(meshName, name);
-  if (workers.length > 0) progress("ending the worker");
+  if (workers[0]) progress(`ending the ${workers[0].worker.role ?? "worker"}`);
   await Promise.all(workers.map((record) => endWorker(record, graceMs)));
   removeRecord(folder);
   return workers.length > 0 ? "stopped" : "absent";

@@ -11,8 +11,10 @@ export function planFrom(
   const running = found.find((each) => each.mesh === mesh.name && each.name === name);
   if (running?.build === build) return { action: "none", steps: [] };
   const sending = sends === undefined ? [] : [`send ${sends}`];
+  const { role = "worker" } = worker;
   if (running)
-    return { action: "replace", steps: [...sending, `replace the worker of ${running.build} by one of ${build}`] };
+    return { action: "replace", steps: [...sending, `replace the ${role} of ${running.build} by one of ${build}`] };
+  if (role === "rendezvous") return { action: "start", steps: [...sending, "start a rendezvous"] };
   const slots = worker.slots === undefined ? "a slot for each core" : `${worker.slots} slots`;
   return { action: "start", steps: [...sending, `start a worker with ${slots}`] };
 }

@@ -2,6 +2,7 @@
 // Looks at the file as parsed, so that these problems are told together with those of the shape.
 import { isMeshError } from "../errors.ts";
 import { nearest } from "../nearest.ts";
+import { RENDEZVOUS_NAME } from "./names.ts";
 import type { Problem } from "./problems.ts";
 import { expandRanges, hasRange, RANGE_LIMIT } from "./ranges.ts";
 import { BUILTIN_PROVIDERS } from "./schema.ts";
@@ -82,9 +83,6 @@ function checkHostOf(what: string, { host }: Table, names: Set<string>, problems
   const message = `no host is named ${JSON.stringify(host)}${didYouMean(host, ["local", ...names])}`;
   problems.push({ path: [what, "host"], at: "value", message });
 }
-
-/** The name of the node that `mesh up` starts for [rendezvous]. */
-export const RENDEZVOUS_NAME = "rendezvous";
 
 function checkRendezvous(rendezvous: Table, names: Set<string>, problems: Problem[]): void {
   checkHostOf("rendezvous", rendezvous, names, problems);

@@ -3,7 +3,7 @@
 import { buildOf, type NodeStatus } from "../coordinator/answers.ts";
 import { isMeshError, MeshError } from "../errors.ts";
 import type { Plan, Provider, ProviderContext } from "../provider.ts";
-import type { FleetHost } from "./hosts.ts";
+import { type FleetHost, roleOf } from "./hosts.ts";
 import type { FleetRecord } from "./record.ts";
 
 /** What became of one host; of "failed", why. */
@@ -32,7 +32,7 @@ export interface FleetOptions {
 /** What is known of the mesh's nodes, by name; empty when it is not up. */
 export type NodesByName = ReadonlyMap<string, NodeStatus>;
 
-/** Starts a worker on each host where none of this build with these settings runs. Never rejects. */
+/** Starts a worker, or what else it is to have, on each host where none of this build with these settings runs. Never rejects. */
 export function bringUp(options: FleetOptions, nodes: NodesByName): Promise<HostOutcome[]> {
   const { record, provider, context } = options;
   return forEachHost(options, async (host, progress) => {
@@ -45,7 +45,7 @@ export function bringUp(options: FleetOptions, nodes: NodesByName): Promise<Host
 
 /** Whether the mesh says that the worker runs, is of this build, and was started from here with these settings. */
 function isAsWanted(host: FleetHost, node: NodeStatus | undefined, { record, context }: FleetOptions): boolean {
-  if (node?.role !== "worker" || node.state !== "up") return false;
+  if (node?.role !== roleOf(host) || node.state !== "up") return false;
   return buildOf(node) === context.build && record.isSame(host);
 }
 
@@ -60,7 +60,8 @@ export function bringDown(
 ): Promise<HostOutcome[]> {
   const { record, provider, context } = options;
   return forEachHost(options, async (host, progress) => {
-    const isUp = nodes.get(host.name)?.role === "worker" && nodes.get(host.name)?.state !== "down";
+    const node = nodes.get(host.name);
+    const isUp = node?.role === roleOf(host) && node.state !== "down";
     const isKilled = isUp && (await wasKilled(kill(host.name)));
     const wanted = { purge, graceMs };
     const stopped =
@@ -102,11 +103,22 @@ async function forEachHost(
   options: FleetOptions,
   act: (host: FleetHost, progress: (text: string) => void) => Promise<Done>,
 ): Promise<HostOutcome[]> {
-  return await inParallel(options.hosts, options.parallel, async (host) => {
-    const outcome = await outcomeOf(options, host, act);
-    options.done(outcome);
-    return outcome;
-  });
+  const inOneGo = async (hosts: readonly FleetHost[]) => {
+    const outcomes: HostOutcome[] = [];
+    for (const host of hosts) {
+      const outcome = await outcomeOf(options, host, act);
+      options.done(outcome);
+      outcomes.push(outcome);
+    }
+    return outcomes;
+  };
+  const outcomes = (await inParallel(byLogin(options.hosts), options.parallel, inOneGo)).flat();
+  return outcomes.sort((a, b) => options.hosts.indexOf(a.host) - options.hosts.indexOf(b.host));
+}
+
+/** Hosts of one login, such as a worker and a rendezvous of one machine, which go one after the other: the binary is sent once. */
+function byLogin(hosts: readonly FleetHost[]): FleetHost[][] {
+  return [...Map.groupBy(hosts, ({ provider, target }) => `${provider} ${target}`).values()];
 }
 
 async function outcomeOf(

@@ -1,10 +1,11 @@
 // Which hosts are meant: those of mesh.toml, those that earlier calls brought up, and whatever else ssh finds by that name.
-import type { HostConfig } from "../config/mod.ts";
+import type { HostConfig, MeshConfig } from "../config/mod.ts";
+import { RENDEZVOUS_NAME } from "../config/names.ts";
 import { expandRanges } from "../config/ranges.ts";
 import { MeshError } from "../errors.ts";
 import { isName, NAME_WORDS } from "../identity/names.ts";
 import { nearest } from "../nearest.ts";
-import type { ProvidedHost, WorkerSettings } from "../provider.ts";
+import type { HostRole, ProvidedHost, WorkerSettings } from "../provider.ts";
 
 /** A host, and the provider that starts its worker. */
 export interface FleetHost extends ProvidedHost {
@@ -29,6 +30,26 @@ export function hostOf(entry: HostConfig, common: CommonSettings): FleetHost {
       tags,
       ...common,
     },
+  };
+}
+
+/** What is started on a host. */
+export function roleOf({ worker }: FleetHost): HostRole {
+  return worker.role ?? "worker";
+}
+
+/** Where mesh.toml has `mesh up` start a rendezvous; undefined when the coordinator is the only one. */
+export function rendezvousOf({ rendezvous, hosts }: MeshConfig, common: CommonSettings): FleetHost | undefined {
+  const { host, ssh, listen, advertise, ports } = rendezvous;
+  const entry = hosts.find(({ name }) => name === host);
+  const target = ssh ?? entry?.ssh ?? host;
+  if (target === undefined) return undefined;
+  const own = { ...(listen && { listen }), ...(advertise && { advertise }), ...(ports && { ports }) };
+  return {
+    name: RENDEZVOUS_NAME,
+    provider: entry?.provider ?? (ssh === undefined ? "local" : "ssh"),
+    target,
+    worker: { role: "rendezvous", ...own, tags: [], ...common },
   };
 }
 

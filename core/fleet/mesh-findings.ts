@@ -1,6 +1,6 @@
 // What the coordinator says of a host's worker, and of two workers that are to talk, in words for people with the fix. Pure.
 import { buildOf, type NodeStatus } from "../coordinator/answers.ts";
-import type { Finding } from "../provider.ts";
+import type { Finding, HostRole } from "../provider.ts";
 
 /** Why a path is what it is, by its kind. */
 const PATH_WORDS: Record<string, string> = {
@@ -16,16 +16,17 @@ const PATH_WORDS: Record<string, string> = {
 export function memberFinding(
   name: string,
   node: NodeStatus | undefined,
-  { build, hasWorker }: { build: string; hasWorker: boolean },
+  { role = "worker", build, hasWorker }: { role?: HostRole; build: string; hasWorker: boolean },
 ): Finding {
   const check = "mesh";
-  if (!node && !hasWorker) return { check, state: "skipped", words: `no worker of that name: \`mesh up ${name}\`` };
+  if (!node && !hasWorker) return { check, state: "skipped", words: `no ${role} of that name: \`mesh up ${name}\`` };
   if (!node) {
-    const words = "its worker runs and is not in the mesh";
+    const words = `its ${role} runs and is not in the mesh`;
     return unreachable(check, words, `its log on the host says why; \`mesh up ${name}\` starts it anew`);
   }
   if (node.state === "down") return unreachable(check, "down: it was lost", `mesh up ${name}`);
-  const words = `${node.state}, ${wayWords(node)}, ${node.used} of ${node.slots} slots used`;
+  const slots = role === "worker" ? `, ${node.used} of ${node.slots} slots used` : "";
+  const words = `${node.state}, ${wayWords(node)}${slots}`;
   if (node.state === "suspect") {
     const fix = "wait a moment: it comes back or is given up; is its host under load, or the network bad?";
     return { check, state: "warning", words, fix };

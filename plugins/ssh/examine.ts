@@ -162,7 +162,7 @@ class Examination {
 
   async #lookForWorker(shell: SshConnection, facts: HostFacts, path: string | undefined): Promise<void> {
     const workers = await this.#findWorkers(shell, facts, path);
-    this.#add(workerFinding(this.#host.name, this.#context.build, workers));
+    this.#add(workerFinding(this.#host, this.#context.build, workers));
   }
 
   /** Undefined when there is mesh of another build alone, and it does not answer. */

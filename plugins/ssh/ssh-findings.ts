@@ -1,5 +1,5 @@
 // What was seen on the way into a host over SSH, in words for people, with the fix. Judges, asks nobody.
-import type { DialOutcome, Finding, FoundWorker } from "../../core/provider.ts";
+import type { DialOutcome, Finding, FoundWorker, ProvidedHost } from "../../core/provider.ts";
 import type { DialFailure } from "./dial-tcp.ts";
 import type { HostKeys } from "./host-keys.ts";
 import { describeKey } from "./host-keys.ts";
@@ -74,8 +74,12 @@ export function forwardingFinding(refusal: string | undefined, isNeeded: boolean
 }
 
 /** Whether a worker of that name and this build runs; `workers` are all of the mesh there, undefined when nobody can be asked. */
-export function workerFinding(name: string, build: string, workers: readonly FoundWorker[] | undefined): Finding {
-  const check = "worker";
+export function workerFinding(
+  { name, worker }: ProvidedHost,
+  build: string,
+  workers: readonly FoundWorker[] | undefined,
+): Finding {
+  const check = worker.role ?? "worker";
   if (!workers) {
     const words = "not known: mesh of another build is there and does not answer; `mesh up` sends this one";
     return { check, state: "skipped", words };

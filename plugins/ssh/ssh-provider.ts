@@ -53,7 +53,7 @@ export class SshProvider implements Provider {
     const { path, sentBytes } = await install(shell, context);
     const { mesh, build, progress } = context;
     const { name, worker } = host;
-    progress("starting a worker");
+    progress(`starting a ${worker.role ?? "worker"}`);
     const order = { op: "start", meshName: mesh.name, meshId: mesh.id, name, build, worker } as const;
     const { outcome } = await talk(shell, path, order, host, context);
     return { outcome, sentBytes };

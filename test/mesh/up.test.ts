@@ -111,6 +111,58 @@ describe.skipIf(noSshd)(`mesh up${noSshd ? ` (skipped: ${noSshd})` : ""}`, () =>
     expect([hosts.flatMap(left), processesLeft()]).toEqual([[], []]);
   }, 120_000);
 
+  test("F2 F6 F9 F96 [rendezvous] host: started beside that host's worker, changed nothing, healed, replaced, purged", async () => {
+    const listen = 'listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]\n';
+    const rendezvous = `[rendezvous]\nhost = "h1"\n${listen}`;
+    await using desk = new Desk(`${config}${rendezvous}`);
+    const up = async () => {
+      const { hosts: rows } = (await desk.json("up")) as {
+        hosts: { name: string; outcome: string; sentBytes: number }[];
+      };
+      return rows.map(({ name, outcome, sentBytes }) => [name, outcome, sentBytes > 0]);
+    };
+    const all = (outcome: string) => ["rendezvous", "h1", "h2"].map((name) => [name, outcome, expect.any(Boolean)]);
+    const pid = () => hosts[0].processes().find(({ command }) => command[1] === "rendezvous")?.pid;
+    const inMesh = async () => {
+      const { nodes } = (await desk.json("status")) as { nodes: { name: string; role: string; state: string }[] };
+      return nodes.filter(({ name }) => name === "rendezvous").map(({ role, state }) => `${role} ${state}`);
+    };
+    expect((await desk.mesh("up", "--dry-run")).stdout).toMatch(/^rendezvous: .*start a rendezvous$/m);
+    const first = await up();
+    expect(first).toEqual(all("started"));
+    // One login of one machine: what the first of the two was sent is there for the other.
+    expect(first.find(([name]) => name === "h1")?.[2]).toBe(false);
+    expect(await inMesh()).toEqual(["rendezvous up"]);
+    const before = pid();
+    expect(await up()).toEqual(all("unchanged"));
+    const doctor = await desk.mesh("doctor");
+    expect([doctor.status, doctor.stdout]).toEqual([
+      0,
+      expect.stringMatching(/rendezvous +process \d+ runs, of this build/),
+    ]);
+
+    process.kill(before!, "SIGKILL");
+    await until(async () => (await inMesh())[0] === "rendezvous down", {
+      what: "its loss to be seen",
+      timeoutMs: 30_000,
+    });
+    expect((await up()).map(([, outcome]) => outcome)).toEqual(["started", "unchanged", "unchanged"]);
+
+    desk.folder.write({ "mesh.toml": `${config}${rendezvous}ports = "22000-22099"\n` });
+    expect((await up()).map(([, outcome]) => outcome)).toEqual(["replaced", "unchanged", "unchanged"]);
+    expect(await inMesh()).toEqual(["rendezvous up"]);
+    expect(hosts[0].processes().filter(({ command }) => command[1] === "rendezvous")).toHaveLength(1);
+
+    desk.folder.write({ "homes.ts": homes });
+    expect(JSON.parse((await desk.mesh("run", "homes.ts")).stdout)).toEqual(hosts.map(({ home }) => home).sort());
+    expect((await desk.mesh("down", "rendezvous")).status).toBe(0);
+    expect(await inMesh()).toEqual([]);
+    await until(() => pid() === undefined, { what: "the end of its process" });
+    await desk.mesh("up");
+    expect((await desk.mesh("down", "--purge")).status).toBe(0);
+    expect([hosts.flatMap(left), processesLeft()]).toEqual([[], []]);
+  }, 120_000);
+
   test("F90 a host that cannot be reached is named, and stops no other", async () => {
     await using desk = new Desk(`${config}[hosts.nobody]\nssh = "ssh://127.0.0.1:1"\n`);
     const up = await desk.mesh("up");
@@ -213,6 +265,26 @@ describe.skipIf(noSshd)(`mesh up${noSshd ? ` (skipped: ${noSshd})` : ""}`, () =>
     });
     expect((await desk.mesh("down")).status).toBe(0);
     await until(() => processesLeft().length === 0, { what: "the end of all processes on the hosts" });
+  }, 120_000);
+
+  test("F2 [rendezvous] ssh: a machine that is no host; one that cannot be reached stops no worker", async () => {
+    const listen = 'listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]\n';
+    const one = config.replace("h[1-2]", "h1");
+    await using desk = new Desk(`${one}[rendezvous]\nssh = "h2"\n${listen}`);
+    expect(await desk.json("up")).toMatchObject({
+      hosts: [{ name: "rendezvous", outcome: "started" }, { name: "h1" }],
+    });
+    desk.folder.write({ "homes.ts": homes });
+    expect(JSON.parse((await desk.mesh("run", "homes.ts")).stdout)).toEqual([hosts[0].home]);
+    expect((await desk.mesh("down")).status).toBe(0);
+    expect(processesLeft()).toEqual([]);
+    desk.folder.write({ "mesh.toml": `${one}[rendezvous]\nssh = "ssh://127.0.0.1:1"\n` });
+    const up = await desk.mesh("up");
+    expect([up.status, up.stdout]).toEqual([
+      3,
+      expect.stringMatching(/^rendezvous failed: .*refuses connections on port 1/m),
+    ]);
+    expect(up.stdout).toMatch(/^h1 +started/m);
   }, 120_000);
 
   test("F20 a provider of the user's own, by its file, starts and stops workers", async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { Finding, FoundWorker } from "../../../core/provider.ts";
+import type { Finding, FoundWorker, ProvidedHost } from "../../../core/provider.ts";
 import { DialFailure } from "../../../plugins/ssh/dial-tcp.ts";
 import {
   burstFinding,
@@ -61,6 +61,8 @@ describe("forwardingFinding: F98 F93", () => {
 });
 
 describe("workerFinding: F98 F96", () => {
+  const timing = { heartbeatMs: 1_000, suspectAfterMs: 3_000, downAfterMs: 10_000 };
+  const host: ProvidedHost = { name: "a", target: "a", worker: { tags: [], ...timing } };
   const worker = (build: string, pid: number, name = "a") => ({ mesh: "m", name, pid, build });
   test.each<[what: string, workers: FoundWorker[] | undefined, state: Finding["state"]]>([
     ["none", [], "skipped"],
@@ -70,7 +72,7 @@ describe("workerFinding: F98 F96", () => {
     ["this build's, and an old one that ends its jobs", [worker("0", 4), worker("1", 5)], "ok"],
     ["not known", undefined, "skipped"],
   ])("%s", (_, workers, state) => {
-    expect(workerFinding("a", "1", workers).state).toBe(state);
+    expect(workerFinding(host, "1", workers).state).toBe(state);
   });
 });
 
