@@ -9,8 +9,6 @@ import type { HandshakeContext } from "./handshake.ts";
 import type { LinkEnd } from "./link-end.ts";
 import { Refusal } from "./refusal.ts";
 
-/** RFC 8305, "Connection Attempt Delay". */
-const STAGGER_MS = 250;
 /** How long a greeting may go unanswered when another address has answered meanwhile. */
 const PATIENCE_MS = 1_000;
 
@@ -28,7 +26,9 @@ export interface DialRoundOptions {
   dial: Dial;
   addresses: readonly string[];
   expect: Expectation;
-  /** All attempts end after so long. */
+  /** Each address is dialed so long after the one before, or when that one has failed. */
+  staggerMs: number;
+  /** All attempts end after so long, or so long after the last address was added. */
   limitMs: number;
 }
 
@@ -50,11 +50,13 @@ interface Attempt {
 export class DialRound {
   readonly #options: DialRoundOptions;
   readonly #events: DialRoundEvents;
-  readonly #left: string[];
+  /** Those that are tried, were, or will be. */
+  readonly #known: Set<string>;
+  #left: string[];
   readonly #attempts = new Set<Attempt>();
   readonly #ready: Attempt[] = [];
   readonly #failures: DialFailure[] = [];
-  readonly #limit: Timer;
+  #limit: Timer;
   #next: Timer | undefined;
   #patience: Timer | undefined;
   #greeted: Attempt | undefined;
@@ -64,18 +66,44 @@ export class DialRound {
     this.#options = options;
     this.#events = events;
     this.#left = [...options.addresses];
-    this.#limit = options.context.clock.after(options.limitMs, () => this.#late());
+    this.#known = new Set(options.addresses);
+    this.#limit = this.#startLimit();
     this.#dialNext();
   }
 
-  /** A greeting is on its way and not answered. */
-  get hasGreeted(): boolean {
-    return this.#greeted !== undefined;
+  /** The address at which a greeting is on its way and not answered. */
+  get greeted(): string | undefined {
+    return this.#greeted?.address;
+  }
+
+  knows(address: string): boolean {
+    return this.#known.has(address);
+  }
+
+  /** More addresses, to be tried before those that still wait; not those that are tried now. */
+  add(addresses: readonly string[]): void {
+    const busy = new Set([...this.#attempts].map(({ address }) => address));
+    const fresh = addresses.filter((address) => !busy.has(address));
+    if (this.#isOver || fresh.length === 0) return;
+    for (const address of fresh) this.#known.add(address);
+    this.#left = [...fresh, ...this.#left.filter((address) => !fresh.includes(address))];
+    this.#limit.cancel();
+    this.#limit = this.#startLimit();
+    this.#dialNext();
+  }
+
+  /** Who was greeted must answer soon, or another address is tried. */
+  hurry(): void {
+    if (this.#greeted) this.#limitGreeted();
   }
 
   /** Ends all attempts; nothing more is heard of this. */
   stop(): void {
     this.#finish();
+  }
+
+  #startLimit(): Timer {
+    return this.#options.context.clock.after(this.#options.limitMs, () => this.#late());
   }
 
   #dialNext(): void {
@@ -88,7 +116,8 @@ export class DialRound {
     }
     const attempt: Attempt = { address, abort: new AbortController(), handshake: undefined };
     this.#attempts.add(attempt);
-    if (this.#left.length > 0) this.#next = this.#options.context.clock.after(STAGGER_MS, () => this.#dialNext());
+    if (this.#left.length > 0)
+      this.#next = this.#options.context.clock.after(this.#options.staggerMs, () => this.#dialNext());
     void this.#dial(attempt);
   }
 
@@ -139,7 +168,7 @@ export class DialRound {
     if (this.#ready.length > 0) this.#limitGreeted();
   }
 
-  /** Others wait: who was greeted must answer soon. */
+  /** Others wait, or the peer's own dial does: who was greeted must answer soon. */
   #limitGreeted(): void {
     const attempt = this.#greeted;
     this.#patience ??= this.#options.context.clock.after(PATIENCE_MS, () => {

@@ -8,7 +8,8 @@ import type { Expectation, Welcomed } from "./dialer.ts";
 import { LANE_BULK, LANE_MAIN } from "./greeting.ts";
 import type { VerifiedIdentity } from "./handshake.ts";
 import type { LinkEnd } from "./link-end.ts";
-import { BEST_RANK, byRank, kindOf, rankOf, shownAddress } from "./machine/ladder.ts";
+import { roundLimitMs } from "./machine/backoff.ts";
+import { BEST_RANK, byRank, kindOf, PUNCH_RANK, rankOf, rankOfAddress, shownAddress } from "./machine/ladder.ts";
 import type { Phase } from "./machine/liveness.ts";
 import { type FailedPath, PathFailures } from "./path-failures.ts";
 import { Refusal } from "./refusal.ts";
@@ -46,7 +47,7 @@ export interface PeerState {
 
 /** What a session needs of who keeps all sessions of the node. */
 export interface SessionHome {
-  readonly seeking: Omit<SeekerOptions, "addresses" | "expect">;
+  readonly seeking: Omit<SeekerOptions, "addresses" | "expect" | "limitMs">;
   readonly lanes: Omit<SessionOptions, "peer" | "isLazy" | "owner">;
   readonly self: { node: number; name: string };
   /** Where this node listens. */
@@ -71,6 +72,8 @@ export interface SessionHome {
 
 /** No use in asking more often to be introduced to the same peer. */
 const INTRODUCE_EVERY_MS = 2_000;
+/** A way that is good for one use is given up after so many failures in a row. */
+const WAY_TRIES = 2;
 /** A peer that had dialed itself, and lives, is back by then: its addresses may never have led to it from here. */
 const PEER_RETURNS_MS = 1_000;
 
@@ -102,6 +105,9 @@ export class PeerSession {
   #isBegunHere = false;
   #failures: readonly DialFailure[] = [];
   readonly #failedPaths: PathFailures;
+  /** How often in a row they did not lead to the peer. */
+  readonly #failedWays = new Map<string, number>();
+  #hasTriedAgain = false;
   /** Addresses at which it was dialed and answered. */
   readonly #reached = new Set<string>();
   /** Addresses of which it was said that the peer, or this node, was refused there. */
@@ -228,26 +234,26 @@ export class PeerSession {
     const known = this.addresses;
     if (addresses.every((address) => known.includes(address))) return;
     this.#given = [...new Set([...addresses, ...this.#given])];
-    for (const seeker of Object.values(this.#seekers)) seeker.wake();
+    this.#wake(addresses.filter((address) => !known.includes(address)));
   }
 
   /**
    * Learns of ways to the peer that this node has made itself, or that lead through somebody else: they are dialed as addresses
-   * are, at once if they are better than the path in use, and no node is told of them.
+   * are, now if they are better than the path in use, and no node is told of them. One that is added again is tried again.
    */
   addWays(ways: readonly string[]): void {
-    if (ways.every((way) => this.#ways.includes(way))) return;
     this.#ways = [...new Set([...ways, ...this.#ways])];
-    for (const seeker of Object.values(this.#seekers)) seeker.wake();
+    for (const way of ways) this.#failedWays.delete(way);
+    this.#wake(ways);
   }
 
   /** They are dialed no more; a link that goes one of them stays. */
   removeWays(ways: readonly string[]): void {
-    this.#ways = this.#ways.filter((way) => !ways.includes(way));
+    this.#forgetWays(ways);
     this.#failedPaths.forget(ways);
   }
 
-  /** What `addWays` told and `removeWays` did not take back. */
+  /** What `addWays` told, without those taken back by `removeWays`, and those for one use that failed. */
   get ways(): readonly string[] {
     return this.#ways;
   }
@@ -263,9 +269,15 @@ export class PeerSession {
     this.#home.announce(this);
   }
 
-  /** A greeting for that lane is on its way. */
-  hasGreeted(lane: number): boolean {
-    return (lane === LANE_BULK ? this.#seekers.bulk : this.#seekers.main).hasGreeted;
+  /** The rank of the path on which a greeting for that lane is on its way. */
+  greetedRank(lane: number): number | undefined {
+    const address = this.#seekerFor(this.lane(lane)).greeted;
+    return address === undefined ? undefined : rankOfAddress(address);
+  }
+
+  /** The peer's dial waits for what becomes of the own greeting for that lane. */
+  hurry(lane: number): void {
+    this.#seekerFor(this.lane(lane)).hurry();
   }
 
   lane(lane: number): Session {
@@ -284,11 +296,21 @@ export class PeerSession {
     return this.#identity;
   }
 
+  #wake(addresses: readonly string[]): void {
+    this.#seekers.main.wake(addresses);
+    if (!this.bulk.hasGoodLink) this.#seekers.bulk.wake(addresses);
+  }
+
+  #seekerFor(session: Session): Seeker {
+    return session === this.bulk ? this.#seekers.bulk : this.#seekers.main;
+  }
+
   #seekerOf(session: Session): Seeker {
     const isBulk = session === this.bulk;
     const options = {
       ...this.#home.seeking,
-      addresses: () => this.#addressesFor(session),
+      addresses: (below: number) => (isBulk ? this.#addressesForBulk(below) : this.#addressesBelow(below)),
+      limitMs: (failures: number) => roundLimitMs(this.#tryOnce && !this.main.isConfirmed ? 0 : failures),
       expect: () => (this.#identity ? { ...this.#identity, node: this.node } : this.#expect),
     };
     return new Seeker(options, {
@@ -301,17 +323,25 @@ export class PeerSession {
         return { ...words, addresses: [...this.#home.addresses()], way: kindOf(address) };
       },
       welcomed: (welcomed, end, address) => this.#welcomed(session, welcomed, end, address),
-      failed: (failures) => this.#failed(session, failures),
+      failed: (failures, isClimbing) => this.#failed(session, failures, isClimbing),
       // The other side may be able to dial, and need not wait for the end of this round.
-      slow: () => !isBulk && this.#askForIntroduction(),
+      slow: (isClimbing) => {
+        if (!isBulk) this.#askForIntroduction(isClimbing);
+        else if (!isClimbing) this.main.askForBulk();
+      },
     });
   }
 
-  /** The bulk lane goes first where the main lane went. */
-  #addressesFor(session: Session): readonly string[] {
-    const addresses = byRank([...this.#home.waysTo(this.addresses), ...this.#ways]);
-    const first = session === this.bulk && this.main.hasOwnLink ? this.main.address : undefined;
-    return first === undefined ? addresses : [first, ...addresses.filter((address) => address !== first)];
+  /** Where to dial for a path of a rank below that, best first. */
+  #addressesBelow(below: number): string[] {
+    const addresses = byRank([...new Set([...this.#home.waysTo(this.addresses), ...this.#ways])]);
+    return addresses.filter((address) => rankOfAddress(address) < below);
+  }
+
+  /** The bulk lane goes first where the main lane went. While it has a link, it follows the main lane to better paths. */
+  #addressesForBulk(below: number): string[] {
+    const first = this.main.hasOwnLink && rankOfAddress(this.main.address) < below ? [this.main.address] : [];
+    return this.bulk.hasGoodLink ? first : [...new Set([...first, ...this.#addressesBelow(below)])];
   }
 
   #welcomed(session: Session, { identity, fields }: Welcomed, end: LinkEnd, address: string): void {
@@ -319,32 +349,61 @@ export class PeerSession {
     this.meet(identity, fields);
     this.#failures = [];
     this.#failedPaths.forget([address]);
+    this.#failedWays.delete(address);
     this.#reached.add(address);
     this.#reported.clear();
     const { generation, taken, allowedBytes } = fields;
     session.adopt({ end, isOwn: true, address, generation, ack: { taken, allowedBytes } });
   }
 
-  #failed(session: Session, failures: DialFailure[]): void {
-    if (failures.length > 0) this.#failures = failures;
-    this.#failedPaths.add(failures);
+  #failed(session: Session, failures: DialFailure[], isClimbing: boolean): void {
+    this.#note(failures);
     const verdict = failures.map(({ error }) => error).find(isVerdict);
     if (verdict?.refusal === "GONE") this.main.gone(verdict.taken, verdict.message);
     if (verdict || this.isOver) return;
-    if (session === this.bulk) {
-      this.main.askForBulk();
+    if (session === this.main) this.#failedMain(failures, isClimbing);
+    else if (!isClimbing) this.main.askForBulk();
+  }
+
+  #failedMain(failures: DialFailure[], isClimbing: boolean): void {
+    if (isClimbing) {
+      this.#askForIntroduction(true);
       return;
     }
+    if (failures.length > 0) this.#failures = failures;
     for (const { address, error } of failures) this.#report(address, error);
     const final = failures.map(({ error }) => error).find((error) => this.#isFinal(error));
-    if (!this.main.isConfirmed && (final || this.#tryOnce)) {
+    if (!this.main.isConfirmed && (final || this.#hasTriedEnough(failures))) {
       this.main.stop(final ?? this.#unreachable());
     } else if (this.main.isConfirmed && this.#isAbandoned(failures)) {
-      const where = failures.map(({ address }) => address).join(", ");
+      const where = failures.map(({ address }) => shownAddress(address)).join(", ");
       this.main.stop(this.#lost(`nothing of it listens on ${where} any more`));
     } else {
-      this.#askForIntroduction();
+      this.#askForIntroduction(false);
     }
+  }
+
+  /** Remembers for people what failed, and forgets ways that are good for one use and did not lead there twice in a row. */
+  #note(failures: readonly DialFailure[]): void {
+    this.#failedPaths.add(failures);
+    for (const { address } of failures) {
+      if (!isOneTime(address) || !this.#ways.includes(address)) continue;
+      const times = (this.#failedWays.get(address) ?? 0) + 1;
+      this.#failedWays.set(address, times);
+      if (times >= WAY_TRIES) this.#forgetWays([address]);
+    }
+  }
+
+  #forgetWays(ways: readonly string[]): void {
+    this.#ways = this.#ways.filter((way) => !ways.includes(way));
+    for (const way of ways) this.#failedWays.delete(way);
+  }
+
+  /** With `once`: a round in which nobody refused and nobody answered is tried again, as a packet may have been lost. */
+  #hasTriedEnough(failures: readonly DialFailure[]): boolean {
+    if (!this.#tryOnce || this.#hasTriedAgain) return this.#tryOnce;
+    this.#hasTriedAgain = failures.length > 0 && failures.every(({ error }) => error.code === "TIMEOUT");
+    return !this.#hasTriedAgain;
   }
 
   /** Says once for each address that it is refused there. */
@@ -363,12 +422,17 @@ export class PeerSession {
   /** Its link ended, and all its addresses say that no process of it is there: it ended too. */
   #isAbandoned(failures: readonly DialFailure[]): boolean {
     const { phase, forMs } = this.main.status;
-    if (phase !== "detached" || failures.length === 0) return false;
-    if (!failures.every(({ address, error }) => isNobodyThere(error, this.#reached.has(address)))) return false;
-    return forMs >= PEER_RETURNS_MS || failures.some(({ address }) => this.#reached.has(address));
+    const direct = failures.filter(({ address }) => !this.#ways.includes(address));
+    if (phase !== "detached" || direct.length === 0) return false;
+    if (!direct.every(({ address, error }) => isNobodyThere(error, this.#reached.has(address)))) return false;
+    if (direct.some(({ address }) => this.#reached.has(address))) return true;
+    // Behind a router others may have its addresses, and refuse for themselves.
+    return forMs >= PEER_RETURNS_MS && direct.length === failures.length;
   }
 
-  #askForIntroduction(): void {
+  /** Asks others for a way to it; while there is a link, for a better one than by way of others. */
+  #askForIntroduction(isClimbing: boolean): void {
+    if (isClimbing && rankOfAddress(this.main.address) <= PUNCH_RANK) return;
     const now = this.#home.lanes.clock.now();
     if (this.node === 0 || now - this.#introducedAt < INTRODUCE_EVERY_MS) return;
     this.#introducedAt = now;
@@ -400,18 +464,13 @@ export class PeerSession {
   }
 
   readonly #owner: SessionOwner = {
-    seek: (session) => {
-      if (session === this.main) this.#seekers.main.seek(this.main.generation > 0 && !this.main.wasOwnLink);
-      else if (this.main.isConfirmed) this.#seekers.bulk.seek(false);
+    seek: (session) => (session === this.main ? this.#seekMain() : this.#seekBulk()),
+    settle: (session) => {
+      const seeker = this.#seekerFor(session);
+      seeker.settle();
+      if (session.hasGoodLink) seeker.climb();
     },
-    settle: (session) => (session === this.bulk ? this.#seekers.bulk : this.#seekers.main).settle(),
-    confirmed: (session) => {
-      if (session === this.main) this.announce();
-      this.#home.pathChanged(this);
-      if (session !== this.main) return;
-      for (const { resolve } of this.#waiting.splice(0)) resolve();
-      if (this.bulk.phase === "connecting") this.#seekers.bulk.seek(false);
-    },
+    confirmed: (session) => this.#confirmed(session),
     peerWantsBulk: () => this.bulk.want("the other side needs it"),
     mayEnd: () => {
       if (this.bulk.isSettled || this.bulk.isOver) return true;
@@ -425,6 +484,32 @@ export class PeerSession {
     unlinked: () => this.#home.pathChanged(this),
     ended: (session, error) => this.#ended(session, error),
   };
+
+  #seekMain(): void {
+    const { main } = this;
+    this.#seekers.main.seek(main.generation > 0 && !main.wasOwnLink);
+    const isBad = main.phase === "suspect" || rankOfAddress(main.address) > BEST_RANK;
+    if (main.isConfirmed && isBad) this.#askForIntroduction(false);
+  }
+
+  #seekBulk(): void {
+    const { main } = this;
+    if (!main.isConfirmed) return;
+    // Where the peer had to make a hole or a detour, it is the one that can again.
+    if (!main.wasOwnLink && rankOfAddress(main.address) > BEST_RANK) main.askForBulk();
+    this.#seekers.bulk.seek(false);
+  }
+
+  #confirmed(session: Session): void {
+    const { main, bulk } = this;
+    this.#seekerFor(session).linked(rankOfAddress(session.address));
+    if (session === main) this.announce();
+    this.#home.pathChanged(this);
+    if (session !== main) return;
+    for (const { resolve } of this.#waiting.splice(0)) resolve();
+    if (bulk.phase === "connecting") this.#seekBulk();
+    else if (main.hasOwnLink) this.#seekers.bulk.wake([main.address]);
+  }
 
   #ended(session: Session, error: Error | undefined): void {
     if (session === this.bulk) {
@@ -450,6 +535,11 @@ function ended(name: string): MeshError {
 function isNobodyThere(error: MeshError, wasReached: boolean): boolean {
   if (error instanceof Refusal) return error.refusal === "IDENTITY" && wasReached;
   return (error.cause as { code?: unknown } | undefined)?.code === "ECONNREFUSED";
+}
+
+/** Made for one connection, or one hole: "punch://…?from=40001". */
+function isOneTime(way: string): boolean {
+  return way.includes("?");
 }
 
 function pathOf({ address, linkedForMs, status }: Session): Path | undefined {

@@ -10,6 +10,7 @@ import type { Expectation } from "./dialer.ts";
 import { EndedSessions } from "./ended-sessions.ts";
 import { LANE_BULK, LANE_MAIN } from "./greeting.ts";
 import type { HandshakeContext, OwnIdentity, Self, VerifiedIdentity } from "./handshake.ts";
+import { rankOf } from "./machine/ladder.ts";
 import { DEFAULT_TIMING, type Timing } from "./machine/liveness.ts";
 import { isDuplicate, nextGeneration } from "./machine/which-link.ts";
 import { type PeerInfo, PeerSession, type SessionHome } from "./peer-session.ts";
@@ -282,9 +283,12 @@ export class Peers {
     const session = fields.lane === LANE_BULK ? this.#sessionForBulk(fields) : this.#sessionFor(identity, fields);
     const lane = session.lane(fields.lane);
     const { self } = this.#options;
-    const claim = { ownNode: self.node, peerNode: fields.node, hasGreeted: session.hasGreeted(fields.lane) };
-    const generations = { ownGeneration: lane.generation, peerGeneration: fields.generation };
-    if (isDuplicate({ ...claim, ...generations, hasOwnLink: lane.hasOwnLink })) throw duplicate(self.name);
+    const ranks = { greetedRank: session.greetedRank(fields.lane), peerRank: rankOf(fields.way ?? "") };
+    const generations = { sharedGeneration: lane.sharedGeneration, peerGeneration: fields.generation };
+    if (isDuplicate({ ownNode: self.node, peerNode: fields.node, ...ranks, ...generations })) {
+      session.hurry(fields.lane);
+      throw duplicate(self.name);
+    }
     if (fields.lane === LANE_MAIN) this.#sessions.set(fields.node, session);
     if (!session.main.isConfirmed) session.epoch = fields.epoch;
     session.meet(identity, fields);

@@ -103,6 +103,8 @@ export interface SessionStatus {
 export class Session implements Link {
   /** Number of the last link; 0 before the first. */
   generation = 0;
+  /** Number of the last link of which both sides know that it was made. */
+  sharedGeneration = 0;
   /** Where the link in use, or the last one, leads. */
   address = "";
   /** The peer ended the session on purpose, and got through with all it had to say. */
@@ -167,6 +169,11 @@ export class Session implements Link {
 
   get hasLink(): boolean {
     return this.#end !== undefined;
+  }
+
+  /** The link in use works in both directions, as far as is known. */
+  get hasGoodLink(): boolean {
+    return this.#end !== undefined && this.isUp && this.sharedGeneration === this.generation;
   }
 
   /** How long ago the link in use, or the last one, was made. */
@@ -424,6 +431,7 @@ export class Session implements Link {
   #confirm(ack: Ack): void {
     const end = this.#end!;
     this.#isConfirmed = true;
+    this.sharedGeneration = this.generation;
     this.#options.owner.confirmed(this);
     if (this.#end !== end) return; // the owner ended it
     const problem = this.#out.connect(end.link, ack);

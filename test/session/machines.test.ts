@@ -1,7 +1,13 @@
 // The pure parts of a session, each against what it promises.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { redialWaitMs, roundLimitMs } from "../../core/session/machine/backoff.ts";
+import {
+  climbWaitMs,
+  redialWaitMs,
+  roundLimitMs,
+  staggerMs,
+  triesAfterLink,
+} from "../../core/session/machine/backoff.ts";
 import {
   isControl,
   readAck,
@@ -9,6 +15,7 @@ import {
   writeAck,
   writeHeartbeat,
 } from "../../core/session/machine/control-frames.ts";
+import { byRank, kindOf, rankOf, shownAddress } from "../../core/session/machine/ladder.ts";
 import {
   beginLiveness,
   DEFAULT_TIMING,
@@ -190,49 +197,91 @@ describe("redialWaitMs", () => {
   });
 });
 
+describe("climbWaitMs", () => {
+  it.each([
+    [0, 0],
+    [1, 1_000],
+    [2, 2_000],
+    [6, 32_000],
+    [7, 60_000],
+    [1_000_000, 60_000],
+  ])("F93 after %i tries to find a better path: %i ms, spread by a quarter", (tries, wait) => {
+    expect([climbWaitMs(tries, 0), climbWaitMs(tries, 0.5)]).toEqual([0.75 * wait, wait]);
+    expect(climbWaitMs(tries, 0.999)).toBeLessThanOrEqual(1.25 * wait);
+  });
+});
+
+describe("triesAfterLink", () => {
+  it.each([
+    ["the first link", undefined, 2, 4],
+    ["a better path", { rank: 2, forMs: 5 }, 1, 4],
+    ["the same path again", { rank: 2, forMs: 5 }, 2, 4],
+    ["a worse path, soon", { rank: 0, forMs: 59_999 }, 2, 5],
+    ["a worse path, after a better one that lasted", { rank: 1, forMs: 60_000 }, 2, 0],
+  ])("F93 %s", (_, before, rank, tries) => {
+    expect(triesAfterLink(4, before, rank)).toBe(tries);
+  });
+});
+
+describe("staggerMs", () => {
+  it("F93 all addresses are under way within a second, within half of one when the peer was reached before", () => {
+    for (let count = 1; count <= 48; count++) {
+      expect(staggerMs(count, false) * (count - 1)).toBeLessThanOrEqual(1_000);
+      expect(staggerMs(count, true) * (count - 1)).toBeLessThanOrEqual(500);
+      expect(staggerMs(count, true)).toBeGreaterThanOrEqual(10);
+    }
+    expect([staggerMs(1, false), staggerMs(5, false), staggerMs(2, true)]).toEqual([250, 250, 100]);
+  });
+});
+
+describe("ladder", () => {
+  it("F93 what is dialed directly is better than a hole, and that than what others carry", () => {
+    expect(["tcp", "udp", "memory", "unix", "zmq", ""].map(rankOf)).toEqual([0, 0, 0, 0, 0, 0]);
+    expect(["punch", "relay", "tcprelay", "ssh"].map(rankOf)).toEqual([1, 2, 2, 2]);
+    const addresses = ["ssh://b:1", "relay://r:1", "tcp://b:1", "punch://b:2?from=3", "udp://b:1"];
+    expect(byRank(addresses)).toEqual(["tcp://b:1", "udp://b:1", "punch://b:2?from=3", "ssh://b:1", "relay://r:1"]);
+    expect([kindOf("tcprelay://r:1"), kindOf("nowhere")]).toEqual(["tcprelay", "link"]);
+  });
+
+  it("a token in an address is shown to nobody", () => {
+    expect(shownAddress("tcprelay://r:1?token=0a1b")).toBe("tcprelay://r:1");
+  });
+});
+
 describe("isDuplicate", () => {
   const node = fc.integer({ min: 16, max: 0xffff_ffff });
   const generation = fc.integer({ min: 0, max: 5 });
+  const rank = fc.integer({ min: 0, max: 2 });
 
-  it("of two greetings that cross, exactly one goes through: that of the lower node", () => {
+  it("F93 of two greetings that cross, exactly one goes through: on the better path, else that of the lower node", () => {
     fc.assert(
-      fc.property(node, node, generation, generation, fc.boolean(), fc.boolean(), (a, b, ofA, ofB, aHas, bHas) => {
+      fc.property(node, node, rank, rank, generation, (a, b, ofA, ofB, seen) => {
         fc.pre(a !== b);
-        const atA = {
-          ownNode: a,
-          peerNode: b,
-          hasGreeted: true,
-          hasOwnLink: aHas,
-          ownGeneration: ofA,
-          peerGeneration: ofB,
-        };
-        const atB = {
-          ownNode: b,
-          peerNode: a,
-          hasGreeted: true,
-          hasOwnLink: bHas,
-          ownGeneration: ofB,
-          peerGeneration: ofA,
-        };
-        expect([isDuplicate(atA), isDuplicate(atB)]).toEqual([a < b, b < a]);
+        const generations = { sharedGeneration: seen, peerGeneration: seen };
+        const atA = { ownNode: a, peerNode: b, greetedRank: ofA, peerRank: ofB, ...generations };
+        const atB = { ownNode: b, peerNode: a, greetedRank: ofB, peerRank: ofA, ...generations };
+        const staysOfA = ofA === ofB ? a < b : ofA < ofB;
+        expect([isDuplicate(atA), isDuplicate(atB)]).toEqual([staysOfA, !staysOfA]);
       }),
     );
   });
 
-  it("who saw the link in use established, and dials again, knows better", () => {
+  it("who saw the link in use established, and dials again, knows better, even by a worse path", () => {
     fc.assert(
-      fc.property(node, node, generation, fc.boolean(), (ownNode, peerNode, seen, hasOwnLink) => {
-        const claim = { ownNode, peerNode, hasGreeted: false, hasOwnLink, ownGeneration: seen, peerGeneration: seen };
-        expect(isDuplicate(claim)).toBe(false);
+      fc.property(node, node, rank, generation, generation, (ownNode, peerNode, peerRank, shared, more) => {
+        const claim = { ownNode, peerNode, greetedRank: undefined, peerRank };
+        expect(isDuplicate({ ...claim, sharedGeneration: shared, peerGeneration: shared + more })).toBe(false);
       }),
     );
   });
 
-  it("a greeting from before the own link was established is old, whoever is lower", () => {
-    const claim = { hasGreeted: false, hasOwnLink: true, ownGeneration: 2, peerGeneration: 1 };
-    expect(isDuplicate({ ...claim, ownNode: 20, peerNode: 30 })).toBe(true);
-    expect(isDuplicate({ ...claim, ownNode: 30, peerNode: 20 })).toBe(true);
-    expect(isDuplicate({ ...claim, ownNode: 30, peerNode: 20, hasOwnLink: false })).toBe(false);
+  it("F93 a greeting from before a link that both know is old, whoever is lower and whichever path is better", () => {
+    fc.assert(
+      fc.property(node, node, fc.option(rank, { nil: undefined }), rank, generation, (a, b, own, peerRank, seen) => {
+        const claim = { ownNode: a, peerNode: b, greetedRank: own, peerRank };
+        expect(isDuplicate({ ...claim, sharedGeneration: seen + 1, peerGeneration: seen })).toBe(true);
+      }),
+    );
   });
 
   it("a new link has a number that neither side has seen", () => {

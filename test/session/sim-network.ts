@@ -36,6 +36,8 @@ interface Way {
 export class Wire {
   readonly dialer: Host;
   readonly acceptor: Host;
+  /** What was dialed. */
+  readonly address: string;
   readonly #network: SimNetwork;
   readonly #ways: [Way, Way];
   isBroken = false;
@@ -45,8 +47,9 @@ export class Wire {
   framesLeft = Number.POSITIVE_INFINITY;
   #openSides = 2;
 
-  constructor(network: SimNetwork, dialer: Host, acceptor: Host, near: Link, far: Link) {
+  constructor(network: SimNetwork, dialer: Host, acceptor: Host, [near, far]: [Link, Link], address: string) {
     this.#network = network;
+    this.address = address;
     this.dialer = dialer;
     this.acceptor = acceptor;
     this.#ways = [
@@ -110,7 +113,7 @@ export class Wire {
   #deliver(way: Way): void {
     if (this.isBroken) return;
     const now = this.#network.clock.now();
-    if (this.#network.blockedMs(way.from, way.to) > 0) {
+    if (this.#network.blockedMs(way.from, way.to) > 0 || this.#network.silent.has(this.address)) {
       this.#wait(way, RESEND_MS); // held back as TCP would: sent again now and then until the way is free
       return;
     }
@@ -130,6 +133,10 @@ export class SimNetwork {
   #blocks: { from: Host; to: Host; until: number }[] = [];
   /** The longest time a frame takes. */
   latencyMs = 20;
+  /** Addresses that lead nowhere: what is sent there gets lost, links that were made by them too. */
+  readonly silent = new Set<string>();
+  /** How often anything was dialed. */
+  dials = 0;
   /** How many frames a new link carries before it breaks. */
   framesOfLink = (): number => Number.POSITIVE_INFINITY;
   /** Why links were refused, and how often. */
@@ -185,6 +192,7 @@ export class SimNetwork {
   }
 
   async dial(from: Host, address: string, { timeoutMs = 5_000, signal }: DialOptions): Promise<Link> {
+    this.dials++;
     await this.#wait(from, this.delay());
     const listening = this.#listening.get(address);
     const end = this.clock.now() + timeoutMs;
@@ -192,7 +200,7 @@ export class SimNetwork {
       if (signal?.aborted) throw new MeshError("CANCELLED", "cancelled");
       const to = this.#listening.get(address)?.host;
       const blocked = to ? Math.max(this.blockedMs(from, to), this.blockedMs(to, from)) : 0;
-      if (blocked === 0) break;
+      if (blocked === 0 && !this.silent.has(address)) break;
       if (this.clock.now() + 200 >= end) throw new MeshError("TIMEOUT", `${address} did not answer`);
       await this.#wait(from, 200);
     }
@@ -206,7 +214,7 @@ export class SimNetwork {
   #connect(from: Host, { host, accept }: Listening, address: string): Link {
     const [mine, near] = memoryPair(`sim://${address}`);
     const [theirs, far] = memoryPair(`sim://${from.name}`);
-    const wire = new Wire(this, from, host, near, far);
+    const wire = new Wire(this, from, host, [near, far], address);
     wire.framesLeft = this.framesOfLink();
     this.wires.add(wire);
     host.clock.whenRunning(() => accept(theirs));

@@ -81,6 +81,8 @@ export class SimNode implements Host {
   readonly logs: SessionLog[] = [];
   readonly refused: Error[] = [];
   readonly introduced: number[] = [];
+  /** Stands in for who looks for other ways to a peer. */
+  onIntroduce: (peer: PeerInfo) => void = () => {};
 
   constructor(
     name: string,
@@ -102,7 +104,10 @@ export class SimNode implements Host {
       dial: (address, options) => network.dial(this, address, options),
       onSession: (session) => this.#log(session),
       onRefused: (error) => void this.refused.push(error),
-      introduce: ({ node: peer }) => void this.introduced.push(peer),
+      introduce: (peer) => {
+        this.introduced.push(peer.node);
+        this.onIntroduce(peer);
+      },
       ...more,
     });
     if (!isHidden) network.listen(this.address, this, (link) => this.peers.accept(link));

@@ -148,10 +148,10 @@ export class Simulation {
         if (to.address !== "") from.to(to).main.send(10);
     }
     await this.run(15_000);
-    for (const [a, b] of this.#pairs()) this.#checkPair(a, b);
+    for (const [a, b] of this.#pairs()) this.checkPair(a, b);
   }
 
-  #checkPair(a: SimNode, b: SimNode): void {
+  checkPair(a: SimNode, b: SimNode): void {
     const [there, back] = [a.get(b), b.get(a)];
     if (!there || !back) throw new Error(`no session between ${a.name} and ${b.name} after all healed`);
     const [one, other] = [there.session, back.session];

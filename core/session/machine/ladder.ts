@@ -33,11 +33,6 @@ export function byRank(addresses: readonly string[]): string[] {
   return [...addresses].sort((a, b) => rankOfAddress(a) - rankOfAddress(b));
 }
 
-/** Those that would be better than a path of that rank. */
-export function betterThan(rank: number, addresses: readonly string[]): string[] {
-  return byRank(addresses.filter((address) => rankOfAddress(address) < rank));
-}
-
 /** An address as people are shown it: what follows a "?" may be a secret. */
 export function shownAddress(address: string): string {
   return address.replace(/\?.*$/s, "");
