@@ -42,8 +42,10 @@ function obstacle(own: Mapping, other: Mapping): string | undefined {
 function areNearby(own: Side, other: Side): boolean {
   const [outside, others] = [translatedHost(own), translatedHost(other)];
   if (outside !== undefined && outside === others) return true;
-  const networks = new Set(insideHosts(own).map(networkOf));
-  return insideHosts(other).some((host) => networks.has(networkOf(host)));
+  // An address that both have is no way from one to the other: bridges of containers have the same everywhere.
+  return insideHosts(own).some((host) =>
+    insideHosts(other).some((there) => there !== host && networkOf(there) === networkOf(host)),
+  );
 }
 
 function translatedHost({ candidates, mapping }: Side): string | undefined {
@@ -55,7 +57,7 @@ function insideHosts(side: Side): string[] {
   return side.candidates.map(hostOf).filter((host) => host !== outside);
 }
 
-/** What two addresses share that probably reach each other; an own word for each address of loopback. */
+/** What two addresses share that probably reach each other. */
 function networkOf(host: string): string {
   if (isLoopback(host)) return "loopback";
   if (!host.includes(":")) return host.split(".").slice(0, 3).join(".");

@@ -114,6 +114,12 @@ describe("F22 prospectsOf", () => {
     expect(prospectsOf(own, other)).toEqual({ method: "nearby" });
   });
 
+  it("does not take an address that both have for one network", () => {
+    const bridge = "172.17.0.1:5";
+    const [a, b] = [side("blocked", bridge, "10.0.1.5:5"), side("blocked", bridge, "10.0.2.5:5")];
+    expect(prospectsOf(a, b)).toHaveProperty("why");
+  });
+
   it("does not take two outside addresses of one provider for one network", () => {
     const [a, b] = [side("dependent", "198.51.100.7:9"), side("dependent", "198.51.100.8:9")];
     expect(prospectsOf(a, b)).toHaveProperty("why");
