@@ -13,7 +13,7 @@ async function mesh(): Promise<Forwarder> {
   const members = new Members();
   const gate = new EchoGate(members);
   const relays = new UdpRelays({ clock: systemClock, ports: new UdpPorts("127.0.0.1", undefined), members, gate });
-  const relay = await relays.open([1, 2], () => {});
+  const relay = await relays.open([1, 2], { over: () => {}, missing: () => {} });
   const side = (node: number): ForwarderSide => {
     const { id, key } = members.of(node);
     return { port: relay.placeOf(node).port, id: id.toHex(), key: key.toHex() };

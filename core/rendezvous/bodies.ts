@@ -67,7 +67,8 @@ export type Relay = z.infer<typeof relay>;
  * Where the reader finds the other: at an address of the rendezvous, on this port. By UDP it first echoes to that very port,
  * as to an echo port, from the port that it means to use: so the relay knows where it is. Without that, the relay takes packets
  * from IP addresses that the reader has echoed from before, to whichever port, and sends nothing before the first of them.
- * By TCP it says its token first, in each connection; each is joined to one of the other side, which may come within 60 s.
+ * By TCP it says its token first, in each connection; each is joined to one of the other side, which may come within 60 s. Who
+ * does not dial is told again whenever a connection of the other waits, and then makes one more.
  */
 export interface Relayed {
   node: number;

@@ -20,8 +20,16 @@ export interface PairRelay {
   close(): void;
 }
 
-/** Begins to forward; `over` is called when it ends by itself, because nothing comes any more. */
-export type OpenRelay = (pair: Pair, over: () => void) => Promise<PairRelay>;
+/** What a relay tells who keeps the books. */
+export interface RelayEvents {
+  /** It ended by itself, because nothing comes any more. */
+  over(): void;
+  /** The node of the pair that dials has come, and the other is missing. */
+  missing(): void;
+}
+
+/** Begins to forward. */
+export type OpenRelay = (pair: Pair, events: RelayEvents) => Promise<PairRelay>;
 
 export interface RelayLimits {
   /** Relays of one node at once. Default 512. */
@@ -43,6 +51,9 @@ export interface RelaysOptions {
   limits?: Partial<RelayLimits>;
 }
 
+/** A node is told again of a relay at which the other waits, so often in a second. */
+const REMINDERS = { each: 10, all: 10_000 };
+
 interface Entry {
   pair: Pair;
   relay: Promise<PairRelay>;
@@ -54,6 +65,7 @@ export class Relays {
   readonly #options: RelaysOptions;
   readonly #limits: RelayLimits;
   readonly #asks: RateLimit;
+  readonly #reminders = new RateLimit(REMINDERS);
   readonly #entries = new Map<string, Entry>();
   readonly #counts = new Map<number, number>();
 
@@ -108,12 +120,23 @@ export class Relays {
     known?.gone.clear();
     if (known) return known;
     this.#checkRoom(asker, other);
-    const relay = this.#options.open[by](pair, () => this.#forget(key, entry));
+    const relay = this.#options.open[by](pair, {
+      over: () => this.#forget(key, entry),
+      missing: () => void this.#remind(key, entry, by),
+    });
     const entry: Entry = { pair, relay, gone: new Set() };
     relay.catch(() => this.#forget(key, entry));
     this.#entries.set(key, entry);
     for (const node of pair) this.#counts.set(node, (this.#counts.get(node) ?? 0) + 1);
     return entry;
+  }
+
+  /** Has the side that does not dial come: for a stream by TCP both have to. */
+  async #remind(key: string, { pair, relay }: Entry, by: Relay["by"]): Promise<void> {
+    const { clock, find, tell } = this.#options;
+    const [dialing, other] = [find(pair[0]), find(pair[1])];
+    if (!dialing || !other || !this.#reminders.take(key, clock.now())) return;
+    tell(other, this.#toldTo(other, dialing, by, await relay));
   }
 
   #checkRoom(...nodes: Peer[]): void {

@@ -4,7 +4,7 @@ import { randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
 import type { Clock, Timer } from "../clock.ts";
 import { splice } from "../tether/splice.ts";
-import type { OpenRelay, Pair, PairRelay } from "./relays.ts";
+import type { OpenRelay, Pair, PairRelay, RelayEvents } from "./relays.ts";
 import { type RefusedConnections, TcpDoor, TOKEN_BYTES } from "./tcp-door.ts";
 import { listenTcp } from "./tcp-port.ts";
 import { WaitingConnection } from "./tcp-waiting.ts";
@@ -56,14 +56,14 @@ export class TcpRelays {
   }
 
   /** Throws FULL or UNREACHABLE when there is no port to listen on. */
-  readonly open: OpenRelay = async (pair, over) => {
+  readonly open: OpenRelay = async (pair, events) => {
     const { port } = await this.#listen();
     const tokens = [randomBytes(TOKEN_BYTES), randomBytes(TOKEN_BYTES)] as const;
     const ended = () => {
       for (const token of tokens) this.#places.delete(keyOf(token));
       this.#counts.pairs--;
     };
-    const relay = new TcpRelay({ pair, port, tokens, clock: this.#options.clock, counts: this.#counts, ended, over });
+    const relay = new TcpRelay({ pair, port, tokens, clock: this.#options.clock, counts: this.#counts, ended, events });
     tokens.forEach((token, side) => void this.#places.set(keyOf(token), { relay, side: side as 0 | 1 }));
     this.#counts.pairs++;
     return relay;
@@ -97,9 +97,9 @@ interface TcpRelayParts {
   tokens: readonly [Uint8Array, Uint8Array];
   clock: Clock;
   counts: Counts;
-  /** Called once, however it ends; `over` when it ends by itself. */
+  /** Called once, however it ends. */
   ended(): void;
-  over(): void;
+  events: RelayEvents;
 }
 
 class TcpRelay implements PairRelay {
@@ -138,7 +138,7 @@ class TcpRelay implements PairRelay {
   take(side: 0 | 1, socket: Socket): boolean {
     this.renew();
     const [first] = this.#waiting[1 - side]!;
-    if (!first) this.#wait(this.#waiting[side], socket);
+    if (!first) this.#wait(side, socket);
     else if (this.#streams.size >= STREAMS) return false;
     else {
       this.#waiting[1 - side]!.delete(first);
@@ -147,9 +147,16 @@ class TcpRelay implements PairRelay {
     return true;
   }
 
-  #wait(waiting: Set<WaitingConnection>, socket: Socket): void {
-    if (waiting.size >= WAITING) waiting.values().next().value!.socket.destroy();
-    waiting.add(new WaitingConnection(socket, this.#parts.clock, IDLE_MS, (gone) => void waiting.delete(gone)));
+  #wait(side: 0 | 1, socket: Socket): void {
+    const { clock, events } = this.#parts;
+    const waiting = this.#waiting[side];
+    const [oldest] = waiting;
+    if (oldest && waiting.size >= WAITING) {
+      waiting.delete(oldest);
+      oldest.take().socket.destroy();
+    }
+    waiting.add(new WaitingConnection(socket, clock, IDLE_MS, (gone) => void waiting.delete(gone)));
+    if (side === 0) events.missing();
   }
 
   async #join(first: WaitingConnection, second: Socket): Promise<void> {
@@ -174,7 +181,7 @@ class TcpRelay implements PairRelay {
       const left = this.#usedAt + IDLE_MS - clock.now();
       if (left > 0) return this.#watch(left);
       this.close();
-      this.#parts.over();
+      this.#parts.events.over();
     });
   }
 

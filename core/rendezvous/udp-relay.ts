@@ -39,7 +39,7 @@ export class UdpRelays {
   }
 
   /** Throws FULL or UNREACHABLE when there are no two ports. */
-  readonly open: OpenRelay = async (pair, over) =>
+  readonly open: OpenRelay = async (pair, { over }) =>
     await UdpRelay.open({ ...this.#options, pair, metrics: this.metrics, over });
 }
 

@@ -123,9 +123,11 @@ export class TestNode {
 export class TestPort {
   readonly got: { bytes: Buffer; port: number; host: string }[] = [];
   readonly #socket: Bun.udp.Socket<"buffer">;
+  readonly #host: string;
 
-  private constructor(socket: Bun.udp.Socket<"buffer">) {
+  private constructor(socket: Bun.udp.Socket<"buffer">, host: string) {
     this.#socket = socket;
+    this.#host = host.includes(":") ? "::1" : "127.0.0.1";
   }
 
   static async open(host = "127.0.0.1", port = 0): Promise<TestPort> {
@@ -134,7 +136,7 @@ export class TestPort {
       port,
       socket: { data: (_, bytes, port, from) => void test.got.push({ bytes, port, host: from }), error: () => {} },
     });
-    const test = new TestPort(socket);
+    const test = new TestPort(socket, host);
     return test;
   }
 
@@ -143,7 +145,7 @@ export class TestPort {
   }
 
   send(bytes: Uint8Array | string, port: number): void {
-    this.#socket.send(bytes, port, "127.0.0.1");
+    this.#socket.send(bytes, port, this.#host);
   }
 
   /** Until so many datagrams have come in all. */

@@ -141,6 +141,27 @@ describe("relay by TCP (F24)", () => {
     expect([b1.text, b2.text].sort()).toEqual(["from a1", "from a2"]);
   });
 
+  test("who does not dial is told of each connection that misses it, not too often; who dials is not", async () => {
+    const clock = new ManualClock();
+    await using rendezvous = await TestRendezvous.start({}, clock);
+    const { a, b, ofA, ofB } = await pairAt(rendezvous);
+    const [toldA, toldB] = [a.relays.length, b.relays.length];
+    using _first = new Connection(ofA);
+    await until(() => b.relays.length === toldB + 1, { what: "the other to be told" });
+    expect(b.relays.at(-1)).toEqual(ofB);
+    using _b1 = new Connection(ofB);
+    using b2 = new Connection(ofB);
+    using second = new Connection(ofA);
+    second.socket.write("x");
+    await b2.receives("x");
+    expect([a.relays.length, b.relays.length]).toEqual([toldA, toldB + 1]); // b waited already
+    const more = Array.from({ length: 12 }, () => new Connection(ofA));
+    await until(() => more.filter(({ isOver }) => isOver).length === 4, { what: "4 to be pushed out" });
+    await settled();
+    expect(b.relays.length).toBe(toldB + 10);
+    for (const each of more) each[Symbol.dispose]();
+  });
+
   test("a break of one side breaks the other; one that went before is not met", async () => {
     await using rendezvous = await TestRendezvous.start();
     const { ofA, ofB } = await pairAt(rendezvous);

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { networkInterfaces } from "node:os";
 import { describe, expect, test } from "vitest";
 import { ManualClock } from "../../core/clock.ts";
 import type { MeetPlaces, Relayed } from "../../core/rendezvous/bodies.ts";
@@ -6,6 +7,8 @@ import { encodeEchoRequest } from "../../core/rendezvous/echo.ts";
 import { rejection, settled } from "../coordinator/support.ts";
 import { until } from "../support/until.ts";
 import { echoFrom, type TestNode, TestPort, TestRendezvous } from "./support.ts";
+
+const hasIpv6 = Object.values(networkInterfaces()).some((all) => all?.some(({ address }) => address === "::1"));
 
 interface Side {
   node: TestNode;
@@ -83,6 +86,21 @@ describe("relay by UDP (F24)", () => {
       await b.port.received(i + 1);
       expect(b.port.got[i]!.bytes.equals(Buffer.alloc(size, i))).toBe(true);
     }
+  });
+
+  test.skipIf(!hasIpv6)("one side by IPv4, the other by IPv6", async () => {
+    await using rendezvous = await TestRendezvous.start({ host: "::" });
+    const [a, b] = [rendezvous.join("a"), rendezvous.join("b")];
+    const [ofA, ofB] = [await a.relay(b.id), await b.relay(a.id)];
+    using v4 = await TestPort.open("127.0.0.1");
+    using v6 = await TestPort.open("::1");
+    const places = await b.places();
+    expect(await echoFrom(v6, places.echoPorts[0]!, places)).toMatchObject({ host: "::1", port: v6.port });
+    await echoFrom(v4, ofA.port, await a.places());
+    v6.send("from six", ofB.port);
+    v4.send("from four", ofA.port);
+    expect((await v4.received(2)).at(-1)).toBe("from six");
+    expect((await v6.received(2)).at(-1)).toBe("from four");
   });
 
   test("keeps 16 packets, and 24 KB, until it knows where the other is", async () => {
