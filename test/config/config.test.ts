@@ -27,6 +27,7 @@ describe("loadConfig", () => {
       slotMemoryBytes: 16 * 2 ** 30,
       tags: ["gpu"],
     });
+    expect(config.rendezvous).toMatchObject({ ssh: "alice@vps.example.net", ports: [40_000, 40_099] });
     expect(config.hosts[16]).toMatchObject({ name: "rack16", ssh: "rack16.lan", slots: 4 });
     expect(config.hosts[17]).toMatchObject({ name: "here", provider: "local" });
     expect(readFileSync(join(ROOT, "mesh.toml.example"), "utf8")).toMatch(/^#:schema /);
@@ -104,6 +105,24 @@ describe("checkConfig tells place and reason (F88)", () => {
       "4:27: hosts.a.advertise[1]: udp is not among the transports of [mesh]: add it there",
     ],
     ["[coordinator]\nlisten = ['upd://[::]:1']", '2:11: coordinator.listen[0]: no transport is named "upd"'],
+    [
+      "[rendezvous]\nhost = 'gpu2'\n[hosts.gpu1]",
+      '2:8: rendezvous.host: no host is named "gpu2": did you mean "gpu1"?',
+    ],
+    ["[rendezvous]\nhost = 'a'\nssh = 'b'\n[hosts.a]", "3:1: rendezvous.ssh: does not go with host"],
+    ["[rendezvous]\nhots = 'a'", "2:1: rendezvous.hots: unknown key: did you mean `host`?"],
+    ["[rendezvous]\nlisten = ['udp://[::]:7451']", "2:1: rendezvous.listen: needs host or ssh"],
+    ["[rendezvous]\nssh = 'a'\n[hosts.rendezvous]", "2:1: rendezvous.ssh: its node is named rendezvous"],
+    ["[rendezvous]\nssh = '-oProxyCommand=x'", '2:7: rendezvous.ssh: expected a name for ssh, such as "alice@vps'],
+    ["[rendezvous]\nports = 40000", '2:9: rendezvous.ports: expected a range of ports such as "40000-40099"'],
+    ["[rendezvous]\nports = '40000-40001'", "4 or more, from 1 to 65535, got"],
+    ["[rendezvous]\nports = '40099-40000'", "expected a range of ports"],
+    ["[rendezvous]\nports = '65000-66000'", "expected a range of ports"],
+    [
+      "[mesh]\ntransports = ['tcp']\n[rendezvous]\nssh = 'a'\nadvertise = ['udp://b:1']",
+      "5:14: rendezvous.advertise[0]: udp is not among the transports of [mesh]",
+    ],
+    ["[rendezvous]\nadvertise = ['upd://b:1']\nssh = 'a'", 'no transport is named "upd": did you mean "udp"?'],
     ["[transport.tcp]\nmtu = 1", "2:1: transport.tcp.mtu: unknown key: the transport tcp has no settings"],
     ["[transport.xyz]", '1:12: transport.xyz: no transport is named "xyz"'],
     ["[hosts.a]\nprovider = 'shs'", 'no provider is named "shs": did you mean "ssh"?'],

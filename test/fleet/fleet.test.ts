@@ -53,6 +53,33 @@ function up(host: FleetHost, more: Partial<NodeStatus> = {}): [string, NodeStatu
 }
 
 describe("bringUp", () => {
+  it("F2 F6 a worker and a rendezvous of one login go one after the other, others beside them; each has its outcome", async () => {
+    const [a, b] = hosts as [FleetHost, FleetHost];
+    const rendezvous: FleetHost = { ...a, name: "rendezvous", worker: { ...a.worker, role: "rendezvous" } };
+    const said: string[] = [];
+    const start: Provider["start"] = async ({ name }) => {
+      said.push(`${name} begins`);
+      for (let turns = 0; turns < 20; turns++) await Promise.resolve();
+      said.push(`${name} ends`);
+      return { outcome: "started", sentBytes: 0 };
+    };
+    const outcomes = await bringUp(fleet({ start }, { hosts: [rendezvous, b, a], parallel: 16 }), new Map());
+    expect(outcomes.map(({ host }) => host.name)).toEqual(["rendezvous", "b", "a"]);
+    expect(said.indexOf("b begins")).toBeLessThan(said.indexOf("rendezvous ends"));
+    expect(said.indexOf("a begins")).toBeGreaterThan(said.indexOf("rendezvous ends"));
+  });
+
+  it("F2 F9 a node of another role under that name is not what was wanted", async () => {
+    const [a] = hosts as [FleetHost];
+    const rendezvous: FleetHost = { ...a, worker: { ...a.worker, role: "rendezvous" } };
+    const start: Provider["start"] = async () => ({ outcome: "replaced", sentBytes: 0 });
+    const options = fleet({ start }, { hosts: [rendezvous] });
+    options.record.set(rendezvous);
+    const outcomeWith = async (role: NodeStatus["role"]) =>
+      (await bringUp(options, new Map([up(rendezvous, { role })])))[0]!.outcome;
+    expect([await outcomeWith("worker"), await outcomeWith("rendezvous")]).toEqual(["replaced", "unchanged"]);
+  });
+
   it("F1 F90 works on at most `parallel` hosts at a time, and one that fails hides none", async () => {
     let [now, most] = [0, 0];
     const start: Provider["start"] = async ({ name }) => {

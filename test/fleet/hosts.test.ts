@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { chooseHosts, didYouMean, hostOf } from "../../core/fleet/hosts.ts";
+import { checkSource } from "../../core/config/mod.ts";
+import { chooseHosts, didYouMean, hostOf, rendezvousOf, roleOf } from "../../core/fleet/hosts.ts";
 
 const timing = { heartbeatMs: 1_000, suspectAfterMs: 3_000, downAfterMs: 10_000 };
 const entry = (name: string, more = {}) => hostOf({ name, provider: "ssh", ssh: name, tags: [], ...more }, timing);
@@ -34,5 +35,34 @@ describe("chooseHosts", () => {
     const [typo] = chooseHosts(["gpu11"], known, timing);
     expect(didYouMean(typo!, known)).toContain("did you mean gpu1?");
     expect(didYouMean(known[0]!, known)).toBe("");
+  });
+});
+
+describe("rendezvousOf (F2)", () => {
+  const hosts = '[hosts.gpu1]\nssh = "alice@10.0.0.5"\n[hosts.here]\nprovider = "local"\n';
+  const of = async (table: string) => {
+    const checked = await checkSource(`${hosts}[rendezvous]\n${table}`, "mesh.toml");
+    if (!("config" in checked)) throw new Error(checked.text);
+    return rendezvousOf(checked.config, timing);
+  };
+
+  it.each([
+    ['host = "gpu1"', "ssh", "alice@10.0.0.5"],
+    ['ssh = "bob@vps"', "ssh", "bob@vps"],
+    ['host = "local"', "local", "local"],
+    ['host = "here"', "local", "here"],
+  ])("%s is started by %s at %s, and is a node of its own name and role", async (table, provider, target) => {
+    const host = (await of(`${table}\nports = "40000-40099"`))!;
+    expect(host).toMatchObject({
+      name: "rendezvous",
+      provider,
+      target,
+      worker: { ports: [40_000, 40_099], ...timing },
+    });
+    expect(roleOf(host)).toBe("rendezvous");
+  });
+
+  it("is none where only the coordinator's ports are said", async () => {
+    expect(await of('ports = "40000-40099"')).toBeUndefined();
   });
 });

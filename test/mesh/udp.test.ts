@@ -1,5 +1,6 @@
 // A mesh of real processes whose coordinator and workers listen on UDP alone.
 import { describe, expect, test } from "vitest";
+import type { NodeStatus, Status } from "../../core/coordinator/answers.ts";
 import { MeshProcess, testFolder } from "../support/mesh.ts";
 import { TestMesh } from "../support/test-mesh.ts";
 import { open, prelude, whenNoted } from "./notes.ts";
@@ -76,4 +77,36 @@ out(await pool().map(work, [0, 1, 2, 3], { chunkSize: 1 }));`;
       expect((await each.ended()).status).toBe(0);
     }
   }, 60_000);
+
+  test.each([
+    ["by default all listen on TCP and UDP", "", ["tcp", "udp"]],
+    ["transports of mesh.toml: TCP alone", '[mesh]\ntransports = ["tcp"]\n', ["tcp"]],
+  ])(
+    "F23 F17 %s",
+    async (_, config, schemes) => {
+      using folder = testFolder({ "mesh.toml": config });
+      const start = (args: string[]) => new MeshProcess(folder, args, { limitMs: 60_000, isOneOfMany: true });
+      await using coordinator = start(["coordinator", "--any-port"]);
+      await coordinator.prints(/ ready /, "stderr");
+      await using worker = start(["worker", "--name", "w1", "--slots", "1"]);
+      await worker.prints(/ ready /, "stderr");
+      folder.write({
+        "job.ts": `import { nodes, pool } from "mesh";
+await pool().map((x: number) => x, [1]);
+console.log(JSON.stringify((await nodes()).map(({ role }) => role).sort()));`,
+      });
+      await using run = start(["run", "job.ts"]);
+      const { stdout, stderr } = await run.ended();
+      expect([stderr, JSON.parse(stdout)]).toEqual(["", ["coordinator", "head", "worker"]]);
+      await using asked = start(["status", "--json"]);
+      const { nodes } = JSON.parse((await asked.ended()).stdout) as Status;
+      const of = ({ addresses }: NodeStatus) => [...new Set(addresses.map((address) => address.split(":")[0]))];
+      expect(nodes.map(of)).toEqual([schemes, schemes]);
+      for (const each of [worker, coordinator]) {
+        each.signal("SIGTERM");
+        expect((await each.ended()).status).toBe(0);
+      }
+    },
+    60_000,
+  );
 });

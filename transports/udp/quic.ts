@@ -73,6 +73,7 @@ export class Endpoint {
   readonly #endpoint: QuicEndpoint;
   readonly #connections = new Set<Connection>();
   readonly #at: IpAddress;
+  #hasSpoken = false;
   #isRefusing = false;
   #isClosing = false;
 
@@ -143,7 +144,7 @@ export class Endpoint {
   /** Frees the port once the connections are over. Resolves when it is free, or at once while there are some. */
   async close(): Promise<void> {
     this.#isClosing = true;
-    await new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS));
+    if (this.#hasSpoken) await new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS));
     const closed = this.#endpoint.close().catch(() => {});
     if (this.#connections.size === 0) await closed;
   }
@@ -170,6 +171,7 @@ export class Endpoint {
   }
 
   #take(session: QuicSession): Connection {
+    this.#hasSpoken = true;
     const connection = new Connection(session);
     this.#connections.add(connection);
     void connection.closed.then(() => this.#connections.delete(connection));
