@@ -7,7 +7,7 @@
 import { isEchoRequest } from "./echo.ts";
 import type { Echo } from "./echo-gate.ts";
 import { plainIp } from "./ip.ts";
-import { sendDatagram, type UdpPort, type UdpPorts } from "./udp-port.ts";
+import { sendDatagram, sendDatagrams, type UdpPort, type UdpPorts } from "./udp-port.ts";
 
 /** Kept for a node until it is known where it is. */
 const HELD_PACKETS = 16;
@@ -174,14 +174,5 @@ export class RelaySide {
     if (batch.length === 0) return;
     this.#batch = [];
     this.#context.dropped.unsent += batch.length / 3 - sendDatagrams(this.#socket, batch);
-  }
-}
-
-/** How many of them the system took; the rest is lost, as datagrams may be. */
-function sendDatagrams(socket: UdpPort, batch: (Uint8Array | number | string)[]): number {
-  try {
-    return socket.closed ? 0 : socket.sendMany(batch);
-  } catch {
-    return 0;
   }
 }

@@ -51,8 +51,8 @@ export interface RelaysOptions {
   limits?: Partial<RelayLimits>;
 }
 
-/** A node is told again of a relay at which the other waits, so often in a second. */
-const REMINDERS = { each: 10, all: 10_000 };
+/** A pair is told of its relay so often in a second, without having asked itself. */
+const TELLINGS = { each: 10, all: 10_000 };
 
 interface Entry {
   pair: Pair;
@@ -65,7 +65,7 @@ export class Relays {
   readonly #options: RelaysOptions;
   readonly #limits: RelayLimits;
   readonly #asks: RateLimit;
-  readonly #reminders = new RateLimit(REMINDERS);
+  readonly #tellings = new RateLimit(TELLINGS);
   readonly #entries = new Map<string, Entry>();
   readonly #counts = new Map<number, number>();
 
@@ -90,9 +90,10 @@ export class Relays {
         `${asker.name} asked for relays over ${this.#limits.asksEach} times in a second: wait`,
       );
     }
-    const relay = await this.#entryFor(asker, other, by).relay;
+    const { key, entry } = this.#entryFor(asker, other, by);
+    const relay = await entry.relay;
     relay.renew();
-    tell(other, this.#toldTo(other, asker, by, relay));
+    if (this.#tellings.take(key, clock.now())) tell(other, this.#toldTo(other, asker, by, relay));
     return this.#toldTo(asker, other, by, relay);
   }
 
@@ -113,12 +114,12 @@ export class Relays {
     return { node: other.node, by, ...relay.placeOf(node), dials: node < other.node };
   }
 
-  #entryFor(asker: Peer, other: Peer, by: Relay["by"]): Entry {
+  #entryFor(asker: Peer, other: Peer, by: Relay["by"]): { key: string; entry: Entry } {
     const pair: Pair = asker.node < other.node ? [asker.node, other.node] : [other.node, asker.node];
     const key = `${by} ${pair.join(" ")}`;
     const known = this.#entries.get(key);
     known?.gone.clear();
-    if (known) return known;
+    if (known) return { key, entry: known };
     this.#checkRoom(asker, other);
     const relay = this.#options.open[by](pair, {
       over: () => this.#forget(key, entry),
@@ -128,14 +129,14 @@ export class Relays {
     relay.catch(() => this.#forget(key, entry));
     this.#entries.set(key, entry);
     for (const node of pair) this.#counts.set(node, (this.#counts.get(node) ?? 0) + 1);
-    return entry;
+    return { key, entry };
   }
 
   /** Has the side that does not dial come: for a stream by TCP both have to. */
   async #remind(key: string, { pair, relay }: Entry, by: Relay["by"]): Promise<void> {
     const { clock, find, tell } = this.#options;
     const [dialing, other] = [find(pair[0]), find(pair[1])];
-    if (!dialing || !other || !this.#reminders.take(key, clock.now())) return;
+    if (!dialing || !other || !this.#tellings.take(key, clock.now())) return;
     tell(other, this.#toldTo(other, dialing, by, await relay));
   }
 

@@ -5,6 +5,7 @@
 // beyond those sessions.
 import { type Clock, systemClock } from "../clock.ts";
 import { Door, type DoorNode, type Peer } from "../coordinator/door.ts";
+import { MeshError } from "../errors.ts";
 import type { Role } from "../identity/names.ts";
 import type { Log } from "../log.ts";
 import { MessageType } from "../wire/message-types.ts";
@@ -55,6 +56,7 @@ export class Rendezvous {
   readonly #parts: Parts;
   readonly #meetings: Meetings;
   readonly #relays: Relays;
+  #isClosed = false;
 
   /** Opens its ports and answers from then on. Throws UNREACHABLE or FULL when there is no port for it. */
   static async start(options: RendezvousOptions): Promise<Rendezvous> {
@@ -111,8 +113,9 @@ export class Rendezvous {
     this.#relays.gone(node);
   }
 
-  /** Closes its ports and ends what goes through them. Who asks it after that hears what a node says that has no rendezvous. */
+  /** Closes its ports and ends what goes through them; who asks after that is told. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     this.#meetings.close();
     this.#relays.close();
     this.#parts.echo.close();
@@ -123,9 +126,14 @@ export class Rendezvous {
     const { node, role, peers, log } = this.#options;
     const problem = (error: unknown) => log.warn("rendezvous", { error: (error as Error).message });
     const door = new Door(node, role, { get: peers }, problem);
-    door.on(MessageType.meetPlaces, meetPlaces, (_, asker) => this.#places(asker));
-    door.on(MessageType.meet, meet, (body, asker) => this.#meetings.meet(asker, body));
-    door.on(MessageType.relay, relay, (body, asker) => this.#relays.ask(asker, body));
+    door.on(MessageType.meetPlaces, meetPlaces, (_, asker) => this.#open(() => this.#places(asker)));
+    door.on(MessageType.meet, meet, (body, asker) => this.#open(() => this.#meetings.meet(asker, body)));
+    door.on(MessageType.relay, relay, (body, asker) => this.#open(() => this.#relays.ask(asker, body)));
+  }
+
+  #open<T>(answer: () => T): T {
+    if (this.#isClosed) throw new MeshError("UNREACHABLE", "this rendezvous is ending: ask another one, or later");
+    return answer();
   }
 
   #places({ node }: Peer): MeetPlaces {

@@ -64,12 +64,33 @@ async function bind(hostname: string, port: number, take: TakeDatagram): Promise
   });
 }
 
-/** Sends if that is possible now: a datagram may get lost anyway. */
+/**
+ * Sends if that is possible now: a datagram may get lost anyway. What ICMP said of an earlier one comes as an error of the next,
+ * which is not sent: so it is tried twice.
+ */
 export function sendDatagram(port: UdpPort, bytes: Uint8Array, toPort: number, toHost: string): boolean {
   try {
     return port.send(bytes, toPort, toHost);
   } catch {
-    return false; // what ICMP said about an earlier one, or no route there
+    return sendAgain(() => port.send(bytes, toPort, toHost)) ?? false;
+  }
+}
+
+/** Sends several, each followed by its port and host; how many the system took. */
+export function sendDatagrams(port: UdpPort, batch: readonly (Uint8Array | number | string)[]): number {
+  if (port.closed) return 0;
+  try {
+    return port.sendMany(batch);
+  } catch {
+    return sendAgain(() => port.sendMany(batch)) ?? 0;
+  }
+}
+
+function sendAgain<T>(send: () => T): T | undefined {
+  try {
+    return send();
+  } catch {
+    return undefined; // no route there, or the port is closed
   }
 }
 

@@ -145,6 +145,7 @@ describe("relay by TCP (F24)", () => {
     const clock = new ManualClock();
     await using rendezvous = await TestRendezvous.start({}, clock);
     const { a, b, ofA, ofB } = await pairAt(rendezvous);
+    clock.advance(1_000);
     const [toldA, toldB] = [a.relays.length, b.relays.length];
     using _first = new Connection(ofA);
     await until(() => b.relays.length === toldB + 1, { what: "the other to be told" });

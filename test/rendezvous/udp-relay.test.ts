@@ -263,6 +263,46 @@ describe("relay by UDP (F24)", () => {
       expect(bound.port).toBe(number);
     }
     expect(rendezvous.metrics.udpRelay.pairs).toBe(0);
+    const { node } = pair[0];
+    for (const asked of [node.places(), node.meet(pair[1].node.id), node.relay(pair[1].node.id)]) {
+      expect(await rejection(asked)).toMatchObject({
+        code: "UNREACHABLE",
+        message: expect.stringContaining("is ending"),
+      });
+    }
+  });
+
+  test("close, with wishes and relays under way: all end, no port stays", async () => {
+    const rendezvous = await TestRendezvous.start();
+    const [a, b, c] = [rendezvous.join("a"), rendezvous.join("b"), rendezvous.join("c")];
+    const waits = rejection(a.meet(b.id));
+    await settled();
+    const opening = Promise.allSettled([a.relay(b.id), b.relay(c.id, "tcp")]);
+    await settled(1);
+    await rendezvous.rendezvous.close();
+    expect(await waits).toMatchObject({ code: "CANCELLED" });
+    for (const answer of await opening) {
+      if (answer.status === "rejected") continue;
+      using port = await TestPort.open("127.0.0.1", answer.value.port);
+      expect(port.port).toBe(answer.value.port);
+    }
+    const { udpRelay, tcpRelay } = rendezvous.metrics;
+    expect([udpRelay.pairs, tcpRelay.pairs]).toEqual([0, 0]);
+  });
+
+  test("a packet after one that nobody took is sent: what ICMP says of the first does not lose the second", async () => {
+    await using rendezvous = await TestRendezvous.start();
+    using pair = await pairAt(rendezvous);
+    const [a, b] = pair;
+    b.port.send("here", b.relayed.port);
+    await until(() => rendezvous.metrics.udpRelay.packets === 1, { what: "a packet" });
+    const { port: number } = b.port;
+    b.port[Symbol.dispose]();
+    a.port.send("to nobody", a.relayed.port);
+    await until(() => rendezvous.metrics.udpRelay.packets === 2, { what: "a packet" });
+    using back = await TestPort.open("127.0.0.1", number); // as QUIC takes over a port
+    a.port.send("to somebody", a.relayed.port);
+    expect(await back.received(1)).toEqual(["to somebody"]);
   });
 });
 
