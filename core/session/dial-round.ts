@@ -7,6 +7,7 @@ import { DialerHandshake, type Expectation, type Welcomed } from "./dialer.ts";
 import type { Challenge, GreetingFields } from "./greeting.ts";
 import type { HandshakeContext } from "./handshake.ts";
 import type { LinkEnd } from "./link-end.ts";
+import { staggerMs } from "./machine/backoff.ts";
 import { Refusal } from "./refusal.ts";
 
 /** How long a greeting may go unanswered when another address has answered meanwhile. */
@@ -26,8 +27,8 @@ export interface DialRoundOptions {
   dial: Dial;
   addresses: readonly string[];
   expect: Expectation;
-  /** Each address is dialed so long after the one before, or when that one has failed. */
-  staggerMs: number;
+  /** The peer was linked before, and is waited for. */
+  wasReached: boolean;
   /** All attempts end after so long, or so long after the last address was added. */
   limitMs: number;
 }
@@ -116,8 +117,10 @@ export class DialRound {
     }
     const attempt: Attempt = { address, abort: new AbortController(), handshake: undefined };
     this.#attempts.add(attempt);
-    if (this.#left.length > 0)
-      this.#next = this.#options.context.clock.after(this.#options.staggerMs, () => this.#dialNext());
+    if (this.#left.length > 0) {
+      const waitMs = staggerMs(this.#known.size, this.#options.wasReached);
+      this.#next = this.#options.context.clock.after(waitMs, () => this.#dialNext());
+    }
     void this.#dial(attempt);
   }
 

@@ -48,9 +48,14 @@ export class LinkEnd implements LinkHandler {
     this.link.close();
   }
 
+  /** Nobody here hears of the link any more; it stays. */
+  mute(): void {
+    this.receiver = NOBODY;
+  }
+
   /** Cuts the link. Nobody here hears of it. */
   cut(error: Error): void {
-    this.receiver = NOBODY;
+    this.mute();
     this.link.destroy(error);
   }
 }

@@ -4,7 +4,7 @@ import type { Timer } from "../clock.ts";
 import { type Dial, type DialFailure, DialRound, type DialRoundEvents, isVerdict } from "./dial-round.ts";
 import type { Expectation } from "./dialer.ts";
 import type { HandshakeContext } from "./handshake.ts";
-import { climbWaitMs, redialWaitMs, staggerMs, triesAfterLink } from "./machine/backoff.ts";
+import { climbWaitMs, redialWaitMs, triesAfterLink } from "./machine/backoff.ts";
 import { BEST_RANK, rankOfAddress } from "./machine/ladder.ts";
 
 /** The peer said that its own dial is on its way: how long it has for that before this side tries again. */
@@ -129,7 +129,7 @@ export class Seeker {
     this.#slow = context.clock.after(SLOW_MS, () => {
       if (this.greeted === undefined) this.#events.slow(this.#isClimbing);
     });
-    const pace = { limitMs: limitMs(this.#failures), staggerMs: staggerMs(where.length, this.#link !== undefined) };
+    const pace = { limitMs: limitMs(this.#failures), wasReached: this.#link !== undefined };
     this.#round = new DialRound(
       { context, dial, addresses: where, expect: expect(), ...pace },
       {

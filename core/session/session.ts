@@ -119,6 +119,8 @@ export class Session implements Link {
   /** The peer was heard since this was set to false. */
   #heard = false;
   #end: LinkEnd | undefined;
+  /** The link before, until the peer has taken the one in its place: to see it end earlier would tell the peer that it is lost. */
+  #left: LinkEnd | undefined;
   #isOwn = false;
   #linkedAt = 0;
   #ref = true;
@@ -296,7 +298,8 @@ export class Session implements Link {
 
   /** Goes on over another link, in place of the one in use. */
   adopt({ end, isOwn, address, generation, ack }: NewLink): void {
-    this.#drop();
+    if (ack) this.#drop();
+    else this.#leave();
     this.#end = end;
     this.#isOwn = isOwn;
     this.#linkedAt = this.#options.clock.now();
@@ -432,6 +435,7 @@ export class Session implements Link {
     const end = this.#end!;
     this.#isConfirmed = true;
     this.sharedGeneration = this.generation;
+    this.#cutLeft();
     this.#options.owner.confirmed(this);
     if (this.#end !== end) return; // the owner ended it
     const problem = this.#out.connect(end.link, ack);
@@ -478,6 +482,7 @@ export class Session implements Link {
   }
 
   #linkClosed(error?: Error): void {
+    this.#cutLeft();
     this.#end = undefined;
     this.#out.disconnect();
     this.#why = `its link ended: ${error?.message ?? "the other side closed it"}`;
@@ -536,9 +541,22 @@ export class Session implements Link {
   }
 
   #drop(): void {
-    this.#end?.cut(new MeshError("LINK_CLOSED", "another link took its place"));
+    this.#cutLeft();
+    this.#end?.cut(replaced());
     this.#end = undefined;
     this.#out.disconnect();
+  }
+
+  #leave(): void {
+    this.#cutLeft();
+    this.#end?.mute();
+    this.#left = this.#end;
+    this.#out.disconnect();
+  }
+
+  #cutLeft(): void {
+    this.#left?.cut(replaced());
+    this.#left = undefined;
   }
 
   #finish(error: Error | undefined): void {
@@ -546,6 +564,7 @@ export class Session implements Link {
     this.#isOver = true;
     this.#why = error?.message ?? "it was closed";
     this.#closing?.cancel();
+    this.#cutLeft();
     this.#end?.close(this.#options.clock);
     this.#end = undefined;
     this.#out.clear();
@@ -587,6 +606,7 @@ export class Session implements Link {
 
   /** Gives up the link of a lane that carries nothing; the next frame makes another. */
   #park(): void {
+    this.#cutLeft();
     this.#end?.close(this.#options.clock);
     this.#end = undefined;
     this.#out.disconnect();
@@ -636,4 +656,8 @@ export class Session implements Link {
     this.#busyAt = this.#options.clock.now();
     this.#busyFrames = this.#out.frames + this.received;
   }
+}
+
+function replaced(): MeshError {
+  return new MeshError("LINK_CLOSED", "another link took its place");
 }
