@@ -57,6 +57,23 @@ it("X17 8,000 packets of garbage, cut short, changed and sent again: no link and
   near.link.close();
 });
 
+it("X2 a peer whose port is gone holds up nobody else: ICMP says so to every packet that goes there", async () => {
+  await using at = await UdpServer.start(() => server);
+  for (let i = 0; i < 4; i++) {
+    const forwarder = await UdpForwarder.start(at.address);
+    const gone = new End(await new UdpTransport({ credentials: () => client }).dial(forwarder.address));
+    await until(() => at.accepted.length > 0, { what: "the link" });
+    forwarder[Symbol.dispose]();
+    at.accepted.pop()!.send("to nobody");
+    // The runtime's own way: nothing sent for a second, again and again while it tries to reach who is gone.
+    const near = await new UdpTransport({ credentials: () => client }).dial(at.address, { timeoutMs: 900 });
+    await until(() => at.accepted.length === 1, { what: "the other link" });
+    at.accepted.pop();
+    near.destroy(new Error("over"));
+    gone.link.destroy(new Error("over"));
+  }
+});
+
 it("X20 X21 who finishes no link is sent away in time, and one address has only so many places", async () => {
   const limits = { timeoutMs: 700, perAddress: 4, total: 100 };
   await using at = await UdpServer.start(() => server, { handshakes: limits });

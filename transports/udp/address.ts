@@ -7,17 +7,17 @@ import { type IpAddress, parseIpAddress } from "../ip-address.ts";
 
 export interface UdpTarget {
   to: IpAddress;
-  /** Whether somebody may be missing there, and the system tell so: what leads through routers is not to be asked. */
+  /** Whether a refusal from there is that of the node; else it is that of a router, or of a relay that is not ready yet. */
   isDirect: boolean;
-  /** The own port to dial from; undefined leaves it to this side. */
-  from: number | undefined;
+  /** The own port to dial from: that number, one for this alone, or (undefined) the one that ordinary dials go from. */
+  from: number | "own" | undefined;
 }
 
 const FROM = /^(punch:\/\/[^?]*)\?from=(\d{1,5})$/;
 
 /** Throws UNREACHABLE for what is none. */
 export function parseUdpTarget(text: string): UdpTarget {
-  if (text.startsWith("relay:")) return { to: parseIpAddress("relay", text), isDirect: false, from: undefined };
+  if (text.startsWith("relay:")) return { to: parseIpAddress("relay", text), isDirect: false, from: "own" };
   if (!text.startsWith("punch:")) return { to: parseIpAddress("udp", text), isDirect: true, from: undefined };
   const [, address = "", port] = FROM.exec(text) ?? [];
   const from = Number(port);

@@ -12,7 +12,7 @@ import type { Connection } from "./quic.ts";
 import { beginLink } from "./streams.ts";
 
 export interface DialSettings {
-  connect: (to: IpAddress, trust: Trust, from?: number) => Promise<Connection>;
+  connect: (to: IpAddress, trust: Trust, from: UdpTarget["from"]) => Promise<Connection>;
   trust: Trust;
   resolve: Resolve;
 }
@@ -29,7 +29,7 @@ export async function dialUdp(address: string, settings: DialSettings, options: 
 class Attempt implements DialAttempt {
   readonly at: string;
   readonly link: Promise<Link>;
-  readonly #probe: Probe | undefined;
+  readonly #probe: Probe;
   readonly #result = Promise.withResolvers<Link>();
   #connection: Connection | undefined;
   #isOver = false;
@@ -39,7 +39,7 @@ class Attempt implements DialAttempt {
     this.at = formatIpAddress("udp", to);
     this.link = this.#result.promise;
     this.link.catch(() => {});
-    this.#probe = isDirect ? new Probe(to, (error) => this.#fail(error)) : undefined;
+    this.#probe = new Probe(to, { sends: isDirect, failed: (error) => this.#fail(error) });
     this.#open(target, label, settings).then(
       (link) => this.#opened(link),
       (error) => this.#fail(error),
@@ -53,6 +53,8 @@ class Attempt implements DialAttempt {
   }
 
   async #open({ to, from }: UdpTarget, label: string, { connect, trust }: DialSettings): Promise<Link> {
+    await this.#probe.asked;
+    if (this.#isOver) return await this.link; // rejected
     const connection = await connect(to, trust, from);
     this.#connection = connection;
     if (this.#isOver) connection.cut("it is not needed any longer");
@@ -64,14 +66,14 @@ class Attempt implements DialAttempt {
   #opened(link: Link): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#probe?.close();
+    this.#probe.close();
     this.#result.resolve(link);
   }
 
   #fail(error: unknown): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#probe?.close();
+    this.#probe.close();
     this.#connection?.cut("it is not needed any longer");
     this.#result.reject(error);
   }

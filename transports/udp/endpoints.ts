@@ -3,6 +3,7 @@
 import { isIP } from "node:net";
 import { MeshError } from "../../core/errors.ts";
 import { type IpAddress, onThisMachine, plainHost } from "../ip-address.ts";
+import type { UdpTarget } from "./address.ts";
 import type { Trust } from "./identity.ts";
 import { type Connection, Endpoint } from "./quic.ts";
 
@@ -13,6 +14,8 @@ export class Endpoints {
   readonly #listening = new Set<Endpoint>();
   readonly #holes = new Set<Endpoint>();
   readonly #dialing = new Set<Endpoint>();
+  /** With one connection each. */
+  readonly #alone = new Set<Endpoint>();
   readonly #perEndpoint: number;
 
   constructor(perEndpoint = CONNECTIONS_PER_ENDPOINT) {
@@ -21,7 +24,7 @@ export class Endpoints {
 
   /** Ports in use. */
   get count(): number {
-    return this.#listening.size + this.#holes.size + this.#dialing.size;
+    return this.#listening.size + this.#holes.size + this.#dialing.size + this.#alone.size;
   }
 
   /** One to listen on. That of a hole is dialed from only when it is asked for. */
@@ -38,9 +41,9 @@ export class Endpoints {
     await endpoint.close();
   }
 
-  /** From that port, or from the one that is to be used for the target. Rejects with UNREACHABLE when nothing listens on `from`. */
-  async connect(to: IpAddress, trust: Trust, from?: number): Promise<Connection> {
-    const endpoint = from === undefined ? this.#for(to) : this.#on(from, to);
+  /** Rejects with UNREACHABLE when nothing listens on the port `from`. */
+  async connect(to: IpAddress, trust: Trust, from: UdpTarget["from"]): Promise<Connection> {
+    const endpoint = this.#from(from, to);
     try {
       const connection = await endpoint.connect(to, trust);
       void connection.closed.then(() => this.#tidy(endpoint));
@@ -51,6 +54,11 @@ export class Endpoints {
     }
   }
 
+  #from(from: UdpTarget["from"], to: IpAddress): Endpoint {
+    if (from === "own") return this.#make(to, this.#alone);
+    return from === undefined ? this.#ordinary(to) : this.#on(from, to);
+  }
+
   #on(port: number, to: IpAddress): Endpoint {
     const all = [...this.#holes, ...this.#listening].filter(({ address }) => address.port === port);
     const endpoint = all.find((each) => each.isUsable && canReach(each.address, to));
@@ -59,20 +67,24 @@ export class Endpoints {
     throw new MeshError("UNREACHABLE", `UDP port ${port} cannot be dialed from: ${why}`);
   }
 
-  #for(to: IpAddress): Endpoint {
+  #ordinary(to: IpAddress): Endpoint {
     const all = [...this.#listening, ...this.#dialing];
     const fitting = all.find(
       (each) => each.isUsable && each.connections.size < this.#perEndpoint && canReach(each.address, to),
     );
-    if (fitting) return fitting;
+    return fitting ?? this.#make(to, this.#dialing);
+  }
+
+  #make(to: IpAddress, among: Set<Endpoint>): Endpoint {
     const isV4 = isIP(plainHost(to.host)) === 4;
     const made = new Endpoint(isV4 ? onThisMachine({ host: "::", port: 0 }) : { host: "::", port: 0 });
-    this.#dialing.add(made);
+    among.add(made);
     return made;
   }
 
   #tidy(endpoint: Endpoint): void {
-    if (endpoint.connections.size === 0 && this.#dialing.delete(endpoint)) void endpoint.close();
+    if (!endpoint.isIdle) return;
+    if (this.#dialing.delete(endpoint) || this.#alone.delete(endpoint)) void endpoint.close();
   }
 }
 

@@ -13,6 +13,7 @@ const SYSTEM_WORDS: Record<string, string> = {
   EHOSTUNREACH: "no route to it",
   ENETUNREACH: "no route to it",
   EADDRNOTAVAIL: "no address of this machine reaches it",
+  EINVAL: "no address of this machine reaches it",
   EACCES: "forbidden by a rule of this machine",
   EPERM: "forbidden by a rule of this machine",
 };

@@ -13,12 +13,14 @@
 // - An endpoint that is closed right after its last connection holds back what that one said.
 // - Nothing reaches the peer when an endpoint is closed or the process exits, only what `session.close` and `destroy` with a code say.
 // - A stream that is not read takes memory without bound. See flow.ts.
+// - What ICMP says of one packet stops all sending of an endpoint for a second. See port-options.ts.
 // - There is no `unref`: an endpoint that listens, or has sessions, keeps the process.
 // - An IPv4 address dialed from "[::]" has to be written as one of IPv6.
 import { isIP } from "node:net";
 import type { QuicEndpoint, QuicSession, QuicStream, SessionOptions } from "node:quic";
 import { formatIpAddress, type IpAddress, plainHost } from "../ip-address.ts";
 import type { ShownIdentity, Trust } from "./identity.ts";
+import { deafenToIcmp } from "./port-options.ts";
 
 /** Names the protocol on the streams; another number when that changes. */
 const PROTOCOL = "mesh/1";
@@ -76,6 +78,8 @@ export class Endpoint {
   #hasSpoken = false;
   #isRefusing = false;
   #isClosing = false;
+  #isSettled = false;
+  #connecting = 0;
 
   /** The port is bound by the first `listen` or `connect`. */
   constructor(at: IpAddress) {
@@ -94,6 +98,11 @@ export class Endpoint {
     return this.#connections;
   }
 
+  /** Without connections, also without such as are about to begin. */
+  get isIdle(): boolean {
+    return this.#connections.size + this.#connecting === 0;
+  }
+
   /** Whether it can dial. */
   get isUsable(): boolean {
     return !this.#isRefusing && !this.#isClosing && !this.#endpoint.destroyed;
@@ -110,6 +119,7 @@ export class Endpoint {
       }
     }, options);
     if (this.#endpoint.address === undefined) throw await this.#bindFailure();
+    this.#settle();
   }
 
   /** What connections that begin from now on are shown. */
@@ -121,17 +131,19 @@ export class Endpoint {
   async connect(to: IpAddress, trust: Trust): Promise<Connection> {
     const ca = trust.ca && { ca: trust.ca };
     const verifyPeer = trust.ca ? "strict" : "manual";
-    const session = await quic().connect(literal(this.#asSeenFrom(to)), {
-      ...this.#options(),
-      ...{
+    const tls = { servername: trust.serverName, ...ca, verifyPeer, rejectUnauthorized: trust.ca !== undefined };
+    this.#connecting++;
+    try {
+      const session = await quic().connect(literal(this.#asSeenFrom(to)), {
+        ...this.#options(),
         alpn: PROTOCOL,
-        servername: trust.serverName,
-        ...ca,
-        verifyPeer,
-        rejectUnauthorized: trust.ca !== undefined,
-      },
-    });
-    return this.#take(session);
+        ...tls,
+      } as SessionOptions);
+      this.#settle();
+      return this.#take(session);
+    } finally {
+      this.#connecting--;
+    }
   }
 
   /** Takes no more connections, and dials none. */
@@ -147,6 +159,14 @@ export class Endpoint {
     if (this.#hasSpoken) await new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS));
     const closed = this.#endpoint.close().catch(() => {});
     if (this.#connections.size === 0) await closed;
+  }
+
+  /** Once it is bound. */
+  #settle(): void {
+    const port = this.#endpoint.address?.port;
+    if (this.#isSettled || port === undefined) return;
+    this.#isSettled = true;
+    deafenToIcmp(port);
   }
 
   #options(): SessionOptions {

@@ -1,9 +1,9 @@
 // Whether an address can be listened on, and reached, without a word to whoever is there: for `mesh doctor`.
 import { MeshError } from "../../core/errors.ts";
 import type { DialOutcome } from "../../core/provider.ts";
-import { type IpAddress, onThisMachine, parseIpAddress } from "../ip-address.ts";
+import { onThisMachine, parseIpAddress } from "../ip-address.ts";
 import { systemResolve } from "../resolve.ts";
-import { dialUdp } from "./dial.ts";
+import { type DialSettings, dialUdp } from "./dial.ts";
 import { Endpoints } from "./endpoints.ts";
 import { codeOf, listenFailure } from "./failures.ts";
 import { TRUSTS_ANYBODY } from "./identity.ts";
@@ -23,7 +23,7 @@ export async function tryListenUdp(address: string): Promise<MeshError | undefin
 export async function tryDialUdp(address: string, timeoutMs: number): Promise<DialOutcome> {
   const begin = performance.now();
   const endpoints = new Endpoints();
-  const connect = (to: IpAddress, trust: typeof TRUSTS_ANYBODY) => endpoints.connect(to, trust);
+  const connect: DialSettings["connect"] = (...target) => endpoints.connect(...target);
   try {
     const link = await dialUdp(address, { connect, trust: TRUSTS_ANYBODY, resolve: systemResolve }, { timeoutMs });
     const tookMs = performance.now() - begin;
