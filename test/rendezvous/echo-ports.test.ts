@@ -10,7 +10,7 @@ import {
 import { settled } from "../coordinator/support.ts";
 import { randomOf } from "../support/random.ts";
 import { until } from "../support/until.ts";
-import { echoFrom, TestPort, TestRendezvous } from "./support.ts";
+import { echoFrom, freeRange, TestPort, TestRendezvous } from "./support.ts";
 
 describe("echo ports (F2, F25)", () => {
   test("tell a member where its packets come from, at both, and from the other one when asked", async () => {
@@ -48,7 +48,7 @@ describe("echo ports (F2, F25)", () => {
   });
 
   test("a range of ports is kept to, and a taken one left out; none left is said", async () => {
-    using taken = await TestPort.open();
+    using taken = await TestPort.open("127.0.0.1", await freeRange(3));
     const ports = [taken.port, taken.port + 2] as const;
     await using rendezvous = await TestRendezvous.start({ ports });
     expect(rendezvous.rendezvous.echoPorts).toEqual([taken.port + 1, taken.port + 2]);
@@ -59,7 +59,7 @@ describe("echo ports (F2, F25)", () => {
   });
 
   test("with one port it serves with that, and warns", async () => {
-    using taken = await TestPort.open();
+    using taken = await TestPort.open("127.0.0.1", await freeRange(2));
     const ports = [taken.port, taken.port + 1] as const;
     await using rendezvous = await TestRendezvous.start({ ports });
     expect((await rendezvous.join("a").places()).echoPorts).toEqual([taken.port + 1]);

@@ -8,7 +8,7 @@ import { TestCa } from "../support/certificates.ts";
 import { until } from "../support/until.ts";
 import { End, leafOf, Server } from "../transports/tcp-support.ts";
 import { UdpServer } from "../transports/udp-support.ts";
-import { echoFrom, type TestNode, TestPort, TestRendezvous } from "./support.ts";
+import { echoFrom, freeRange, type TestNode, TestPort, TestRendezvous } from "./support.ts";
 
 const ca = await TestCa.make();
 const [left, right] = [await ca.issue("left"), await ca.issue("right")];
@@ -76,9 +76,8 @@ test("F24 TLS goes through a relay by TCP", async () => {
 });
 
 test("X9 X11 a rendezvous that is gone and back at the same ports: nothing that it gave out is good, and asking again helps", async () => {
-  const first = await TestRendezvous.start();
-  const range: PortRange = [Math.min(...first.rendezvous.echoPorts), Math.min(...first.rendezvous.echoPorts) + 9];
-  await first.rendezvous.close();
+  const first = await freeRange(10);
+  const range: PortRange = [first, first + 9];
   const before = await TestRendezvous.start({ ports: range });
   const a = await nodeAt(before, "left", left);
   const b = await nodeAt(before, "right", right);

@@ -163,6 +163,22 @@ export class TestPort {
   }
 }
 
+/** The first of so many UDP ports that follow each other and are free; not of those that the system gives out by itself. */
+export async function freeRange(count: number): Promise<number> {
+  const first = 20_000 + Math.floor(Math.random() * 10_000);
+  for (let port = first; port < first + count; port++) {
+    const isFree = await TestPort.open("127.0.0.1", port).then(
+      (opened) => {
+        opened[Symbol.dispose]();
+        return true;
+      },
+      () => false,
+    );
+    if (!isFree) return await freeRange(count);
+  }
+  return first;
+}
+
 /** Asks that port for an echo, from this one, until it answers. */
 export async function echoFrom(
   port: TestPort,

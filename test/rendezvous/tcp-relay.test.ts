@@ -1,11 +1,12 @@
 import { randomBytes } from "node:crypto";
-import { connect, type Socket } from "node:net";
+import { once } from "node:events";
+import { connect, createServer, type Socket } from "node:net";
 import { describe, expect, test } from "vitest";
 import { ManualClock } from "../../core/clock.ts";
 import type { Relayed } from "../../core/rendezvous/bodies.ts";
 import { rejection, settled } from "../coordinator/support.ts";
 import { until } from "../support/until.ts";
-import { type TestNode, TestRendezvous } from "./support.ts";
+import { freeRange, type TestNode, TestRendezvous } from "./support.ts";
 
 /** A connection to the relay's port. */
 class Connection implements Disposable {
@@ -233,18 +234,23 @@ describe("relay by TCP (F24)", () => {
   });
 
   test("a range of ports is kept to, and none left is said", async () => {
-    await using first = await TestRendezvous.start();
+    const port = await freeRange(2);
+    await using first = await TestRendezvous.start({ ports: [port, port] });
     const { ofA } = await pairAt(first);
-    const full = await TestRendezvous.start({ ports: [ofA.port, ofA.port] });
+    expect(ofA.port).toBe(port);
+    const full = await TestRendezvous.start({ ports: [port, port + 1] });
+    const taken = createServer().listen(port + 1, "127.0.0.1");
+    await once(taken, "listening");
     const [a, b] = [full.join("a"), full.join("b")];
     expect(await rejection(a.relay(b.id, "tcp"))).toMatchObject({
       code: "FULL",
-      message: expect.stringContaining(`all TCP ports from ${ofA.port} to ${ofA.port} are in use`),
+      message: expect.stringContaining(`all TCP ports from ${port} to ${port + 1} are in use`),
     });
     expect(full.metrics.tcpRelay.pairs).toBe(0);
+    taken.close();
+    await once(taken, "close");
+    expect((await a.relay(b.id, "tcp")).port).toBe(port + 1);
     await full.rendezvous.close();
-    await using second = await TestRendezvous.start({ ports: [ofA.port, ofA.port + 1] });
-    expect((await pairAt(second)).ofA.port).toBe(ofA.port + 1);
   });
 });
 
