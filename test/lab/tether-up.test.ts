@@ -8,16 +8,21 @@ import { until } from "../support/until.ts";
 import { missingForSshLab, SshLab } from "./ssh-hosts.ts";
 
 const missing = missingForSshLab();
+const sshOf = (node: string) => ({ node, port: 22 });
 
 describe.skipIf(missing)(`mesh up by way of a tether${missing ? ` (skipped: ${missing})` : ""}`, () => {
   test("F93 F98 mesh up lays the tunnel, starts a tether again that was killed, mesh down takes all back, and so does the end of mesh run --hosts; F5 pool.addHost may start one", async () => {
     await using lab = await SshLab.start({
       deskIn: "house",
-      segments: { house: { letsOut: true } },
+      // Two sites whose routers let nothing in but logins: neither end can dial the other.
+      segments: {
+        house: { letsOut: true },
+        site: { letsOut: true, forwards: { 2201: sshOf("far"), 2202: sshOf("near"), 2203: sshOf("shut") } },
+      },
       hosts: {
-        far: { hasBinary: true },
-        near: { hasBinary: true },
-        shut: { hasBinary: true, sshd: ["AllowStreamLocalForwarding no"] },
+        far: { hasBinary: true, segments: ["site"], port: 2201 },
+        near: { hasBinary: true, segments: ["site"], port: 2202 },
+        shut: { hasBinary: true, segments: ["site"], port: 2203, sshd: ["AllowStreamLocalForwarding no"] },
       },
       files: {
         "job.ts": `import { pool } from "mesh"; console.log(await pool().map((x: number) => x * 3, [1, 2, 3]));`,
