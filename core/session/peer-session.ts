@@ -9,12 +9,12 @@ import { LANE_BULK, LANE_MAIN } from "./greeting.ts";
 import type { VerifiedIdentity } from "./handshake.ts";
 import type { LinkEnd } from "./link-end.ts";
 import { roundLimitMs } from "./machine/backoff.ts";
-import { BEST_RANK, byRank, kindOf, PUNCH_RANK, rankOf, rankOfAddress, shownAddress } from "./machine/ladder.ts";
+import { BEST_RANK, kindOf, PUNCH_RANK, rankOf, rankOfAddress, shownAddress } from "./machine/ladder.ts";
 import type { Phase } from "./machine/liveness.ts";
-import { type FailedPath, PathFailures } from "./path-failures.ts";
 import { Refusal } from "./refusal.ts";
 import { Seeker, type SeekerOptions } from "./seeker.ts";
 import { Session, type SessionOptions, type SessionOwner, type SessionStatus } from "./session.ts";
+import { type FailedPath, Whereabouts } from "./whereabouts.ts";
 
 export interface PeerInfo {
   node: number;
@@ -72,8 +72,6 @@ export interface SessionHome {
 
 /** No use in asking more often to be introduced to the same peer. */
 const INTRODUCE_EVERY_MS = 2_000;
-/** A way that is good for one use is given up after so many failures in a row. */
-const WAY_TRIES = 2;
 /** A peer that had dialed itself, and lives, is back by then: its addresses may never have led to it from here. */
 const PEER_RETURNS_MS = 1_000;
 
@@ -97,19 +95,11 @@ export class PeerSession {
   #expect: Expectation;
   /** Fails when the first round does. */
   readonly #tryOnce: boolean;
-  #given: readonly string[];
-  /** Not addresses of the peer but ways that this node has made for itself: nobody is told. */
-  #ways: readonly string[] = [];
-  #told: readonly string[] = [];
+  readonly #where: Whereabouts;
   #isAnnounced = false;
   #isBegunHere = false;
   #failures: readonly DialFailure[] = [];
-  readonly #failedPaths: PathFailures;
-  /** How often in a row they did not lead to the peer. */
-  readonly #failedWays = new Map<string, number>();
   #hasTriedAgain = false;
-  /** Addresses at which it was dialed and answered. */
-  readonly #reached = new Set<string>();
   /** Addresses of which it was said that the peer, or this node, was refused there. */
   readonly #reported = new Set<string>();
   #introducedAt = Number.NEGATIVE_INFINITY;
@@ -126,9 +116,8 @@ export class PeerSession {
   ) {
     this.#home = home;
     this.#expect = expect;
-    this.#given = addresses;
+    this.#where = new Whereabouts(addresses, { clock: home.lanes.clock, waysTo: (known) => home.waysTo(known) });
     this.#tryOnce = tryOnce;
-    this.#failedPaths = new PathFailures(home.lanes.clock);
     this.node = expect.node ?? 0;
     this.epoch = epoch ?? randomBytes(8).toString("hex");
     const peer = () => `node ${this.name}`;
@@ -138,7 +127,9 @@ export class PeerSession {
   }
 
   get name(): string {
-    return this.#identity?.name ?? this.#expect.name ?? (this.node === 0 ? this.#given.join(", ") : String(this.node));
+    return (
+      this.#identity?.name ?? this.#expect.name ?? (this.node === 0 ? this.addresses.join(", ") : String(this.node))
+    );
   }
 
   /** What its certificate says; what was expected before it showed one. */
@@ -148,7 +139,7 @@ export class PeerSession {
 
   /** Where it listens, as far as it or others said. */
   get addresses(): readonly string[] {
-    return [...new Set([...this.#given, ...this.#told])];
+    return this.#where.addresses;
   }
 
   get info(): PeerInfo {
@@ -173,7 +164,7 @@ export class PeerSession {
 
   /** Addresses that were tried and did not lead to the peer, latest first, at most 12. */
   get failedPaths(): FailedPath[] {
-    return this.#failedPaths.list();
+    return this.#where.failedPaths;
   }
 
   /** Both lanes in numbers. */
@@ -231,10 +222,7 @@ export class PeerSession {
 
   /** Learns of more places where the peer may be. */
   addAddresses(addresses: readonly string[]): void {
-    const known = this.addresses;
-    if (addresses.every((address) => known.includes(address))) return;
-    this.#given = [...new Set([...addresses, ...this.#given])];
-    this.#wake(addresses.filter((address) => !known.includes(address)));
+    this.#wake(this.#where.add(addresses));
   }
 
   /**
@@ -242,20 +230,18 @@ export class PeerSession {
    * are, now if they are better than the path in use, and no node is told of them. One that is added again is tried again.
    */
   addWays(ways: readonly string[]): void {
-    this.#ways = [...new Set([...ways, ...this.#ways])];
-    for (const way of ways) this.#failedWays.delete(way);
+    this.#where.addWays(ways);
     this.#wake(ways);
   }
 
   /** They are dialed no more; a link that goes one of them stays. */
   removeWays(ways: readonly string[]): void {
-    this.#forgetWays(ways);
-    this.#failedPaths.forget(ways);
+    this.#where.removeWays(ways);
   }
 
   /** What `addWays` told, without those taken back by `removeWays`, and those for one use that failed. */
   get ways(): readonly string[] {
-    return this.#ways;
+    return this.#where.ways;
   }
 
   /** The link in use is alive, and no other kind would be better. */
@@ -289,7 +275,7 @@ export class PeerSession {
     this.#identity = identity;
     this.serial = identity.serial;
     this.build = build;
-    this.#told = addresses;
+    this.#where.tell(addresses);
   }
 
   get identity(): VerifiedIdentity | undefined {
@@ -309,7 +295,7 @@ export class PeerSession {
     const isBulk = session === this.bulk;
     const options = {
       ...this.#home.seeking,
-      addresses: (below: number) => (isBulk ? this.#addressesForBulk(below) : this.#addressesBelow(below)),
+      addresses: (below: number) => (isBulk ? this.#addressesForBulk(below) : this.#where.below(below)),
       limitMs: (failures: number) => roundLimitMs(this.#tryOnce && !this.main.isConfirmed ? 0 : failures),
       expect: () => (this.#identity ? { ...this.#identity, node: this.node } : this.#expect),
     };
@@ -332,32 +318,24 @@ export class PeerSession {
     });
   }
 
-  /** Where to dial for a path of a rank below that, best first. */
-  #addressesBelow(below: number): string[] {
-    const addresses = byRank([...new Set([...this.#home.waysTo(this.addresses), ...this.#ways])]);
-    return addresses.filter((address) => rankOfAddress(address) < below);
-  }
-
   /** The bulk lane goes first where the main lane went. While it has a link, it follows the main lane to better paths. */
   #addressesForBulk(below: number): string[] {
     const first = this.main.hasOwnLink && rankOfAddress(this.main.address) < below ? [this.main.address] : [];
-    return this.bulk.hasGoodLink ? first : [...new Set([...first, ...this.#addressesBelow(below)])];
+    return this.bulk.hasGoodLink ? first : [...new Set([...first, ...this.#where.below(below)])];
   }
 
   #welcomed(session: Session, { identity, fields }: Welcomed, end: LinkEnd, address: string): void {
     if (fields.epoch !== this.epoch) throw new Refusal("MALFORMED", "it welcomed to another session");
     this.meet(identity, fields);
     this.#failures = [];
-    this.#failedPaths.forget([address]);
-    this.#failedWays.delete(address);
-    this.#reached.add(address);
+    this.#where.reached(address);
     this.#reported.clear();
     const { generation, taken, allowedBytes } = fields;
     session.adopt({ end, isOwn: true, address, generation, ack: { taken, allowedBytes } });
   }
 
   #failed(session: Session, failures: DialFailure[], isClimbing: boolean): void {
-    this.#note(failures);
+    this.#where.failed(failures);
     const verdict = failures.map(({ error }) => error).find(isVerdict);
     if (verdict?.refusal === "GONE") this.main.gone(verdict.taken, verdict.message);
     if (verdict || this.isOver) return;
@@ -383,22 +361,6 @@ export class PeerSession {
     }
   }
 
-  /** Remembers for people what failed, and forgets ways that are good for one use and did not lead there twice in a row. */
-  #note(failures: readonly DialFailure[]): void {
-    this.#failedPaths.add(failures);
-    for (const { address } of failures) {
-      if (!isOneTime(address) || !this.#ways.includes(address)) continue;
-      const times = (this.#failedWays.get(address) ?? 0) + 1;
-      this.#failedWays.set(address, times);
-      if (times >= WAY_TRIES) this.#forgetWays([address]);
-    }
-  }
-
-  #forgetWays(ways: readonly string[]): void {
-    this.#ways = this.#ways.filter((way) => !ways.includes(way));
-    for (const way of ways) this.#failedWays.delete(way);
-  }
-
   /** With `once`: a round in which nobody refused and nobody answered is tried again, as a packet may have been lost. */
   #hasTriedEnough(failures: readonly DialFailure[]): boolean {
     if (!this.#tryOnce || this.#hasTriedAgain) return this.#tryOnce;
@@ -422,10 +384,10 @@ export class PeerSession {
   /** Its link ended, and all its addresses say that no process of it is there: it ended too. */
   #isAbandoned(failures: readonly DialFailure[]): boolean {
     const { phase, forMs } = this.main.status;
-    const direct = failures.filter(({ address }) => !this.#ways.includes(address));
+    const direct = failures.filter(({ address }) => !this.#where.isWay(address));
     if (phase !== "detached" || direct.length === 0) return false;
-    if (!direct.every(({ address, error }) => isNobodyThere(error, this.#reached.has(address)))) return false;
-    if (direct.some(({ address }) => this.#reached.has(address))) return true;
+    if (!direct.every(({ address, error }) => isNobodyThere(error, this.#where.wasReached(address)))) return false;
+    if (direct.some(({ address }) => this.#where.wasReached(address))) return true;
     // Behind a router others may have its addresses, and refuse for themselves.
     return forMs >= PEER_RETURNS_MS && direct.length === failures.length;
   }
@@ -535,11 +497,6 @@ function ended(name: string): MeshError {
 function isNobodyThere(error: MeshError, wasReached: boolean): boolean {
   if (error instanceof Refusal) return error.refusal === "IDENTITY" && wasReached;
   return (error.cause as { code?: unknown } | undefined)?.code === "ECONNREFUSED";
-}
-
-/** Made for one connection, or one hole: "punch://…?from=40001". */
-function isOneTime(way: string): boolean {
-  return way.includes("?");
 }
 
 function pathOf({ address, linkedForMs, status }: Session): Path | undefined {

@@ -166,6 +166,45 @@ describe("a path that falls silent", () => {
   });
 });
 
+describe("dials that cross", () => {
+  it("F93 a better one whose path goes silent after the greeting gives way to the other soon", async () => {
+    for (let seed = 1; seed <= 30; seed++) {
+      const world = new World(seed);
+      const [a, b] = [world.node("a", 100, { isHidden: true }), world.node("b", 200, { isHidden: true })];
+      world.network.listen(PUNCH, b, (link) => b.peers.accept(link));
+      world.network.listen("relay://a", a, (link) => a.peers.accept(link));
+      const ab = a.logOf(a.peers.to({ ...b.info, addresses: [] }));
+      ab.session.addWays([PUNCH]);
+      await world.runUntil(() => ab.session.greetedRank(0) === 1);
+      world.network.silent.add(PUNCH);
+      for (const wire of world.network.wires) wire.isBroken = true;
+      b.peers.to({ ...a.info, addresses: [] }).addWays(["relay://a"]);
+      await world.run(1_400);
+      expect([seed, phases(ab), kinds(a, b), kinds(b, a)]).toEqual([seed, ["up"], ["relay"], ["relay"]]);
+      expect(world.network.refusals.get("DUPLICATE")).toBe(1);
+    }
+  });
+
+  it("F93 at the same moment, by different ways: the better one stays, whoever is the lower node", async () => {
+    let refused = 0;
+    for (let seed = 1; seed <= 200; seed++) {
+      const world = new World(seed);
+      world.network.latencyMs = [1, 20, 150][seed % 3]!;
+      const nodes = [world.node("a", 100, { isHidden: true }), world.node("b", 200, { isHidden: true })] as const;
+      const [x, y] = seed % 2 ? nodes : [nodes[1], nodes[0]];
+      world.network.listen("punch://y", y, (link) => y.peers.accept(link));
+      world.network.listen("relay://x", x, (link) => x.peers.accept(link));
+      x.peers.to({ ...y.info, addresses: [] }).addWays(["punch://y"]);
+      const delayMs = world.random() * 3 * world.network.latencyMs;
+      world.clock.after(delayMs, () => y.peers.to({ ...x.info, addresses: [] }).addWays(["relay://x"]));
+      await world.run(2_000);
+      expect([seed, kinds(x, y), kinds(y, x), world.wiresOf(x, y).length]).toEqual([seed, ["punch"], ["punch"], 1]);
+      refused += world.network.refusals.get("DUPLICATE") ?? 0;
+    }
+    expect(refused).toBeGreaterThan(10);
+  });
+});
+
 describe("addWays", () => {
   it("F93 while all addresses are silent: what is added is dialed at once, in the same round", async () => {
     const { world, ab } = pairOf(1, [], ["sim://b"]);

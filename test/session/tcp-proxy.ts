@@ -14,6 +14,8 @@ export class TcpProxy implements Disposable {
   readonly #pairs = new Map<Bun.Socket<undefined>, Pair>();
   /** Connections whose bytes get lost. */
   readonly #silent = new Set<Bun.Socket<undefined>>();
+  /** New connections are silent from the start. */
+  isDeaf = false;
   /** Connections there ever were. */
   connections = 0;
 
@@ -59,6 +61,7 @@ export class TcpProxy implements Disposable {
     this.connections++;
     const pair: Pair = { near, far: undefined, toFar: [], toNear: [] };
     this.#pairs.set(near, pair);
+    if (this.isDeaf) this.#silent.add(near);
     pair.far = await Bun.connect<undefined>({
       ...this.#target,
       data: undefined,
