@@ -119,6 +119,26 @@ it("node:quic: strict verification says nothing of its reason", async () => {
   await expect((await dial(portOf(at))).opened).rejects.toMatchObject({ code: "ERR_INVALID_STATE" });
 });
 
+it("node:quic: a peer whose port is gone stops what its endpoint sends to anybody", async () => {
+  const streams: QuicStream[] = [];
+  const at = await serve((session) => {
+    session.onstream = (stream) => void streams.push(stream);
+  });
+  const forwarder = await UdpForwarder.start(`udp://127.0.0.1:${portOf(at)}`);
+  const gone = await dial(Number(forwarder.address.split(":").at(-1)));
+  await gone.opened;
+  (await gone.createBidirectionalStream()).writer.writeSync(new Uint8Array(1));
+  await until(() => streams.length === 1, { what: "the stream" });
+  forwarder[Symbol.dispose]();
+  let late = 0;
+  for (let i = 0; i < 8 && late === 0; i++) {
+    streams[0]!.writer.writeSync(new Uint8Array(8_192)); // several packets
+    const opened = (await dial(portOf(at))).opened.then(() => 0);
+    late += await Promise.race([opened, Bun.sleep(800).then(() => 1)]);
+  }
+  expect(late).toBe(1);
+});
+
 /** A port of ours, and the connections that came to it. */
 async function ours(host = "127.0.0.1"): Promise<{ endpoint: Endpoint; accepted: Connection[] }> {
   const endpoint = new Endpoint({ host, port: 0 });

@@ -1,7 +1,8 @@
 // Addresses of this transport: "udp://gpu1:7450", and two that a node makes for itself and tells nobody:
 //
 //   punch://198.51.100.7:51820?from=40001   through a hole that was made from the own port 40001, which is listened on
-//   relay://203.0.113.9:42000               a port of a relay, behind which another node's port is
+//   relay://203.0.113.9:42000               a port of a relay, behind which another node's port is; from where this side listens, as
+//                                           the other one dials, too
 import { MeshError } from "../../core/errors.ts";
 import { type IpAddress, parseIpAddress } from "../ip-address.ts";
 
@@ -9,15 +10,15 @@ export interface UdpTarget {
   to: IpAddress;
   /** Whether a refusal from there is that of the node; else it is that of a router, or of a relay that is not ready yet. */
   isDirect: boolean;
-  /** The own port to dial from: that number, one for this alone, or (undefined) the one that ordinary dials go from. */
-  from: number | "own" | undefined;
+  /** The own port to dial from; undefined: that of ordinary dials. */
+  from: number | undefined;
 }
 
 const FROM = /^(punch:\/\/[^?]*)\?from=(\d{1,5})$/;
 
 /** Throws UNREACHABLE for what is none. */
 export function parseUdpTarget(text: string): UdpTarget {
-  if (text.startsWith("relay:")) return { to: parseIpAddress("relay", text), isDirect: false, from: "own" };
+  if (text.startsWith("relay:")) return { to: parseIpAddress("relay", text), isDirect: false, from: undefined };
   if (!text.startsWith("punch:")) return { to: parseIpAddress("udp", text), isDirect: true, from: undefined };
   const [, address = "", port] = FROM.exec(text) ?? [];
   const from = Number(port);

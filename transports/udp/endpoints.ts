@@ -14,8 +14,6 @@ export class Endpoints {
   readonly #listening = new Set<Endpoint>();
   readonly #holes = new Set<Endpoint>();
   readonly #dialing = new Set<Endpoint>();
-  /** With one connection each. */
-  readonly #alone = new Set<Endpoint>();
   readonly #perEndpoint: number;
 
   constructor(perEndpoint = CONNECTIONS_PER_ENDPOINT) {
@@ -24,7 +22,7 @@ export class Endpoints {
 
   /** Ports in use. */
   get count(): number {
-    return this.#listening.size + this.#holes.size + this.#dialing.size + this.#alone.size;
+    return this.#listening.size + this.#holes.size + this.#dialing.size;
   }
 
   /** One to listen on. That of a hole is dialed from only when it is asked for. */
@@ -43,7 +41,7 @@ export class Endpoints {
 
   /** Rejects with UNREACHABLE when nothing listens on the port `from`. */
   async connect(to: IpAddress, trust: Trust, from: UdpTarget["from"]): Promise<Connection> {
-    const endpoint = this.#from(from, to);
+    const endpoint = from === undefined ? this.#ordinary(to) : this.#on(from, to);
     try {
       const connection = await endpoint.connect(to, trust);
       void connection.closed.then(() => this.#tidy(endpoint));
@@ -52,11 +50,6 @@ export class Endpoints {
       this.#tidy(endpoint);
       throw error;
     }
-  }
-
-  #from(from: UdpTarget["from"], to: IpAddress): Endpoint {
-    if (from === "own") return this.#make(to, this.#alone);
-    return from === undefined ? this.#ordinary(to) : this.#on(from, to);
   }
 
   #on(port: number, to: IpAddress): Endpoint {
@@ -72,19 +65,16 @@ export class Endpoints {
     const fitting = all.find(
       (each) => each.isUsable && each.connections.size < this.#perEndpoint && canReach(each.address, to),
     );
-    return fitting ?? this.#make(to, this.#dialing);
-  }
-
-  #make(to: IpAddress, among: Set<Endpoint>): Endpoint {
+    if (fitting) return fitting;
     const isV4 = isIP(plainHost(to.host)) === 4;
     const made = new Endpoint(isV4 ? onThisMachine({ host: "::", port: 0 }) : { host: "::", port: 0 });
-    among.add(made);
+    this.#dialing.add(made);
     return made;
   }
 
   #tidy(endpoint: Endpoint): void {
     if (!endpoint.isIdle) return;
-    if (this.#dialing.delete(endpoint) || this.#alone.delete(endpoint)) void endpoint.close();
+    if (this.#dialing.delete(endpoint)) void endpoint.close();
   }
 }
 
