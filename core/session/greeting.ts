@@ -65,7 +65,7 @@ export interface GreetingFields extends Dialect {
   ended: string[];
   /** Where the dialer listens. */
   addresses: string[];
-  /** The scheme of the address that it dialed: of both, it alone knows which way the link goes. For people. */
+  /** The scheme of the address that it dialed: of both, it alone knows which way the link goes. It ranks the path. */
   way?: string | undefined;
 }
 
