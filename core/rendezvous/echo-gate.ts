@@ -6,7 +6,7 @@ import { plainIp } from "./ip.ts";
 import type { Member, Members } from "./members.ts";
 
 /**
- * Codes that are looked at in a second, some 5 us each: of a member from one address, and of a member. A node that meets 100
+ * Codes that are looked at in a second, about 1 us each: of a member from one address, and of a member. A node that meets 100
  * others at once sends some 600 echoes; who has overheard its id and sends garbage from elsewhere does not keep it from that.
  */
 const CHECKS = { each: 1_000, all: 20_000 };

@@ -87,7 +87,7 @@ export function readEchoAnswer(bytes: Uint8Array, key: Uint8Array): EchoAnswer |
   return { transaction, host: ipText(place.subarray(0, 16)), port, fromOtherPort: isFromOther(bytes) };
 }
 
-/** Whether the last 16 bytes are the code of those before, under `key`. Some microseconds: ask what is cheap first. */
+/** Whether the last 16 bytes are the code of those before, under `key`. About 1 us: ask what is cheap first. */
 export function isEchoSigned(bytes: Uint8Array, key: Uint8Array): boolean {
   const end = bytes.length - CODE_BYTES;
   return end >= 0 && timingSafeEqual(bytes.subarray(end), codeOf(bytes.subarray(0, end), key));

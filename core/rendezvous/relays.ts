@@ -8,6 +8,9 @@ import { MeshError } from "../errors.ts";
 import type { Relay, Relayed } from "./bodies.ts";
 import { notHere } from "./meetings.ts";
 
+/** A relay ends when nothing went through it for so long. */
+export const IDLE_MS = 60_000;
+
 /** Two node ids, the lower one first. */
 export type Pair = readonly [number, number];
 

@@ -16,7 +16,7 @@ import { EchoPorts } from "./echo-ports.ts";
 import { type MeetingLimits, Meetings } from "./meetings.ts";
 import { Members } from "./members.ts";
 import { type RelayLimits, Relays } from "./relays.ts";
-import { type TcpRelayMetrics, TcpRelays } from "./tcp-relay.ts";
+import { type TcpRelayMetrics, TcpRelays } from "./tcp-relays.ts";
 import { type PortRange, UdpPorts } from "./udp-port.ts";
 import { type UdpRelayMetrics, UdpRelays } from "./udp-relay.ts";
 

@@ -4,11 +4,8 @@ import type { Clock, Timer } from "../clock.ts";
 import type { EchoGate } from "./echo-gate.ts";
 import type { Members } from "./members.ts";
 import { type DroppedPackets, RelaySide, type SideContext } from "./relay-side.ts";
-import type { OpenRelay, Pair, PairRelay } from "./relays.ts";
+import { IDLE_MS, type OpenRelay, type Pair, type PairRelay } from "./relays.ts";
 import type { UdpPorts } from "./udp-port.ts";
-
-/** A relay ends when it forwarded nothing for so long. */
-export const IDLE_MS = 60_000;
 
 export interface UdpRelayMetrics {
   pairs: number;
