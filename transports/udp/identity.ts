@@ -9,6 +9,8 @@ import { certificatesIn } from "../../core/identity/pem.ts";
 export interface ShownIdentity {
   keys: KeyObject[];
   certs: Uint8Array[];
+  /** Checks nothing: without it the runtime keeps all public CAs of the world, 0.8 MB, with each port and connection. */
+  ca: Uint8Array[];
 }
 
 export interface Trust {
@@ -44,8 +46,9 @@ function ready({ caPem, certificatePem, keyPem }: Credentials): { shown: ShownId
   if (certificatesIn(certificatePem).length === 0 || cas.length === 0) {
     throw new MeshError("AUTHENTICATION", "this side's own certificate or CA is not in PEM: join again");
   }
-  const shown = { keys: [keyOf(keyPem)], certs: [Buffer.from(certificatePem)] };
-  return { shown, trust: { serverName: DNS_NAME, ca: cas.map((pem) => Buffer.from(pem)) } };
+  const ca = cas.map((pem) => Buffer.from(pem));
+  const shown = { keys: [keyOf(keyPem)], certs: [Buffer.from(certificatePem)], ca };
+  return { shown, trust: { serverName: DNS_NAME, ca } };
 }
 
 function keyOf(pem: string): KeyObject {

@@ -14,6 +14,7 @@
 // - Nothing reaches the peer when an endpoint is closed or the process exits, only what `session.close` and `destroy` with a code say.
 // - A stream that is not read takes memory without bound. See flow.ts.
 // - What ICMP says of one packet stops all sending of an endpoint for a second. See port-options.ts.
+// - Without a `ca` each port and connection has a copy of all public CAs.
 // - There is no `unref`: an endpoint that listens, or has sessions, keeps the process.
 // - An IPv4 address dialed from "[::]" has to be written as one of IPv6.
 import { isIP } from "node:net";
@@ -110,7 +111,8 @@ export class Endpoint {
 
   /** `incoming` is called before anything of the connection is proven. Rejects with what the system said, `code` in it. */
   async listen(identity: ShownIdentity, incoming: (connection: Connection) => void): Promise<void> {
-    const options = { ...this.#options(), alpn: [PROTOCOL], sni: { "*": identity }, verifyClient: false };
+    const { ca } = identity;
+    const options = { ...this.#options(), alpn: [PROTOCOL], sni: { "*": identity }, ca, verifyClient: false };
     await quic().listen((session) => {
       try {
         incoming(this.#take(session));
