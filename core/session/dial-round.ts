@@ -10,7 +10,7 @@ import type { LinkEnd } from "./link-end.ts";
 import { staggerMs } from "./machine/backoff.ts";
 import { Refusal } from "./refusal.ts";
 
-/** How long a greeting may go unanswered when another address has answered meanwhile. */
+/** How long a greeting may go unanswered when something else would lead to the peer: another address, or its own dial. */
 const PATIENCE_MS = 1_000;
 
 export type Dial = (address: string, options: DialOptions) => Promise<Link>;
@@ -61,6 +61,7 @@ export class DialRound {
   #next: Timer | undefined;
   #patience: Timer | undefined;
   #greeted: Attempt | undefined;
+  #greetedAt = 0;
   #isOver = false;
 
   constructor(options: DialRoundOptions, events: DialRoundEvents) {
@@ -72,9 +73,10 @@ export class DialRound {
     this.#dialNext();
   }
 
-  /** The address at which a greeting is on its way and not answered. */
+  /** The address at which a greeting is on its way, and not answered yet, though it may still be. */
   get greeted(): string | undefined {
-    return this.#greeted?.address;
+    const isLate = this.#options.context.clock.now() - this.#greetedAt >= PATIENCE_MS;
+    return isLate ? undefined : this.#greeted?.address;
   }
 
   knows(address: string): boolean {
@@ -91,11 +93,6 @@ export class DialRound {
     this.#limit.cancel();
     this.#limit = this.#startLimit();
     this.#dialNext();
-  }
-
-  /** Who was greeted must answer soon, or another address is tried. */
-  hurry(): void {
-    if (this.#greeted) this.#limitGreeted();
   }
 
   /** Ends all attempts; nothing more is heard of this. */
@@ -167,11 +164,12 @@ export class DialRound {
     const words = this.#events.greetingFor(handshake.challenge!, attempt.address);
     if (!words || this.#isOver) return;
     this.#greeted = attempt;
+    this.#greetedAt = this.#options.context.clock.now();
     handshake.greet(words);
     if (this.#ready.length > 0) this.#limitGreeted();
   }
 
-  /** Others wait, or the peer's own dial does: who was greeted must answer soon. */
+  /** Others wait: who was greeted must answer soon. */
   #limitGreeted(): void {
     const attempt = this.#greeted;
     this.#patience ??= this.#options.context.clock.after(PATIENCE_MS, () => {

@@ -261,11 +261,6 @@ export class PeerSession {
     return address === undefined ? undefined : rankOfAddress(address);
   }
 
-  /** The peer's dial waits for what becomes of the own greeting for that lane. */
-  hurry(lane: number): void {
-    this.#seekerFor(this.lane(lane)).hurry();
-  }
-
   lane(lane: number): Session {
     return lane === LANE_BULK ? this.bulk : this.main;
   }

@@ -285,10 +285,8 @@ export class Peers {
     const { self } = this.#options;
     const ranks = { greetedRank: session.greetedRank(fields.lane), peerRank: rankOf(fields.way ?? "") };
     const generations = { sharedGeneration: lane.sharedGeneration, peerGeneration: fields.generation };
-    if (isDuplicate({ ownNode: self.node, peerNode: fields.node, ...ranks, ...generations })) {
-      session.hurry(fields.lane);
+    if (isDuplicate({ ownNode: self.node, peerNode: fields.node, ...ranks, ...generations }))
       throw duplicate(self.name);
-    }
     if (fields.lane === LANE_MAIN) this.#sessions.set(fields.node, session);
     if (!session.main.isConfirmed) session.epoch = fields.epoch;
     session.meet(identity, fields);

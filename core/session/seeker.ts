@@ -107,11 +107,6 @@ export class Seeker {
     else round.add(this.#options.addresses(below).filter((known) => addresses.includes(known) || !round.knows(known)));
   }
 
-  /** A greeting that is under way stands in somebody's way: it has to be answered soon. */
-  hurry(): void {
-    this.#round?.hurry();
-  }
-
   #waitThenDial(waitMs: number): void {
     this.#timer?.cancel();
     if (waitMs === 0) this.#dial();

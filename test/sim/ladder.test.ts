@@ -15,6 +15,10 @@ const CLIMBED_MS = 85_000;
 /** While nothing changes: a better path that is silent is tried once a minute in the end, by either side, on either lane. */
 const DIALS = 200;
 
+/** A path that is silent is left by then. */
+const FALLBACK_MS = 5_000;
+let longestMs = 0;
+
 const counts = {
   climbs: 0,
   falls: 0,
@@ -157,6 +161,42 @@ async function anything(seed: number): Promise<void> {
   count(ladder);
 }
 
+/** All ways are there, and one after the other falls silent: another is always left. */
+async function oneByOne(seed: number): Promise<void> {
+  const ladder = new Ladder(seed);
+  const { simulation, a, b, ways } = ladder;
+  const { network, clock } = simulation;
+  if (ways.length < 2) return;
+  for (const way of ways) ladder.open(way);
+  ladder.begin();
+  await simulation.run(15_000);
+  for (let steps = 5 + simulation.below(5); steps > 0; steps--) {
+    const inUse = [...network.wires].map(({ address }) => address);
+    const others = ways.filter(({ address }) => !inUse.includes(address));
+    if (others.length === 0) break;
+    for (const address of inUse) network.silent.add(address);
+    const stays = simulation.pick(others);
+    for (const { address } of others)
+      if (address !== stays.address && simulation.random() < 0.5) network.silent.add(address);
+    const at = clock.now();
+    const lanes = [a.get(b)!, b.get(a)!].map(({ main }) => main);
+    for (const lane of lanes) lane.send(20);
+    while (lanes[0]!.got < lanes[1]!.sent || lanes[1]!.got < lanes[0]!.sent) {
+      if (clock.now() - at > FALLBACK_MS) throw new Error(`no other path within ${FALLBACK_MS} ms of silence`);
+      await simulation.run(10);
+    }
+    longestMs = Math.max(longestMs, clock.now() - at);
+    await simulation.run(simulation.below(4_000));
+    network.silent.clear();
+    for (const way of ways) ladder.tell(way);
+    await simulation.run(15_000);
+  }
+  for (const log of [a.get(b)!, b.get(a)!])
+    if (log.session.isOver) throw new Error(`down: ${log.session.error?.message}`);
+  await simulation.run(2_000);
+  simulation.checkPair(a, b);
+}
+
 /** Nothing changes any more: the session ends on the best path that works. */
 async function calm(ladder: Ladder): Promise<void> {
   const { simulation, a, b, ways } = ladder;
@@ -203,6 +243,16 @@ it(
     if (ONLY) return;
     for (const [name, times] of Object.entries(counts)) expect([name, times > 0]).toEqual([name, true]);
     expect(counts.climbs).toBeGreaterThan(seeds.length);
+  },
+  LIMIT_MS,
+);
+
+it(
+  `F93 X11 ladder: when the path in use falls silent, frames go another way within 5 s, and no session ends; ${SEEDS} seeds`,
+  async () => {
+    await eachSeed(seeds, oneByOne);
+    if (process.env.MESH_SIM_COUNTS) console.log({ longestMs });
+    if (!ONLY) expect(longestMs).toBeGreaterThan(3_000);
   },
   LIMIT_MS,
 );

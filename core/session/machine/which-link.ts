@@ -5,7 +5,7 @@
 export interface Claim {
   ownNode: number;
   peerNode: number;
-  /** The rank of the path on which a greeting of our own for the same lane is under way and unanswered; undefined: none is. */
+  /** The rank of the path on which a greeting of our own for the same lane is under way; undefined: none is, or it should have been answered by now. */
   greetedRank: number | undefined;
   /** The rank of the path on which the peer's greeting came. */
   peerRank: number;
