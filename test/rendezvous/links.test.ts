@@ -75,7 +75,7 @@ test("F24 TLS goes through a relay by TCP", async () => {
   await until(() => rendezvous.metrics.tcpRelay.streams === 0, { what: "the end of the stream" });
 });
 
-test("X9 X11 a rendezvous that is gone and back at the same ports: nothing that it gave out is good, and asking again helps", async () => {
+test("X11 a rendezvous that is gone and back at the same ports: nothing that it gave out is good, and asking again helps", async () => {
   const first = await freeRange(10);
   const range: PortRange = [first, first + 9];
   const before = await TestRendezvous.start({ ports: range });

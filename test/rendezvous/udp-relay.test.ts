@@ -129,7 +129,7 @@ describe("relay by UDP (F24)", () => {
     expect(b.port.got).toEqual([]);
   });
 
-  test("X10 a side whose port or address changes is followed", async () => {
+  test("X7 a side whose port or address changes is followed", async () => {
     const clock = new ManualClock();
     await using rendezvous = await TestRendezvous.start({}, clock);
     using pair = await pairAt(rendezvous);
