@@ -37,7 +37,8 @@ function inTurn(lists: readonly (readonly string[])[]): string[] {
 
 /** Of another node's addresses those that make sense from here: loopback only for nodes of the same machine. */
 export function reachableAddresses(addresses: readonly string[], isSameMachine: boolean): string[] {
-  return isSameMachine ? [...addresses].reverse() : addresses.filter((address) => !isLoopback(address));
+  if (!isSameMachine) return addresses.filter((address) => !isLoopback(address));
+  return [...addresses].sort((a, b) => Number(isLoopback(b)) - Number(isLoopback(a)));
 }
 
 function spread(address: string, interfaces: Record<string, readonly Interface[] | undefined>): string[] {

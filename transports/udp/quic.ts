@@ -39,6 +39,9 @@ const STREAMS_PER_LINK = 2;
 /** An endpoint that is closed at once keeps back for a second what its connections said at their end. */
 const LAST_WORDS_MS = 20;
 
+/** An endpoint may never say that it is closed, when this process stood still while connections of it ended. */
+const STUCK_MS = 300;
+
 const CODE_DONE = 0;
 const CODE_CUT = 1;
 
@@ -160,7 +163,12 @@ export class Endpoint {
     this.#isClosing = true;
     if (this.#hasSpoken) await new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS));
     const closed = this.#endpoint.close().catch(() => {});
-    if (this.#connections.size === 0) await closed;
+    if (this.#connections.size > 0) return;
+    const stuck = Promise.withResolvers<void>();
+    const timer = setTimeout(stuck.resolve, STUCK_MS);
+    await Promise.race([closed, stuck.promise]);
+    clearTimeout(timer);
+    if (!this.#endpoint.destroyed) this.#endpoint.destroy();
   }
 
   /** Once it is bound. */
