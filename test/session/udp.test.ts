@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../core/clock.ts";
 import { type Credentials, identityFrom } from "../../core/identity/identity.ts";
 import { verifySignature } from "../../core/identity/keys.ts";
+import { derOf } from "../../core/identity/pem.ts";
 import { Trust } from "../../core/identity/trust.ts";
 import { verifyCertificate } from "../../core/identity/verify.ts";
 import type { OwnIdentity } from "../../core/session/handshake.ts";
@@ -171,7 +172,8 @@ describe("Session over UDP", () => {
 });
 
 const signedBy = async (credentials: Promise<Credentials>) => identityFrom(await credentials);
-const victim = await signedBy(ca.issue("victim"));
+const { certificatePem: victimPem, ...victimRest } = await ca.issue("victim");
+const victim = identityFrom({ certificatePem: victimPem, ...victimRest });
 const thief = await signedBy(ca.issue("evil"));
 const BAD: [what: string, shown: OwnIdentity][] = [
   ["a certificate of another CA", await signedBy(otherCa.issue("evil"))],
@@ -180,6 +182,15 @@ const BAD: [what: string, shown: OwnIdentity][] = [
   [
     "another node's certificate, without its key",
     { certificate: victim.certificate, sign: (bytes) => thief.sign(bytes) },
+  ],
+  ["a certificate for servers only", await signedBy(ca.odd({ usages: ["server"] }))],
+  [
+    "a certificate of another DNS name",
+    { ...thief, certificate: derOf((await ca.odd({ dns: "example.net" })).certificatePem) },
+  ],
+  [
+    "another node's certificate after its own, of another CA",
+    await signedBy(otherCa.issue("evil").then((own) => ({ ...own, certificatePem: own.certificatePem + victimPem }))),
   ],
 ];
 

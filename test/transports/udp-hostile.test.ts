@@ -26,7 +26,7 @@ function mutated(bytes: Uint8Array, random: () => number): Uint8Array {
   return copy;
 }
 
-it("X17 8,000 packets of garbage, cut short, changed and sent again: no link and no memory for them, and a live one goes on", async () => {
+it("X17 50,000 packets of garbage, cut short, changed and sent again: no link and no memory for them, and a live one goes on", async () => {
   const seed = Number(process.env.MESH_FUZZ_SEED ?? 17);
   const random = randomOf(seed);
   await using at = await UdpServer.start(() => server);
@@ -42,19 +42,62 @@ it("X17 8,000 packets of garbage, cut short, changed and sent again: no link and
   Bun.gc(true);
   const before = process.memoryUsage().rss;
   const attacker = await Bun.udpSocket({ hostname: "127.0.0.1", socket: { error: () => {} } });
-  for (let i = 0; i < 8_000; i++) {
+  for (let i = 0; i < 50_000; i++) {
     const packet = mutated(seen[Math.floor(random() * seen.length)]!, random);
     if (packet.length > 0) attacker.send(packet, at.port, "127.0.0.1");
-    if (i % 100 !== 0) continue;
+    if (i % 500 !== 0) continue;
     near.send("beside");
     await Bun.sleep(0);
   }
-  await until(() => at.accepted[0]!.texts.length === 280, { what: "all frames sent beside them" });
+  await until(() => at.accepted[0]!.texts.length === 300, { what: "all frames sent beside them" });
   attacker.close();
   expect(at.accepted).toHaveLength(1);
   expect(process.memoryUsage().rss - before).toBeLessThan(50 * MIB);
   expect(await at.answers(client)).toBe(true);
   near.link.close();
+});
+
+/** What a listener sends back to an address that said this and then nothing more, until it has given up. */
+async function answerTo(port: number, packet: Uint8Array): Promise<number> {
+  let bytes = 0;
+  const silent = await Bun.udpSocket({
+    hostname: "127.0.0.1",
+    socket: {
+      data: (_, got) => {
+        bytes += got.length;
+      },
+      error: () => {},
+    },
+  });
+  silent.send(packet, port, "127.0.0.1");
+  await Bun.sleep(700);
+  silent.close();
+  return bytes;
+}
+
+it("X17 whoever writes another's address on a packet turns at most 3 times its bytes on that one", async () => {
+  await using at = await UdpServer.start(() => server, { handshakes: { timeoutMs: 500 } });
+  const seen: Uint8Array[] = [];
+  const nobody = await Bun.udpSocket({
+    hostname: "127.0.0.1",
+    socket: { data: (_, bytes) => void seen.push(new Uint8Array(bytes)), error: () => {} },
+  });
+  const dial = new UdpTransport({ credentials: () => client }).dial(`udp://127.0.0.1:${nobody.port}`, {
+    timeoutMs: 100,
+  });
+  await expect(dial).rejects.toMatchObject({ code: "TIMEOUT" });
+  nobody.close();
+  const initial = seen.find((bytes) => bytes.length >= 1_200)!;
+  const otherVersion = initial.with(1, 0xfa);
+  const noConnection = initial.with(0, 0x40);
+  const packets = [initial, otherVersion, noConnection, noConnection.subarray(0, 43), otherVersion.subarray(0, 60)];
+  const answers: number[] = [];
+  for (const packet of packets) answers.push(await answerTo(at.port, packet));
+  expect(answers[0]).toBeGreaterThan(0); // the handshake was begun
+  for (const [i, bytes] of answers.entries()) {
+    expect(bytes, `answers to packet ${i}`).toBeLessThanOrEqual(3 * packets[i]!.length);
+  }
+  expect(at.accepted).toEqual([]);
 });
 
 it("X2 a peer whose port is gone holds up nobody else: ICMP says so to every packet that goes there", async () => {
