@@ -8,7 +8,7 @@ import { MeshError } from "../../core/errors.ts";
 import { joinedFolder, removeJoined } from "../../core/identity/state-folder.ts";
 import { Trust } from "../../core/identity/trust.ts";
 import { type Access, joinedAccess, localAccess } from "../../core/member/access.ts";
-import { defaultListening } from "../../core/member/listening.ts";
+import { defaultListening, type Listening } from "../../core/member/listening.ts";
 import { Member, type MemberOptions } from "../../core/member/member.ts";
 import { Tunnel, tunnelPath } from "../../core/tether/tunnel.ts";
 import { UnixTransport } from "../../transports/unix/unix-transport.ts";
@@ -85,7 +85,7 @@ export function lastingMember(options: LastingMemberOptions): Member {
       ...(tunnel && { tunnel: tunnel.path }),
     }),
     waysTo: (addresses) => tunnel?.waysTo(addresses) ?? addresses,
-    ...(listen ? { listen } : defaultListening(transports, port)),
+    ...(listen ? { listen } : byDefault(transports, port)),
     advertise,
     build: buildName(),
     timing,
@@ -99,6 +99,12 @@ export function lastingMember(options: LastingMemberOptions): Member {
     },
   });
   return member;
+}
+
+/** A port that nobody asked for may be that of another mesh on this machine. */
+function byDefault(transports: readonly string[], port: number | undefined): Listening {
+  const { listen, listenToo } = defaultListening(transports, port);
+  return port === undefined ? { listen, listenToo } : { listen: [], listenToo: [...listen, ...listenToo] };
 }
 
 /** A mesh that lasts for one run has no other coordinator to wait for. */

@@ -29,6 +29,15 @@ async function tokenOf(mesh: TestMesh): Promise<string> {
   return stdout.trim().split("\n").at(-1)!;
 }
 
+/** Holds a port, unless somebody else does. */
+function tcpPort(port: number): Disposable | undefined {
+  try {
+    return Bun.listen({ hostname: "::", port, socket: { data() {} } });
+  } catch {
+    return undefined;
+  }
+}
+
 const shown = ({ role, state, slots, load }: NodeStatus) => [role, state, slots, typeof load];
 
 describe("mesh rendezvous (F2)", () => {
@@ -103,6 +112,18 @@ console.log(JSON.stringify([
     expect(second.stderr).toContain("a node named rendezvous is in the mesh already: choose another name");
     beside.signal("SIGTERM");
     expect((await beside.ended()).status).toBe(0);
+  }, 60_000);
+
+  test("F2 F17 its usual port being taken, it takes another and says so", async () => {
+    await using mesh = await TestMesh.start({ workers: {} });
+    using _taken = tcpPort(7451);
+    await using rendezvous = mesh.command(["rendezvous"], { limitMs: 60_000 });
+    await rendezvous.prints(/ ready /, "stderr");
+    expect(rendezvous.stderr).toMatch(/ warn not listening there address=tcp:\/\/\[::\]:7451 /);
+    const { addresses } = (await mesh.status()).nodes.find(({ name }) => name === "rendezvous")!;
+    expect(addresses.filter((address) => address.startsWith("tcp://") && !address.endsWith(":7451"))).not.toEqual([]);
+    rendezvous.signal("SIGTERM");
+    await rendezvous.ended();
   }, 60_000);
 
   test.each([
