@@ -61,7 +61,7 @@ export async function main(args: string[], context: ProgramContext, around = sur
 }
 
 /** Arguments that name jobs or nodes. */
-const LIVE_ARGUMENTS = ["job", "targets", "name", "words"];
+const LIVE_ARGUMENTS = ["job", "targets", "name", "names", "words"];
 
 /** Commands whose hosts need not be in the mesh yet. */
 const HOST_COMMANDS = ["up", "down", "doctor"];

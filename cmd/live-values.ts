@@ -29,6 +29,7 @@ const SOURCES: Record<string, Source> = {
     return [...ofJobs(jobs), ...ofNodes(nodes.filter(isWorker))];
   },
   exec: async (client) => ofNodes((await askStatus(client)).nodes.filter(isWorker)),
+  status: async (client) => ofNodes((await askStatus(client)).nodes),
   revoke: async (client) => ofNodes((await askStatus(client)).nodes.filter(({ role }) => role !== "coordinator")),
 };
 const isWorker = ({ role }: NodeStatus) => role === "worker";

@@ -84,9 +84,9 @@ function jobColumns(now: number): Column<JobRecord>[] {
   ];
 }
 
-/** 0 is the coordinator itself, or a path that was not measured yet. */
+/** "-" for the coordinator itself, and for a path that was not measured yet. */
 function roundTrip(path: PathInfo | null): string {
-  return path && path.rttMs > 0 ? roundTripWords(path.rttMs) : "-";
+  return path === null || path.rttMs === null ? "-" : roundTripWords(path.rttMs);
 }
 
 function slotsWords({ slots, used }: NodeStatus): string {

@@ -1,6 +1,8 @@
 // mesh status: who is in the mesh, and what runs.
 import { Command } from "@commander-js/extra-typings";
 import type { Status } from "../../core/coordinator/answers.ts";
+import { MeshError } from "../../core/errors.ts";
+import { nearest } from "../../core/nearest.ts";
 import { jsonOption, meshOption } from "../options.ts";
 import type { ProgramContext } from "../program.ts";
 import {
@@ -12,6 +14,7 @@ import {
   withClient,
 } from "../surroundings.ts";
 import { askStatus } from "./asking.ts";
+import { peersLines } from "./peers-view.ts";
 import { statusLines } from "./status-view.ts";
 import { watchStatus } from "./watch.ts";
 
@@ -19,11 +22,15 @@ import { watchStatus } from "./watch.ts";
 export function command(_context?: ProgramContext, around = surroundingsOfProcess()) {
   return new Command("status")
     .description("Show the nodes of the mesh, how each is reached, and the jobs that run.")
+    .argument("[names...]", "nodes, for --peers: the pairs that they are one of (default: all)")
+    .option("-p, --peers", "show instead how nodes reach each other: path, address, round trip, and why not better")
     .option("-w, --watch", "show it again every second, until Ctrl-C")
     .addOption(jsonOption("{ mesh, nodes, jobs }; with --watch one line each second"))
     .addOption(meshOption())
-    .action(({ watch, json, mesh }) => {
-      const show = (status: Status) => textOf(status, json === true, around);
+    .action((names, { peers, watch, json, mesh }) => {
+      if (names.length > 0 && !peers)
+        throw new MeshError("USAGE", "names of nodes go with --peers: `mesh status --peers NODE`");
+      const show = (status: Status) => textOf(status, { json, peers, names }, around);
       if (watch) return endingQuietly(around, () => watchStatus(around, { mesh }, show, json === true));
       return withClient(around, { mesh }, async (client) => {
         await print(around, show(await askStatus(client)));
@@ -32,8 +39,25 @@ export function command(_context?: ProgramContext, around = surroundingsOfProces
     });
 }
 
-function textOf(status: Status, json: boolean, around: Surroundings): string {
+interface Shown {
+  json: true | undefined;
+  peers: true | undefined;
+  names: readonly string[];
+}
+
+function textOf(status: Status, { json, peers, names }: Shown, around: Surroundings): string {
   const { mesh, nodes, jobs } = status;
+  checkNames(names, status);
   if (json) return JSON.stringify({ mesh, nodes, jobs });
-  return statusLines(status, { now: around.now(), ...tableOptions(around) }).join("\n");
+  const options = tableOptions(around);
+  if (peers) return peersLines(status, names, options).join("\n");
+  return statusLines(status, { now: around.now(), ...options }).join("\n");
+}
+
+function checkNames(names: readonly string[], { nodes }: Status): void {
+  const known = nodes.map(({ name }) => name);
+  const unknown = names.find((name) => !known.includes(name));
+  if (unknown === undefined) return;
+  const guess = nearest(unknown, known);
+  throw new MeshError("USAGE", `there is no node "${unknown}" in the mesh${guess ? `; did you mean "${guess}"?` : ""}`);
 }

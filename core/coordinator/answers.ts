@@ -1,7 +1,7 @@
 // What the coordinator answers and sends: plain shapes. It is the authority of its mesh; who gets these trusts them.
 import type { Role } from "../identity/names.ts";
 import type { RevocationData } from "../identity/revocations.ts";
-import type { JobProgress, LogRecord, Register, Report } from "./bodies.ts";
+import type { JobProgress, LogRecord, Register } from "./bodies.ts";
 
 /** "suspect": not heard of for a while, or between two links. */
 export type NodeState = "up" | "suspect" | "down";
@@ -101,10 +101,27 @@ export interface JobRecord {
   nodes: string[];
 }
 
-/** How a node is reached from the coordinator. */
+/** How a node is reached. What is not known, or not measured yet, is null. */
 export interface PathInfo {
+  /** The scheme of the address that was dialed, by whichever side: "tcp", "punch"; "self" for the coordinator itself. */
   kind: string;
-  rttMs: number;
+  /** Without secrets. */
+  address: string | null;
+  rttMs: number | null;
+  /** How long it has been in use. */
+  sinceMs: number | null;
+  /** Why there is no better path, in short words; null where there is no better kind. */
+  why: string | null;
+}
+
+/** A peer of a node, and how it is reached from there. */
+export interface PeerStatus extends Omit<PathInfo, "kind"> {
+  node: number;
+  /** Null when it is not in the mesh. */
+  name: string | null;
+  state: NodeState;
+  /** What carries it: "tcp", "ssh"; "none". */
+  path: string;
 }
 
 /** One row of status. What is not known is null. */
@@ -126,8 +143,9 @@ export interface NodeStatus {
   state: NodeState | "retiring";
   since: number;
   addresses: string[];
+  /** From the coordinator. */
   path: PathInfo | null;
-  peers: (Report["peers"][number] & { name: string | null })[];
+  peers: PeerStatus[];
 }
 
 /** Answer to status. */

@@ -3,6 +3,7 @@
 import * as z from "zod";
 import { JOINING_ROLES, ROLES } from "../identity/names.ts";
 import { bytes, duration, measure, moment, name, nodeId, text, whole, words } from "./checks.ts";
+import { ADDRESS_LIMIT_CHARS, WHY_LIMIT_CHARS } from "./path-report.ts";
 
 export type * from "./answers.ts";
 
@@ -36,6 +37,9 @@ export type Register = z.infer<typeof register>;
 /** node -> coordinator: {}; I missed a change, send me everything. */
 export const askMembership = z.object({});
 
+/** So many of its peers a node tells of. */
+export const REPORTED_PEERS = 1_024;
+
 /** node -> coordinator, every 2 s. */
 export const report = z.object({
   slotsUsed: whole(0, 65_535),
@@ -46,12 +50,19 @@ export const report = z.object({
       z.object({
         node: nodeId(),
         state: z.enum(["up", "suspect", "down"]),
+        /** Missing: not measured yet. */
         rttMs: z.exactOptional(measure(HOUR_MS)),
         /** What carries it: "tcp", "ssh". */
         path: text(64),
+        /** The address that was dialed, by whichever side, without secrets; missing where there is no path. */
+        address: z.exactOptional(words(ADDRESS_LIMIT_CHARS)),
+        /** How long that path has been in use. */
+        sinceMs: z.exactOptional(duration(Number.MAX_SAFE_INTEGER)),
+        /** Why there is no better path, in short words; missing where there is no better kind. */
+        why: z.exactOptional(words(WHY_LIMIT_CHARS)),
       }),
     )
-    .max(1_024),
+    .max(REPORTED_PEERS),
 });
 export type Report = z.infer<typeof report>;
 

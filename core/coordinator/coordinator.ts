@@ -5,11 +5,13 @@
 // register again. Jobs, their logs, tokens and revocations are in the state folder.
 import { join } from "node:path";
 import { type Clock, systemClock } from "../clock.ts";
+import { MeshError } from "../errors.ts";
 import type { LogFields } from "../log.ts";
 import { MessageType } from "../wire/message-types.ts";
 import { Announcer } from "./announcer.ts";
 import type { JobRecord, PathInfo, Registered, Revoked, Status } from "./answers.ts";
 import * as bodies from "./bodies.ts";
+import { checkBody } from "./checks.ts";
 import { type Asker, type CoordinatorNode, Door, type Peer } from "./door.ts";
 import { FolderLock } from "./folder-lock.ts";
 import { introducer, type Visitors } from "./introductions.ts";
@@ -19,6 +21,7 @@ import { Jobs } from "./jobs.ts";
 import { Kills } from "./kills.ts";
 import { LogStreams } from "./log-streams.ts";
 import { Membership } from "./membership.ts";
+import { type ExplainPath, explainPath, type PathReport, pathReport } from "./path-report.ts";
 import { type PeerState, Peers } from "./peers.ts";
 import { statusOf } from "./status.ts";
 import { type StartDetached, Submissions } from "./submissions.ts";
@@ -43,6 +46,8 @@ export interface CoordinatorOptions {
   dropRevoked(): void;
   /** How a node is reached now, if known. */
   pathTo?(node: number): PathInfo | undefined;
+  /** How this node itself reaches another one, at length; see path-report.ts. */
+  explainPath(body: ExplainPath): Promise<PathReport>;
   /** Ends this process, when somebody kills the coordinator by name. */
   stop?(): void;
   /** Gets a record of what somebody was given power for. */
@@ -63,6 +68,8 @@ const LEASE_MS = 10_000;
 /** The history keeps so many jobs. */
 const KEPT_JOBS = 1_000;
 const TRIM_EVERY_MS = 60_000;
+/** How long a node may look for ways to another, and at the routers before it. */
+const EXPLAIN_LIMIT_MS = 12_000;
 
 /** Holds the state folder from its construction until `close`. */
 export class Coordinator {
@@ -268,6 +275,20 @@ export class Coordinator {
     door.on(MessageType.revoke, bodies.revoke, (body) => this.#trust.revoke(body));
     door.on(MessageType.admit, bodies.admit, (body, asker) => this.#trust.admit(body, asker));
     door.on(MessageType.rotateCa, bodies.rotateCa, (body) => this.#trust.rotate(body));
+    door.on(MessageType.explainPath, explainPath, (body) => this.#explainPath(body));
+  }
+
+  /** Has the node that is asked say it: the coordinator has a session with each, its user may reach none of them. */
+  async #explainPath({ from, node: about }: ExplainPath): Promise<PathReport> {
+    const { node } = this.#options;
+    const own = node.address.node;
+    const unknown = [from, about].find((each) => each !== undefined && !this.#membership.get(each));
+    if (unknown !== undefined) throw new MeshError("UNREACHABLE", `node ${unknown} is not in the mesh any more`);
+    const question: ExplainPath = about === undefined ? {} : { node: about };
+    if (from === undefined || from === own) return await this.#options.explainPath(question);
+    const options = { timeoutMs: EXPLAIN_LIMIT_MS };
+    const answer = await node.request({ node: from, slot: 0 }, MessageType.explainPath, question, options);
+    return checkBody(pathReport, "the answer to explainPath", answer);
   }
 
   #register(body: bodies.Register, { node, name, role }: Asker): Registered {

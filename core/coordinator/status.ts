@@ -1,5 +1,5 @@
 // What `mesh status` is told.
-import type { NodeInfo, NodeStatus, PathInfo, Status } from "./answers.ts";
+import type { NodeInfo, NodeStatus, PathInfo, PeerStatus, Status } from "./answers.ts";
 import type { Report } from "./bodies.ts";
 import type { Membership } from "./membership.ts";
 
@@ -25,18 +25,30 @@ function nodeStatusOf(info: NodeInfo, { coordinator, membership, reports, pathTo
   const { memoryBytes: _, retiring, ...rest } = info;
   const report = info.state === "down" ? undefined : reports.get(info.node);
   const own = report?.peers.find(({ node }) => node === coordinator.node);
-  const reported = own?.rttMs === undefined ? undefined : { kind: own.path, rttMs: own.rttMs };
   const isSelf = info.node === coordinator.node;
-  const path = info.state === "down" ? undefined : (pathTo(info.node) ?? reported);
+  const path =
+    info.state === "down" ? undefined : (pathTo(info.node) ?? (own && own.path !== "none" ? pathOf(own) : undefined));
   return {
     ...rest,
     state: retiring ? "retiring" : info.state,
     used: report?.slotsUsed ?? 0,
     load: report?.load1 ?? null,
     memory: report?.memory ?? null,
-    path: isSelf ? { kind: "self", rttMs: 0 } : (path ?? null),
-    peers: (report?.peers ?? []).map((peer) => ({ ...peer, name: membership.get(peer.node)?.name ?? null })),
+    path: isSelf ? pathOf({ path: "self" }) : (path ?? null),
+    peers: (report?.peers ?? []).map((peer) => peerStatusOf(peer, membership)),
   };
+}
+
+type ReportedPeer = Report["peers"][number];
+
+function peerStatusOf(peer: ReportedPeer, membership: Membership): PeerStatus {
+  const { kind, ...path } = pathOf(peer);
+  const { node, state } = peer;
+  return { node, name: membership.get(node)?.name ?? null, state, path: kind, ...path };
+}
+
+function pathOf({ path: kind, address, rttMs, sinceMs, why }: Partial<ReportedPeer> & { path: string }): PathInfo {
+  return { kind, address: address ?? null, rttMs: rttMs ?? null, sinceMs: sinceMs ?? null, why: why ?? null };
 }
 
 function byRoleAndName(a: NodeInfo, b: NodeInfo): number {

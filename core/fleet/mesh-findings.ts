@@ -59,7 +59,7 @@ function pathFinding(a: Pair, b: Pair): Finding {
   const used = pathBetween(a, b) ?? pathBetween(b, a);
   if (used?.state === "up") {
     const how = PATH_WORDS[used.path] ?? `over ${used.path}`;
-    const rtt = used.rttMs === undefined ? "" : `, round trip ${milliseconds(used.rttMs)}`;
+    const rtt = used.rttMs === null ? "" : `, round trip ${milliseconds(used.rttMs)}`;
     return { check, state: "ok", words: `${how}${rtt}: ${whyWords(used.path, a, b)}` };
   }
   if (used) {
@@ -101,7 +101,7 @@ function pathBetween(a: Pair, b: Pair) {
 
 function wayWords({ path }: NodeStatus): string {
   if (!path) return "way not measured yet";
-  const rtt = path.rttMs === 0 ? "" : `, round trip ${milliseconds(path.rttMs)}`; // not measured yet
+  const rtt = path.rttMs === null ? "" : `, round trip ${milliseconds(path.rttMs)}`;
   return `reached ${PATH_WORDS[path.kind] ?? `over ${path.kind}`}${rtt}`;
 }
 

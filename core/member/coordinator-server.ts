@@ -33,6 +33,7 @@ import { advertisedAddresses } from "./addresses.ts";
 import { CERTIFICATE_SOCKET, listenForCertificateRequests } from "./certificate-socket.ts";
 import { answerJoin } from "./join.ts";
 import { type Listened, type Listening, listenAll, listensBy } from "./listening.ts";
+import { PathReporter } from "./path-reporter.ts";
 import { sessionsOf } from "./sessions.ts";
 
 export interface CoordinatorServerOptions extends Listening {
@@ -75,6 +76,7 @@ export class CoordinatorServer {
   readonly #coordinator: Coordinator;
   readonly #peers: Peers;
   readonly #meetings: Meetings;
+  readonly #paths: PathReporter;
   #rendezvous: Rendezvous | undefined;
   readonly #renewal: Renewal;
   readonly #transport: MeshTransport;
@@ -115,6 +117,8 @@ export class CoordinatorServer {
     this.#transport = options.transport(() => this.#identity.credentials);
     this.#peers = this.#makePeers(clock);
     this.#meetings = this.#makeMeetings(clock);
+    // Whoever is in the mesh has a session here: none is begun.
+    this.#paths = new PathReporter({ peers: this.#peers, meetings: this.#meetings, clock, dial: () => {} });
     this.#coordinator = this.#makeCoordinator(lock);
     this.#renewal = new Renewal({
       clock,
@@ -258,10 +262,8 @@ export class CoordinatorServer {
       },
       startDetached,
       dropRevoked: () => this.#dropRevoked(),
-      pathTo: (other) => {
-        const path = this.#peers.get(other)?.path;
-        return path && { kind: path.kind, rttMs: path.rttMs ?? 0 };
-      },
+      pathTo: (other) => this.#paths.pathTo(other),
+      explainPath: (body) => this.#paths.explain(body),
       stop,
       audit: (event, fields) => log.info(event, fields),
       onProblem: (error) => log.warn("problem", { error: (error as Error).message }),

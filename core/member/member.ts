@@ -3,8 +3,10 @@
 import type { Clock, Timer } from "../clock.ts";
 import type { Certified, Introduced, MembershipUpdate, NodeInfo, Revoked } from "../coordinator/answers.ts";
 import type { Register, Report } from "../coordinator/bodies.ts";
+import { checkBody } from "../coordinator/checks.ts";
 import { readCoordinatorPlace } from "../coordinator/folder-lock.ts";
 import { type MembershipChange, MembershipView } from "../coordinator/membership-view.ts";
+import { explainPath } from "../coordinator/path-report.ts";
 import { isMeshError, MeshError, type MeshErrorCode } from "../errors.ts";
 import { type Credentials, type Identity, identityFrom } from "../identity/identity.ts";
 import { checkCertified } from "../identity/join.ts";
@@ -20,11 +22,12 @@ import type { Node } from "../node/node.ts";
 import type { Timing } from "../session/machine/liveness.ts";
 import type { PeerInfo, PeerSession } from "../session/peer-session.ts";
 import type { Peers } from "../session/peers.ts";
-import type { Link, MeshTransport, Transport } from "../transport.ts";
+import type { Link, MeshTransport } from "../transport.ts";
 import type { Address } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
 import { advertisedAddresses, reachableAddresses } from "./addresses.ts";
 import { atAnyPort, type Listened, type Listening, listenAll, listensBy } from "./listening.ts";
+import { PathReporter } from "./path-reporter.ts";
 import { sessionsOf } from "./sessions.ts";
 
 export interface MemberOptions extends Listening {
@@ -76,6 +79,7 @@ export class Member {
   readonly #options: MemberOptions;
   readonly #peers: Peers;
   readonly #meetings: Meetings;
+  readonly #paths: PathReporter;
   readonly #trust: Trust;
   readonly #revocations = new Revocations();
   readonly #renewal: Renewal;
@@ -110,6 +114,12 @@ export class Member {
       peers: this.#peers,
       known: () => [...this.#rendezvous(), ...this.#coordinatorInfo()],
       listener: (scheme) => listensBy(scheme, this.#listening),
+    });
+    this.#paths = new PathReporter({
+      peers: this.#peers,
+      meetings: this.#meetings,
+      clock: options.clock,
+      dial: (node) => this.#dial(node),
     });
     this.#renewal = new Renewal({
       clock: options.clock,
@@ -159,18 +169,6 @@ export class Member {
   /** Who is in the mesh: also those that are out of the coordinator's reach and not of this node's. */
   get nodes(): NodeInfo[] {
     return [...this.view.nodes(), ...this.#kept.values()];
-  }
-
-  /** How other nodes are reached, for `mesh status`. */
-  get paths(): Report["peers"] {
-    // Commands of users come and go, and are nobody's peers.
-    const nodes = this.#peers.all().filter(({ role }) => role !== "client");
-    return nodes.map(({ node, state, path }) => ({
-      node,
-      state: state.phase === "up" || state.phase === "suspect" ? state.phase : "down",
-      ...(path?.rttMs !== undefined && { rttMs: path.rttMs }),
-      path: path?.kind ?? "none",
-    }));
   }
 
   /**
@@ -260,6 +258,9 @@ export class Member {
       this.#peers.get(fromNode)?.addAddresses(addresses);
       this.#tell(this.view.retire(fromNode));
     });
+    node.handleRequest(MessageType.explainPath, (body) =>
+      this.#paths.explain(checkBody(explainPath, "explainPath", body)),
+    );
     node.handle(MessageType.revoked, ({ payload }) => this.#revoked(node.codec.decode(payload) as Revoked));
   }
 
@@ -430,7 +431,7 @@ export class Member {
       const { coordinator } = this;
       const { node, report } = this.#options;
       if (coordinator && this.isConnected) {
-        node.notify(coordinator, MessageType.report, { ...report!(), peers: this.paths } satisfies Report);
+        node.notify(coordinator, MessageType.report, { ...report!(), peers: this.#paths.peers } satisfies Report);
       }
       this.#reportLater();
     });

@@ -168,7 +168,7 @@ export const MessageType = {
   /** node -> rendezvous, request: forward between that node and me. rendezvous -> the other: the same answer. */
   relay: 155,
   relayed: 156,
-  /** client -> worker, coordinator, request: how it reaches another one, and why not better; core/member/path-report.ts. */
+  /** user -> coordinator -> node, request: how it reaches another one, and why not better; core/coordinator/path-report.ts. */
   explainPath: 157,
 } as const;
 

@@ -140,7 +140,7 @@ const RULES: Record<keyof typeof MessageType, Rule> = {
   invited: OF_A_RENDEZVOUS,
   relay: TO_A_RENDEZVOUS,
   relayed: OF_A_RENDEZVOUS,
-  explainPath: [...OF_USERS, ...TO_WORKERS_OF_USERS],
+  explainPath: [...OF_USERS, ...TO_MEMBERS],
 };
 
 const placeOf: Record<Role, number> = { coordinator: 0, worker: 1, head: 2, client: 3, rendezvous: 4 };

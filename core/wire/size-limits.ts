@@ -10,7 +10,7 @@ const MIB = 1024 * KIB;
 const SMALL_BYTES = 16 * KIB;
 const TO_COORDINATOR: Partial<Record<number, number>> = {
   [MessageType.register]: 64 * KIB,
-  [MessageType.report]: 256 * KIB,
+  [MessageType.report]: MIB,
   [MessageType.jobProgress]: MIB,
   [MessageType.endJob]: MIB,
   [MessageType.jobLog]: 2 * MIB,

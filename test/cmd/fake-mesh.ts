@@ -5,7 +5,7 @@ import type { z } from "zod";
 import { createProgram, mount } from "../../cmd/program.ts";
 import type { Surroundings } from "../../cmd/surroundings.ts";
 import { ManualClock } from "../../core/clock.ts";
-import type { JobRecord, LogLines, NodeStatus, Status } from "../../core/coordinator/answers.ts";
+import type { JobRecord, LogLines, NodeStatus, PathInfo, Status } from "../../core/coordinator/answers.ts";
 import * as bodies from "../../core/coordinator/bodies.ts";
 import { checkBody } from "../../core/coordinator/checks.ts";
 import { MeshError } from "../../core/errors.ts";
@@ -162,10 +162,15 @@ export function nodeOf(more: Partial<NodeStatus> & { name: string }): NodeStatus
     state: "up",
     since: NOW - 3_600_000,
     addresses: [`tcp://${more.name}:7450`],
-    path: { kind: "tcp", rttMs: 0.4213 },
+    path: pathOf("tcp", { rttMs: 0.4213 }),
     peers: [],
     ...more,
   };
+}
+
+/** A path that nothing is known of but its kind. */
+export function pathOf(kind: string, more: Partial<PathInfo> = {}): PathInfo {
+  return { kind, address: null, rttMs: null, sinceMs: null, why: null, ...more };
 }
 
 export function jobOf(more: Partial<JobRecord> & { job: number }): JobRecord {

@@ -5,15 +5,16 @@ import { bytesWords, momentWords, parseOverlap, roundTripWords, spanWords } from
 import { exitStatusOf } from "../../cmd/exit.ts";
 import * as status from "../../cmd/operate/status.ts";
 import { type Column, table } from "../../cmd/table.ts";
+import type { PeerStatus } from "../../core/coordinator/answers.ts";
 import { MeshError } from "../../core/errors.ts";
 import { until } from "../support/until.ts";
-import { around, ESC, FakeMesh, jobOf, NOW, nodeOf, run, Screen, type Setting, statusOf } from "./fake-mesh.ts";
+import { around, ESC, FakeMesh, jobOf, NOW, nodeOf, pathOf, run, Screen, type Setting, statusOf } from "./fake-mesh.ts";
 import { mesh, temporaryFolder } from "./mesh.ts";
 
 const nodes = [
   nodeOf({ name: "gpu10", state: "suspect", path: null, load: null, memory: null, tags: ["gpu", "big"] }),
   nodeOf({ name: "gpu2", version: "0.0.9" }),
-  nodeOf({ name: "coordinator", role: "coordinator", slots: 0, used: 0, path: { kind: "self", rttMs: 0 } }),
+  nodeOf({ name: "coordinator", role: "coordinator", slots: 0, used: 0, path: pathOf("self") }),
 ];
 const jobs = [
   jobOf({ job: 7, progress: { label: "squares", done: 45, total: 100, running: 4, ratePerS: 5.5, failed: 2 } }),
@@ -74,6 +75,49 @@ describe("mesh status", () => {
       const lines = stdout.trimEnd().split("\n");
       expect(Math.max(...lines.map((line) => Bun.stringWidth(line)))).toBeLessThanOrEqual(columns);
       for (const word of ["gpu2", "suspect", "primes", "render"]) expect(stdout).toContain(word);
+    },
+  );
+
+  const relayed: PeerStatus = {
+    ...{ node: 18, name: "gpu10", state: "up" as const, path: "relay", address: "relay://10.0.0.2:9", rttMs: null },
+    ...{ sinceMs: 65_000, why: "the routers of both give another port to each target" },
+  };
+  const direct = pathOf("udp", { address: "udp://10.0.0.3:7450", rttMs: 1.5, sinceMs: 7_000 });
+  const pairs = [
+    nodeOf({ name: "coordinator", node: 16, role: "coordinator", path: pathOf("self") }),
+    nodeOf({ name: "gpu2", node: 17, path: direct, peers: [relayed] }),
+    nodeOf({ name: "gpu10", node: 18, path: null, peers: [{ ...relayed, node: 17, name: "gpu2", why: null }] }),
+  ];
+  const withPairs = () => new FakeMesh({ status: () => statusOf({ nodes: pairs }) });
+
+  it("F93 --peers: each pair once, with its path, where it leads, how long, and why there is no better one", async () => {
+    const { stdout } = await show(["--peers"], {}, withPairs());
+    const why = "the routers of both give another port to each target";
+    expect(stdout.split("\n")).toEqual([
+      "FROM         TO     STATE  PATH      RTT    FOR  ADDRESS              WHY NOT BETTER",
+      "coordinator  gpu2   up     udp    1.50ms     7s  udp://10.0.0.3:7450",
+      `gpu2         gpu10  up     relay       -  1m05s  relay://10.0.0.2:9   ${why}`,
+      "",
+    ]);
+  });
+
+  it("F93 --peers NODE: its pairs, as it tells of them, with what the other alone knows; --json has all of it", async () => {
+    const { stdout } = await show(["--peers", "gpu10"], {}, withPairs());
+    expect(stdout.split("\n")[1]).toMatch(/^gpu10 +gpu2 +up +relay .* the routers of both/);
+    expect(stdout.trim().split("\n")).toHaveLength(2);
+    const { nodes: all } = JSON.parse((await show(["--peers", "--json"], {}, withPairs())).stdout);
+    expect(all.map(({ path }: { path: unknown }) => path)).toEqual([pathOf("self"), direct, null]);
+    expect(all[1].peers).toEqual([relayed]);
+    const lonely = new FakeMesh({ status: () => statusOf({ nodes: pairs.slice(0, 1) }) });
+    expect((await show(["-p"], {}, lonely)).stdout).toBe("the mesh: no two nodes have a session with each other\n");
+  });
+
+  it.each([30, 60, 100])(
+    "F93 --peers on a terminal of %i columns is no wider, and keeps who and how",
+    async (columns) => {
+      const { stdout } = await show(["--peers"], { tty: true, columns }, withPairs());
+      expect(Math.max(...stdout.split("\n").map((line) => Bun.stringWidth(line)))).toBeLessThanOrEqual(columns);
+      for (const word of ["gpu10", "relay"]) expect(stdout).toContain(word);
     },
   );
 
@@ -146,7 +190,8 @@ describe("mesh status", () => {
 
   it.each([
     [["--wach"], "Did you mean --watch?"],
-    [["extra"], "too many arguments"],
+    [["extra"], "names of nodes go with --peers"],
+    [["--peers", "gpu3"], 'there is no node "gpu3" in the mesh; did you mean "gpu2"?'],
   ])("%j is a usage error (F88)", async (line, told) => {
     await expect(show(line)).rejects.toThrow(told);
   });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Status } from "../../core/coordinator/answers.ts";
+import type { PathInfo, Status } from "../../core/coordinator/answers.ts";
 import { FLAG_REQUEST } from "../../core/wire/message.ts";
 import { MessageType } from "../../core/wire/message-types.ts";
 import { memoryPair } from "../../transports/memory/memory-transport.ts";
@@ -154,9 +154,10 @@ describe("Coordinator: membership", () => {
 });
 
 describe("Coordinator: status", () => {
-  it("is of the issue's shape, with what nodes report", async () => {
+  it("F93 is of the issue's shape, with what nodes report; what was not measured is null", async () => {
     using folder = tempFolder();
-    const pathTo = (node: number) => (node === worker?.id ? { kind: "tcp", rttMs: 0.2 } : undefined);
+    const path: PathInfo = { kind: "tcp", address: "tcp://gpu1:1", rttMs: 0.2, sinceMs: 5_000, why: null };
+    const pathTo = (node: number) => (node === worker?.id ? path : undefined);
     let worker: TestNode | undefined;
     await using mesh = new TestCoordinator({ folder: folder.path, pathTo });
     mesh.coordinator.listening(["tcp://desk:7450"]);
@@ -165,9 +166,11 @@ describe("Coordinator: status", () => {
     const user = await mesh.join("ann", "client");
     worker.tell(MessageType.report, {
       ...report,
-      peers: [{ node: head.id, state: "up", rttMs: 0.4, path: "tcp" }],
+      peers: [
+        { node: head.id, state: "up", path: "relay", address: "relay://desk:9", sinceMs: 700, why: "UDP is blocked" },
+      ],
     });
-    head.tell(MessageType.report, { ...report, peers: [{ node: 16, state: "up", rttMs: 0.3, path: "tcp" }] });
+    head.tell(MessageType.report, { ...report, peers: [{ node: 16, state: "up", path: "tcp" }] });
     await head.begin();
     head.tell(MessageType.jobProgress, {
       progress: { label: "map", done: 5, total: 10, running: 4, ratePerS: 2.5 },
@@ -182,14 +185,19 @@ describe("Coordinator: status", () => {
         coordinator: { name: "coordinator", node: 16, addresses: ["tcp://desk:7450"], since: START, version: "1.2.3" },
       },
       nodes: [
-        { name: "coordinator", host: "desk", role: "coordinator", slots: 0, path: { kind: "self", rttMs: 0 } },
+        { name: "coordinator", host: "desk", role: "coordinator", slots: 0, path: { kind: "self", rttMs: null } },
         {
           ...{ name: "gpu1", host: "gpu1.lan", role: "worker", slots: 8, used: 3, load: 0.5, tags: ["gpu"] },
           ...{ memory: { usedBytes: 1e9, totalBytes: 8e9 }, state: "up", since: START, version: "1.2.3" },
-          path: { kind: "tcp", rttMs: 0.2 },
-          peers: [{ node: head.id, name: "run-1", state: "up", rttMs: 0.4, path: "tcp" }],
+          path,
+          peers: [
+            {
+              ...{ node: head.id, name: "run-1", state: "up", path: "relay", address: "relay://desk:9" },
+              ...{ rttMs: null, sinceMs: 700, why: "UDP is blocked" },
+            },
+          ],
         },
-        { name: "run-1", role: "head", path: { kind: "tcp", rttMs: 0.3 } },
+        { name: "run-1", role: "head", path: { kind: "tcp", address: null, rttMs: null, sinceMs: null, why: null } },
       ],
       jobs: [
         {

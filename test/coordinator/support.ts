@@ -73,6 +73,7 @@ export class TestCoordinator {
       startDetached: async () => ({}),
       dropRevoked: () => {},
       onProblem: (error) => void this.problems.push(error as Error),
+      explainPath: async () => ({ nat: null, rendezvous: [] }),
       clock,
       wallMs: () => START + clock.now(),
       ...options,

@@ -5,8 +5,12 @@ import type { Finding } from "../../core/provider.ts";
 
 const BUILD = "1.0 (abc)";
 
+function pathOf(kind: string, rttMs: number | null) {
+  return { kind, address: null, rttMs, sinceMs: null, why: null };
+}
+
 function node(name: string, more: Partial<NodeStatus> = {}): NodeStatus {
-  const path = { kind: "tcp", rttMs: 0.42 };
+  const path = pathOf("tcp", 0.42);
   const own = { version: "1.0", build: "abc", slots: 8, used: 2, addresses: [`tcp://${name}:1`], peers: [] };
   return { name, role: "worker", state: "up", path, ...own, ...more } as unknown as NodeStatus;
 }
@@ -21,7 +25,7 @@ describe("memberFinding: F98 F96", () => {
     ],
     [
       "not measured yet",
-      node("a", { path: { kind: "tcp", rttMs: 0 } }),
+      node("a", { path: pathOf("tcp", null) }),
       true,
       { state: "ok", words: "up, reached directly, over TCP, 2 of 8 slots used" },
     ],
@@ -38,7 +42,13 @@ describe("memberFinding: F98 F96", () => {
 describe("pairFindings: F98 F93", () => {
   const pair = (name: string, dials?: boolean, peer?: string): Pair => {
     const peers = peer
-      ? [{ node: 1, name: name === "a" ? "b" : "a", state: "up" as const, path: peer, rttMs: 0.3 }]
+      ? [
+          {
+            node: 1,
+            name: name === "a" ? "b" : "a",
+            ...{ state: "up" as const, path: peer, address: null, rttMs: 0.3, sinceMs: null, why: null },
+          },
+        ]
       : [];
     return { name, node: node(name, { peers }), dials };
   };

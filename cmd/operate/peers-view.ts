@@ -1,0 +1,70 @@
+// How the nodes of a mesh reach each other, pair by pair, as lines for people.
+import type { NodeStatus, PeerStatus, Status } from "../../core/coordinator/answers.ts";
+import { roundTripWords, spanWords } from "../amounts.ts";
+import { type Column, cutTo, type TableOptions, table } from "../table.ts";
+
+/** One pair, as one of both tells of it. */
+interface PairRow extends Omit<PeerStatus, "node" | "name"> {
+  from: string;
+  to: string;
+}
+
+/** What `mesh status --peers` prints: a row for each pair that has a session; of those `names` name, if there are any. */
+export function peersLines(status: Status, names: readonly string[], options: TableOptions): string[] {
+  const rows = pairRows(status, names);
+  if (rows.length > 0) return table(rows, COLUMNS, options);
+  const who = names.length > 0 ? names.join(", ") : "the mesh";
+  return [cutTo(`${who}: no two nodes have a session with each other`, options.width)];
+}
+
+/** Each pair once: as the node that is named tells of it, else the first by name. */
+export function pairRows({ nodes }: Status, names: readonly string[] = []): PairRow[] {
+  const ofBoth = new Map<string, PairRow>();
+  for (const node of inOrder(nodes, names)) {
+    for (const { node: other, name, ...peer } of peersOf(node, nodes)) {
+      const to = name ?? `node ${other}`;
+      if (names.length > 0 && !names.includes(node.name) && !names.includes(to)) continue;
+      const key = [node.node, other].sort((a, b) => a - b).join("-");
+      const known = ofBoth.get(key);
+      ofBoth.set(key, known ? { ...known, why: known.why ?? peer.why } : { ...peer, from: node.name, to });
+    }
+  }
+  return [...ofBoth.values()];
+}
+
+function inOrder(nodes: readonly NodeStatus[], names: readonly string[]): NodeStatus[] {
+  const { compare } = new Intl.Collator("en", { numeric: true });
+  const isNamed = ({ name }: NodeStatus) => Number(!names.includes(name));
+  return nodes.toSorted((a, b) => isNamed(a) - isNamed(b) || compare(a.name, b.name));
+}
+
+/** The coordinator reports to nobody: what it knows stands with each node. */
+function peersOf(node: NodeStatus, all: readonly NodeStatus[]): readonly PeerStatus[] {
+  if (node.role !== "coordinator") return node.peers;
+  return all.flatMap(({ node: number, name, state, path }) => {
+    if (path === null || number === node.node) return [];
+    const { kind, ...rest } = path;
+    return [{ node: number, name, state: state === "retiring" ? "up" : state, path: kind, ...rest }];
+  });
+}
+
+const COLUMNS: Column<PairRow>[] = [
+  { title: "FROM", rank: 0, text: ({ from }) => from },
+  { title: "TO", rank: 0, text: ({ to }) => to },
+  {
+    title: "STATE",
+    rank: 4,
+    text: ({ state }) => state,
+    colour: ({ state }) => (state === "up" ? "green" : state === "down" ? "red" : "yellow"),
+  },
+  { title: "PATH", rank: 0, text: ({ path }) => path },
+  { title: "RTT", rank: 1, align: "right", text: ({ rttMs }) => (rttMs === null ? "-" : roundTripWords(rttMs)) },
+  {
+    title: "FOR",
+    rank: 3,
+    align: "right",
+    text: ({ sinceMs }) => (sinceMs === null ? "-" : spanWords(sinceMs / 1_000)),
+  },
+  { title: "ADDRESS", rank: 2, text: ({ address }) => address ?? "-" },
+  { title: "WHY NOT BETTER", rank: 1, isCut: true, text: ({ why }) => why ?? "" },
+];
