@@ -55,7 +55,7 @@ export async function main(args: string[], context: ProgramContext, around = sur
   for (const name of LIVE_ARGUMENTS) offer(asked?.arguments.get(name), live);
   offer(asked?.options.get("host"), live);
   if (words[0] !== undefined && HOST_COMMANDS.includes(words[0]))
-    offer(asked?.arguments.get("hosts"), await hostsOfConfig());
+    offer(asked?.arguments.get("hosts"), words.includes("--path") ? live : await hostsOfConfig());
   tab.parse([...words]);
   return 0;
 }

@@ -29,6 +29,7 @@ const SOURCES: Record<string, Source> = {
     return [...ofJobs(jobs), ...ofNodes(nodes.filter(isWorker))];
   },
   exec: async (client) => ofNodes((await askStatus(client)).nodes.filter(isWorker)),
+  doctor: async (client) => ofNodes((await askStatus(client)).nodes),
   status: async (client) => ofNodes((await askStatus(client)).nodes),
   revoke: async (client) => ofNodes((await askStatus(client)).nodes.filter(({ role }) => role !== "coordinator")),
 };
@@ -65,6 +66,7 @@ function sourceFor(words: readonly string[]): Source | undefined {
   const [before, partial = ""] = [rest.at(-2), rest.at(-1)];
   if (command === "logs" && (before === "--host" || partial.startsWith("--host="))) return hosts;
   if (rest.length === 0 || partial.startsWith("-")) return undefined;
+  if (command === "doctor" && !rest.includes("--path")) return undefined; // hosts, which need not be up
   return Object.hasOwn(SOURCES, command) ? SOURCES[command] : undefined;
 }
 

@@ -17,7 +17,9 @@ export interface Diagnosis {
   hosts: { name: string; target: string; provider: string; findings: Finding[] }[];
   /** Other workers of the mesh, each by its name; empty when it is not up. */
   mesh: { name: string; findings: Finding[] }[];
-  /** Of two hosts that were named. */
+  /** The names of two that were named, hosts or nodes, */
+  between: [string, string] | null;
+  /** and what there is between them. */
   pair: Finding[] | null;
 }
 
@@ -36,14 +38,14 @@ export function diagnosisLines(diagnosis: Diagnosis, options: TableOptions): str
   return [...sections.flatMap((section) => [...sectionLines(section, options), ""]), verdict(sections)];
 }
 
-function sectionsOf({ here, hosts, mesh, pair }: Diagnosis): Section[] {
+function sectionsOf({ here, hosts, mesh, between, pair }: Diagnosis): Section[] {
   const titleOf = ({ name, target }: { name: string; target: string }) =>
     target === name ? name : `${name} (${target})`;
   return [
-    { title: "this machine", findings: here },
+    ...(here.length > 0 ? [{ title: "this machine", findings: here }] : []),
     ...hosts.map((host) => ({ title: titleOf(host), findings: host.findings })),
     ...mesh.map(({ name, findings }) => ({ title: `${name}, which mesh.toml does not name`, findings })),
-    ...(pair ? [{ title: `${hosts[0]!.name} and ${hosts[1]!.name}`, findings: pair }] : []),
+    ...(between && pair ? [{ title: between.join(" and "), findings: pair }] : []),
   ];
 }
 

@@ -5,6 +5,7 @@ import { isMeshError, MeshError } from "../../core/errors.ts";
 import type { Examination } from "../../core/fleet/examine.ts";
 import { roleOf } from "../../core/fleet/hosts.ts";
 import { memberFinding, type Pair, pairFindings } from "../../core/fleet/mesh-findings.ts";
+import { natFinding } from "../../core/fleet/path-findings.ts";
 import type { Finding, HostRole } from "../../core/provider.ts";
 import { jsonOption, meshOption } from "../options.ts";
 import type { ProgramContext } from "../program.ts";
@@ -17,6 +18,7 @@ import {
   surroundingsOfProcess,
   tableOptions,
 } from "../surroundings.ts";
+import { diagnosePath } from "./doctor-path.ts";
 import { type Diagnosis, diagnosisLines, statusOfDiagnosis } from "./doctor-view.ts";
 import { Fleet, type FleetExamination } from "./fleet.ts";
 import { askPasswordOption, type FleetCommandOptions, parallelOption } from "./fleet-options.ts";
@@ -27,6 +29,7 @@ Examples:
   mesh doctor                   this machine, all hosts of mesh.toml, and the mesh
   mesh doctor alice@10.0.0.5    a host that no mesh.toml names: what ssh finds by that
   mesh doctor gpu1 gpu2         two hosts, and how their workers reach each other
+  mesh doctor --path gpu1 run-7 how two nodes that are in the mesh reach each other; nobody logs in anywhere
   mesh doctor --thorough        also whether sshd drops logins that come all at once
 
 It looks and changes nothing. Exit status: 0 when there is no problem (warnings are none), 3 when some
@@ -34,6 +37,7 @@ hosts have one; when all have, 4 for logins and host keys, 5 for hosts that cann
 
 interface DoctorOptions extends FleetCommandOptions {
   thorough?: true | undefined;
+  path?: true | undefined;
 }
 
 /** `mesh doctor`. */
@@ -42,9 +46,10 @@ export function command(_context?: ProgramContext, around = surroundingsOfProces
     .description("Tell what works on this machine and on each host, what does not, why, and what to do about it.")
     .argument("[hosts...]", "names or ranges of mesh.toml, or destinations for ssh (default: all of mesh.toml)")
     .option("--thorough", "also log in eight times at once on each host")
+    .option("--path", "only how two nodes of the mesh, also heads and the coordinator, reach each other, and why so")
     .addOption(parallelOption())
     .addOption(askPasswordOption())
-    .addOption(jsonOption("{ here, hosts: [{ name, findings: [{ check, state, words, fix }] }], mesh, pair }"))
+    .addOption(jsonOption("{ here, hosts: [{ name, findings: [{ check, state, words, fix }] }], mesh, between, pair }"))
     .addOption(meshOption())
     .addHelpText("after", EXAMPLES)
     .action((hosts, options) => endingQuietly(around, () => doctor(hosts, options, around)));
@@ -53,7 +58,9 @@ export function command(_context?: ProgramContext, around = surroundingsOfProces
 async function doctor(words: string[], options: DoctorOptions, around: Surroundings): Promise<number> {
   using interruption = around.catchSignals();
   const { signal } = interruption;
-  const diagnosis = await diagnose(words, options, around, signal);
+  const diagnosis = options.path
+    ? await diagnosePath(words, options.mesh, around)
+    : await diagnose(words, options, around, signal);
   if (signal.aborted) return statusOfSignal(signal);
   const text = options.json ? JSON.stringify(diagnosis) : diagnosisLines(diagnosis, tableOptions(around)).join("\n");
   await print(around, text);
@@ -77,7 +84,8 @@ async function diagnose(
   const isPair = words.length === 2 && hosts.hosts.length === 2;
   const found = await hosts.examine({ isThorough: options.thorough === true, isPair }, signal);
   await hosts.settle();
-  const here = await examineOwnMachine({ settings: hosts.settings, mesh: found.mesh, signal });
+  const own = await examineOwnMachine({ settings: hosts.settings, mesh: found.mesh, signal });
+  const here = found.own ? [...own, natFinding(found.own)] : own;
   return diagnosisOf(here, found, { isPair, isAll: words.length === 0 });
 }
 
@@ -87,12 +95,12 @@ async function withoutFleet(error: MeshError, signal: AbortSignal): Promise<Diag
   if (!here.some(({ state }) => state === "problem")) {
     here.push({ check: "hosts", state: "problem", words: error.message, code: error.code });
   }
-  return { here, hosts: [], mesh: [], pair: null };
+  return { here, hosts: [], mesh: [], between: null, pair: null };
 }
 
 function diagnosisOf(
   here: Finding[],
-  { mesh, examinations }: FleetExamination,
+  { mesh, examinations, reports }: FleetExamination,
   { isPair, isAll }: { isPair: boolean; isAll: boolean },
 ): Diagnosis {
   const nodes = mesh === undefined || mesh instanceof MeshError ? undefined : mesh.nodes;
@@ -107,7 +115,14 @@ function diagnosisOf(
     const hasWorker = findings.some(({ check, state }) => check === role && state !== "skipped");
     const about = { role, build: buildName(), hasWorker };
     const member = nodes ? [memberFinding(host.name, workers.get(host.name), about)] : [];
-    return { name: host.name, target: host.target, provider: host.provider, findings: [...findings, ...member] };
+    const report = reports.get(host.name);
+    const nat = report ? [natFinding(report)] : [];
+    return {
+      name: host.name,
+      target: host.target,
+      provider: host.provider,
+      findings: [...findings, ...member, ...nat],
+    };
   });
   const named = new Set(hosts.map(({ name }) => name));
   const others = isAll ? [...workers.values()].filter(({ name }) => !named.has(name)) : [];
@@ -115,21 +130,32 @@ function diagnosisOf(
     name: node.name,
     findings: [memberFinding(node.name, node, { role: node.role as HostRole, build: buildName(), hasWorker: true })],
   }));
-  const pair = isPair && nodes ? pairOf(examinations, workers) : null;
+  const between: Diagnosis["between"] = isPair && nodes ? [hosts[0]!.name, hosts[1]!.name] : null;
+  const pair = isPair && nodes ? pairOf(examinations, workers, reports) : null;
   const isKeyNeeded = !hosts.some(({ findings }) => findings.some(isLogin)); // some login shows that there are keys
   const own = here.filter(({ check, state }) => isKeyNeeded || check !== "keys" || state !== "warning");
-  return { here: [...own, ...sharedSkew(examinations)], hosts, mesh: members, pair };
+  return { here: [...own, ...sharedSkew(examinations)], hosts, mesh: members, between, pair };
 }
 
 function isLogin({ check, state }: Finding): boolean {
   return check === "login" && state === "ok";
 }
 
-function pairOf(examinations: readonly Examination[], workers: ReadonlyMap<string, NodeStatus>): Finding[] {
+function pairOf(
+  examinations: readonly Examination[],
+  workers: ReadonlyMap<string, NodeStatus>,
+  reports: FleetExamination["reports"],
+): Finding[] {
   const [a, b] = examinations.map(({ host: { name }, findings }, at): Pair => {
     const other = examinations[1 - at]!.host.name;
     const way = findings.find(({ check }) => check === `to ${other}`);
-    return { name, node: workers.get(name), dials: way && way.state !== "skipped" ? way.state === "ok" : undefined };
+    const report = reports.get(name);
+    return {
+      name,
+      node: workers.get(name),
+      report,
+      dials: way && way.state !== "skipped" ? way.state === "ok" : undefined,
+    };
   });
   return pairFindings(a!, b!);
 }

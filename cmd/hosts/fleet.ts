@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { BinaryStore } from "../../core/binary/store.ts";
 import type { Status } from "../../core/coordinator/answers.ts";
 import type { MeshClient } from "../../core/coordinator/client.ts";
+import type { PathReport } from "../../core/coordinator/path-report.ts";
 import { isMeshError, MeshError } from "../../core/errors.ts";
 import { type Examination, examineHosts, goalsOf } from "../../core/fleet/examine.ts";
 import {
@@ -32,7 +33,7 @@ import { ensureTether, releaseTether, wakeTether } from "../../core/tether/ensur
 import { MessageType } from "../../core/wire/message-types.ts";
 import { hasJoined, openClient } from "../client.ts";
 import { type MeshSettings, meshSettings } from "../mesh-settings.ts";
-import { ANSWER_LIMIT_MS, ask, askStatus } from "../operate/asking.ts";
+import { ANSWER_LIMIT_MS, ask, askPair, askPath, askStatus } from "../operate/asking.ts";
 import { ownCommand } from "../own-command.ts";
 import { connectIfUp, endCoordinator, ensureCoordinator, isOfThisBuild } from "../roles/coordinator-daemon.ts";
 import { buildName } from "../roles/node-process.ts";
@@ -57,6 +58,10 @@ export interface FleetExamination {
   /** What the coordinator says; undefined when the mesh is not up, an error when it cannot be asked. */
   mesh: Status | MeshError | undefined;
   examinations: Examination[];
+  /** What the hosts' nodes say of routers before them, of two of each other besides; by their names. */
+  reports: ReadonlyMap<string, PathReport | MeshError>;
+  /** What is before this machine; undefined when the mesh cannot be asked. */
+  own: Pick<PathReport, "nat"> | undefined;
 }
 
 /** The hosts a command works on, and all it needs for that. */
@@ -168,7 +173,20 @@ export class Fleet implements AsyncDisposable {
     const goals = (host: FleetHost) => goalsOf(host, status, isPair ? this.hosts : []);
     const work = this.#work(this.#context(status, signal));
     const context = { ...work.context, isThorough };
-    return { mesh, examinations: await examineHosts({ ...work, context, goals }) };
+    const [examinations, reports, own] = await Promise.all([
+      examineHosts({ ...work, context, goals }),
+      this.#reports(status, isPair),
+      status && this.#client?.natAndRendezvous(),
+    ]);
+    return { mesh, examinations, reports, own };
+  }
+
+  async #reports(status: Status | undefined, isPair: boolean): Promise<FleetExamination["reports"]> {
+    const nodes = nodesOf(status);
+    const wanted = this.hosts.flatMap(({ name }) => nodes.get(name) ?? []).filter(({ state }) => state !== "down");
+    if (isPair && wanted.length === 2) return await askPair(this.#client!, wanted[0]!, wanted[1]!);
+    const answers = wanted.map(async ({ name, node }) => [name, await askPath(this.#client!, { from: node })] as const);
+    return new Map(await Promise.all(answers));
   }
 
   async #statusIfUp(): Promise<Status | MeshError | undefined> {

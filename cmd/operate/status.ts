@@ -2,7 +2,6 @@
 import { Command } from "@commander-js/extra-typings";
 import type { Status } from "../../core/coordinator/answers.ts";
 import { MeshError } from "../../core/errors.ts";
-import { nearest } from "../../core/nearest.ts";
 import { jsonOption, meshOption } from "../options.ts";
 import type { ProgramContext } from "../program.ts";
 import {
@@ -13,7 +12,7 @@ import {
   tableOptions,
   withClient,
 } from "../surroundings.ts";
-import { askStatus } from "./asking.ts";
+import { askStatus, nodeNamed } from "./asking.ts";
 import { peersLines } from "./peers-view.ts";
 import { statusLines } from "./status-view.ts";
 import { watchStatus } from "./watch.ts";
@@ -47,17 +46,9 @@ interface Shown {
 
 function textOf(status: Status, { json, peers, names }: Shown, around: Surroundings): string {
   const { mesh, nodes, jobs } = status;
-  checkNames(names, status);
+  for (const name of names) nodeNamed(name, nodes);
   if (json) return JSON.stringify({ mesh, nodes, jobs });
   const options = tableOptions(around);
   if (peers) return peersLines(status, names, options).join("\n");
   return statusLines(status, { now: around.now(), ...options }).join("\n");
-}
-
-function checkNames(names: readonly string[], { nodes }: Status): void {
-  const known = nodes.map(({ name }) => name);
-  const unknown = names.find((name) => !known.includes(name));
-  if (unknown === undefined) return;
-  const guess = nearest(unknown, known);
-  throw new MeshError("USAGE", `there is no node "${unknown}" in the mesh${guess ? `; did you mean "${guess}"?` : ""}`);
 }

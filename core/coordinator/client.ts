@@ -2,6 +2,7 @@
 import type { Node, RequestOptions } from "../node/node.ts";
 import type { Address } from "../wire/message.ts";
 import type { NodeStatus } from "./answers.ts";
+import type { PathReport } from "./path-report.ts";
 
 /** A node to meet, as the coordinator's status tells of it. */
 export type MetNode = Pick<NodeStatus, "node" | "name" | "role" | "host" | "addresses">;
@@ -20,4 +21,6 @@ export interface MeshClient extends AsyncDisposable {
    * of the coordinator, to dial this one. What is sent to one that is not reached fails after the time the mesh gives it.
    */
   meet(nodes: readonly MetNode[]): Promise<void>;
+  /** What the routers before this machine do, and which rendezvous it reaches; takes up to some seconds. Never rejects. */
+  natAndRendezvous(): Promise<Pick<PathReport, "nat" | "rendezvous">>;
 }

@@ -1,13 +1,8 @@
 // What the coordinator says of a host's worker, and of two workers that are to talk, in words for people with the fix. Pure.
-import { buildOf, type NodeStatus } from "../coordinator/answers.ts";
+import { buildOf, type NodeStatus, type PeerStatus } from "../coordinator/answers.ts";
 import type { Finding, HostRole } from "../provider.ts";
-
-/** Why a path is what it is, by its kind. */
-const PATH_WORDS: Record<string, string> = {
-  tcp: "directly, over TCP",
-  udp: "directly, over UDP",
-  ssh: "through a tunnel over SSH",
-};
+import { BEST_RANK, PUNCH_RANK, rankOf } from "../session/machine/ladder.ts";
+import { type Explained, natFinding, PATH_WORDS, whyFindings } from "./path-findings.ts";
 
 /**
  * How a worker is in the mesh. `hasWorker` says that its process was seen on its host; `build` is this one,
@@ -42,32 +37,50 @@ export interface Pair {
   node: NodeStatus | undefined;
   /** Whether it can dial the other one; undefined where that is not known. */
   dials: boolean | undefined;
+  /** What it says itself of the other; undefined where it was not asked. */
+  report?: Explained["report"] | undefined;
 }
 
-/** How two workers reach each other, and why so. */
+/** How two workers reach each other, and why so; both hosts were looked at. */
 export function pairFindings(a: Pair, b: Pair): Finding[] {
+  return absenceFindings(a, b) ?? [pathFinding(a, b), dialFinding(a, b), dialFinding(b, a), ...explanation(a, b)];
+}
+
+/** The same of any two nodes, as far as they and the coordinator tell. */
+export function nodePairFindings(a: Pair, b: Pair): Finding[] {
+  const nats = [a, b].flatMap(({ name, report }) =>
+    report ? [{ ...natFinding(report), check: `NAT of ${name}` }] : [],
+  );
+  return absenceFindings(a, b) ?? [pathFinding(a, b), ...nats, ...explanation(a, b)];
+}
+
+function absenceFindings(a: Pair, b: Pair): Finding[] | undefined {
   const missing = [a, b].filter(({ node }) => !node || node.state === "down").map(({ name }) => name);
-  if (missing.length > 0) {
-    const words = `${missing.join(" and ")} ${missing.length > 1 ? "are" : "is"} not in the mesh`;
-    return [unreachable("path", words, `mesh up ${missing.join(" ")}`)];
-  }
-  return [pathFinding(a, b), dialFinding(a, b), dialFinding(b, a)];
+  if (missing.length === 0) return undefined;
+  const words = `${missing.join(" and ")} ${missing.length > 1 ? "are" : "is"} not in the mesh`;
+  return [unreachable("path", words, `mesh up ${missing.join(" ")}`)];
+}
+
+/** Nothing where there is no better kind of path, or nobody was asked. */
+function explanation(a: Pair, b: Pair): Finding[] {
+  const [own, other] = [a, b].map(({ name, report }) => report && { name, report });
+  const used = usedPath(a, b);
+  const isUp = used?.state === "up";
+  const rank = used && isUp ? rankOf(used.path) : Number.POSITIVE_INFINITY;
+  if (!own || !other || rank === BEST_RANK) return [];
+  return whyFindings(own, other, { hasPath: isUp, isHole: rank === PUNCH_RANK });
 }
 
 function pathFinding(a: Pair, b: Pair): Finding {
   const check = "path";
-  const used = pathBetween(a, b) ?? pathBetween(b, a);
-  if (used?.state === "up") {
-    const how = PATH_WORDS[used.path] ?? `over ${used.path}`;
-    const rtt = used.rttMs === null ? "" : `, round trip ${milliseconds(used.rttMs)}`;
-    return { check, state: "ok", words: `${how}${rtt}: ${whyWords(used.path, a, b)}` };
-  }
+  const used = usedPath(a, b);
+  if (used?.state === "up") return usedFinding(used, a, b);
   if (used) {
     const fix = "wait a moment; when it stays so, look at what each can dial below";
     return { check, state: "warning", words: `they have a session, which is ${used.state} just now`, fix };
   }
   if (a.dials || b.dials) return { check, state: "ok", words: "none yet: they meet when something is sent, and can" };
-  if (a.dials === undefined || b.dials === undefined) {
+  if ([a, b].some(({ dials, report }) => dials === undefined && (!report || report instanceof Error))) {
     return {
       check,
       state: "skipped",
@@ -78,12 +91,33 @@ function pathFinding(a: Pair, b: Pair): Finding {
   return unreachable(check, "none: neither can dial the other", fix);
 }
 
+function usedFinding({ path, address, rttMs, sinceMs }: UsedPath, a: Pair, b: Pair): Finding {
+  const how = `${PATH_WORDS[path] ?? `over ${path}`}${address ? ` (${address})` : ""}`;
+  const rtt = rttMs === null ? "" : `, round trip ${milliseconds(rttMs)}`;
+  const since = sinceMs === null ? "" : `, for ${Math.round(sinceMs / 1_000)} s`;
+  return { check: "path", state: "ok", words: `${how}${rtt}${since}${whyWords(path, a, b)}` };
+}
+
+type UsedPath = Omit<PeerStatus, "node" | "name" | "why">;
+
+/** As one of them says itself just now, else as the coordinator was told. */
+function usedPath(a: Pair, b: Pair): UsedPath | undefined {
+  return saidPath(a) ?? saidPath(b) ?? pathBetween(a, b) ?? pathBetween(b, a);
+}
+
+function saidPath({ report }: Pair): UsedPath | undefined {
+  const to = report === undefined || report instanceof Error ? undefined : report.to;
+  if (!to?.path || (to.state !== "up" && to.state !== "suspect")) return undefined;
+  const { kind, address, rttMs, sinceMs } = to.path;
+  return { state: to.state, path: kind, address, rttMs: rttMs ?? null, sinceMs };
+}
+
 function whyWords(path: string, a: Pair, b: Pair): string {
-  if (path === "ssh") return "of the ways there, it was the one that answered";
-  if (a.dials && b.dials) return "each can dial the other";
-  if (a.dials) return `${a.name} dials ${b.name}`;
-  if (b.dials) return `${b.name} dials ${a.name}`;
-  return "it was made before, and holds";
+  if (rankOf(path) > BEST_RANK) return ": of the ways there, it was the one that answered";
+  if (a.dials && b.dials) return ": each can dial the other";
+  if (a.dials) return `: ${a.name} dials ${b.name}`;
+  if (b.dials) return `: ${b.name} dials ${a.name}`;
+  return a.dials === false || b.dials === false ? ": it was made before, and holds" : "";
 }
 
 function dialFinding(from: Pair, to: Pair): Finding {

@@ -12,12 +12,13 @@ import type { Node, RequestOptions } from "../node/node.ts";
 import type { Timing } from "../session/machine/liveness.ts";
 import type { PeerInfo, PeerSession } from "../session/peer-session.ts";
 import type { Peers } from "../session/peers.ts";
-import type { MeshTransport, Transport } from "../transport.ts";
+import type { MeshTransport } from "../transport.ts";
 import type { Address } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
 import type { Access } from "./access.ts";
 import { advertisedAddresses, reachableAddresses } from "./addresses.ts";
 import { type Listened, type Listening, listenAll, listensBy } from "./listening.ts";
+import { PathReporter } from "./path-reporter.ts";
 import { sessionsOf } from "./sessions.ts";
 
 export interface ClientOptions extends Access, Listening {
@@ -103,6 +104,11 @@ export class Client implements MeshClient {
     for (const { node, name, role, host, addresses } of nodes) {
       this.#peers.to({ node, name, role, addresses: reachableAddresses(addresses, host === own) });
     }
+  }
+
+  natAndRendezvous(): ReturnType<MeshClient["natAndRendezvous"]> {
+    const { clock } = this.#options;
+    return new PathReporter({ peers: this.#peers, meetings: this.#meetings, clock, dial: () => {} }).natAndRendezvous();
   }
 
   get #addresses(): string[] {

@@ -66,6 +66,7 @@ export class FakeMesh {
       ask: async <Answer>(type: number, body: unknown, options = {}) =>
         (await near.request(B, type, body, options)) as Answer,
       meet: async () => {},
+      natAndRendezvous: async () => ({ nat: null, rendezvous: [] }),
       [Symbol.asyncDispose]: async () => {
         this.open--;
         near.close();

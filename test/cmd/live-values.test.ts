@@ -24,6 +24,8 @@ it("live values (F88): numbers of jobs and names of nodes, where they are meant"
   expect(await offered(["logs", ""])).toEqual(["7", "6", "gpu1"]);
   expect(await offered(["exec", ""])).toEqual(["gpu1"]);
   expect(await offered(["revoke", ""])).toEqual(["gpu1"]);
+  expect(await offered(["status", "--peers", ""])).toEqual(["coordinator", "gpu1"]);
+  expect(await offered(["doctor", "--path", "g"])).toEqual(["coordinator", "gpu1"]);
   expect(await offered(["logs", "7", "--host", ""])).toEqual(["coordinator", "gpu1"]);
   expect(await offered(["logs", "7", "--host=g"])).toEqual(["coordinator", "gpu1"]);
 });
@@ -36,7 +38,16 @@ it("live values say what they are, in one line", async () => {
 });
 
 it("live values: the mesh is not asked for anything else", async () => {
-  for (const words of [[], [""], ["kill"], ["run", ""], ["kill", "-"], ["logs", "7", "--ho"], ["constructor", ""]]) {
+  for (const words of [
+    [],
+    [""],
+    ["kill"],
+    ["run", ""],
+    ["kill", "-"],
+    ["logs", "7", "--ho"],
+    ["doctor", ""],
+    ["constructor", ""],
+  ]) {
     const mesh = meshOf();
     expect(await offered(words, mesh)).toEqual([]);
     expect(mesh.opened).toBe(0);
