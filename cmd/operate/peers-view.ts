@@ -26,10 +26,15 @@ export function pairRows({ nodes }: Status, names: readonly string[] = []): Pair
       if (names.length > 0 && !names.includes(node.name) && !names.includes(to)) continue;
       const key = [node.node, other].sort((a, b) => a - b).join("-");
       const known = ofBoth.get(key);
-      ofBoth.set(key, known ? { ...known, why: known.why ?? peer.why } : { ...peer, from: node.name, to });
+      ofBoth.set(key, known ? completed(known, peer) : { ...peer, from: node.name, to });
     }
   }
   return [...ofBoth.values()];
+}
+
+/** With what only the other side knows. */
+function completed(row: PairRow, { path, address, why }: Omit<PeerStatus, "node" | "name">): PairRow {
+  return row.path === path ? { ...row, address: row.address ?? address, why: row.why ?? why } : row;
 }
 
 function inOrder(nodes: readonly NodeStatus[], names: readonly string[]): NodeStatus[] {

@@ -32,7 +32,8 @@ export type ExplainPath = z.infer<typeof explainPath>;
 const pathInUse = z.object({
   /** The scheme of the address that was dialed, by whichever side: "tcp", "punch". */
   kind: words(64),
-  address,
+  /** Missing where only the other side, which dialed, knows. */
+  address: z.exactOptional(address),
   /** Missing: not measured yet. */
   rttMs: z.exactOptional(measure(HOUR_MS)),
   /** How long it has been in use. */

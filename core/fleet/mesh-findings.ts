@@ -102,14 +102,18 @@ type UsedPath = Omit<PeerStatus, "node" | "name" | "why">;
 
 /** As one of them says itself just now, else as the coordinator was told. */
 function usedPath(a: Pair, b: Pair): UsedPath | undefined {
-  return saidPath(a) ?? saidPath(b) ?? pathBetween(a, b) ?? pathBetween(b, a);
+  const [used, ...others] = [saidPath(a), saidPath(b), pathBetween(a, b), pathBetween(b, a)].filter(
+    (path) => path !== undefined,
+  );
+  const address = used?.address ?? others.find(({ path }) => path === used?.path)?.address ?? null;
+  return used && { ...used, address };
 }
 
 function saidPath({ report }: Pair): UsedPath | undefined {
   const to = report === undefined || report instanceof Error ? undefined : report.to;
   if (!to?.path || (to.state !== "up" && to.state !== "suspect")) return undefined;
   const { kind, address, rttMs, sinceMs } = to.path;
-  return { state: to.state, path: kind, address, rttMs: rttMs ?? null, sinceMs };
+  return { state: to.state, path: kind, address: address ?? null, rttMs: rttMs ?? null, sinceMs };
 }
 
 function whyWords(path: string, a: Pair, b: Pair): string {

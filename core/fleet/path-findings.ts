@@ -123,15 +123,19 @@ function triedFindings({ name, report }: Explained): Finding[] {
   if (report instanceof Error) return [{ check, state: "skipped", words: `could not be asked: ${report.message}` }];
   const { to } = report;
   if (!to) return [];
-  const lines = [...to.candidates.map(candidateWords), ...(to.meeting ? [meetingWords(to.meeting)] : [])];
+  const used = to.state === "up" ? to.path?.address : undefined;
+  const lines = [
+    ...to.candidates.map((candidate) => candidateWords(candidate, used)),
+    ...(to.meeting ? [meetingWords(to.meeting)] : []),
+  ];
   const words = lines.join("\n") || `no address of ${to.name} is known there`;
   return [{ check, state: "ok", words }];
 }
 
-function candidateWords({ address, failed }: PairReport["candidates"][number]): string {
-  if (!failed) return `${address}: not dialed of late, or it answers`;
-  const reason = failed.error.includes(address) ? failed.error : `${address}: ${failed.error}`;
-  return `${reason} (${secondsWords(failed.agoMs)} ago)`;
+function candidateWords({ address, failed }: PairReport["candidates"][number], used: string | undefined): string {
+  if (address === used) return `${address}: in use`;
+  if (!failed) return `${address}: not tried to the end`;
+  return `${address}: ${failed.error} (${secondsWords(failed.agoMs)} ago)`;
 }
 
 function meetingWords({ words, agoMs }: NonNullable<PairReport["meeting"]>): string {

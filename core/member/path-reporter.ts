@@ -15,15 +15,16 @@ import { MeshError } from "../errors.ts";
 import type { Meetings } from "../meeting/meetings.ts";
 import type { ReachedRendezvous } from "../meeting/places.ts";
 import { examineNat } from "../punch/echo-client.ts";
-import { shownAddress } from "../session/machine/ladder.ts";
-import type { PeerSession } from "../session/peer-session.ts";
+import { rankOf, shownAddress } from "../session/machine/ladder.ts";
+import type { Path, PeerSession } from "../session/peer-session.ts";
 import type { Peers } from "../session/peers.ts";
-import { cut, whyNotBetter } from "./why-not-better.ts";
+import { cut, reasonOf, whyNotBetter } from "./why-not-better.ts";
 
 /** What a NAT may take to answer; see examineNat. */
 const NAT_LIMIT_MS = 1_500;
-/** A peer that there is no session with yet is tried for so long. */
-const REACH_LIMIT_MS = 5_000;
+/** A peer that there is no session with yet is tried for so long; and then for its better addresses to fail. */
+const REACH_LIMIT_MS = 8_000;
+const LOOK_MS = 100;
 
 export interface PathReporterOptions {
   peers: Pick<Peers, "all" | "get">;
@@ -56,7 +57,7 @@ export class PathReporter {
   pathTo(node: number): PathInfo | undefined {
     const session = this.#options.peers.get(node);
     const path = session && this.#pathOf(session);
-    return path && { ...path, rttMs: path.rttMs ?? null, why: path.why ?? null };
+    return path && { ...path, address: path.address ?? null, rttMs: path.rttMs ?? null, why: path.why ?? null };
   }
 
   /**
@@ -99,12 +100,17 @@ export class PathReporter {
     dial(node);
     const session = peers.get(node);
     if (!session) throw new MeshError("UNREACHABLE", `node ${node} is not in the mesh, as far as is known here`);
-    if (!session.isUp) await Promise.race([session.whenUp().catch(() => {}), this.#pause(REACH_LIMIT_MS)]);
+    await this.#settled(session);
     return session;
   }
 
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => this.#options.clock.after(ms, resolve));
+  /** Reached by the best kind of path; or by another, and it is known why; or not within the time for that. */
+  async #settled(session: PeerSession): Promise<void> {
+    const { clock } = this.#options;
+    const until = clock.now() + REACH_LIMIT_MS;
+    while (clock.now() < until && !session.isOver && !isSettled(session)) {
+      await new Promise<void>((resolve) => clock.after(LOOK_MS, resolve));
+    }
   }
 
   #meetingWith(node: number): PairReport["meeting"] {
@@ -125,9 +131,26 @@ export class PathReporter {
     if (!path) return undefined;
     const { kind, rttMs, sinceMs } = path;
     const why = whyNotBetter({ kind, failedPaths, meeting: this.#options.meetings.last(node) });
-    const measured = rttMs === undefined ? {} : { rttMs };
-    return { kind, address: addressOf(path.address), ...measured, sinceMs, ...(why !== undefined && { why }) };
+    return {
+      kind,
+      ...(isOwnSplice(session, path) ? {} : { address: addressOf(path.address) }),
+      ...(rttMs !== undefined && { rttMs }),
+      sinceMs,
+      ...(why !== undefined && { why }),
+    };
   }
+}
+
+function isSettled(session: PeerSession): boolean {
+  const { path, isUp, isBestPath, failedPaths } = session;
+  if (!isUp || !path || isBestPath) return isUp && isBestPath;
+  const isOld = path.sinceMs >= REACH_LIMIT_MS;
+  return isOld || failedPaths.some(({ kind }) => rankOf(kind) < rankOf(path.kind));
+}
+
+/** Who did not dial a relay by TCP sees connections of itself alone, which it has spliced to those of the relay. */
+function isOwnSplice({ ways }: PeerSession, { kind, address }: Path): boolean {
+  return kind === "tcprelay" && !ways.some((way) => shownAddress(way) === address);
 }
 
 function stateOf({ state: { phase } }: PeerSession): "up" | "suspect" | "down" {
@@ -139,7 +162,7 @@ function candidatesOf(session: PeerSession): PairReport["candidates"] {
   const failed = new Map(
     session.failedPaths.map(({ address, error, agoMs }) => [
       addressOf(address),
-      { agoMs, error: cut(error, WHY_LIMIT_CHARS) },
+      { agoMs, error: cut(reasonOf({ address, error }), WHY_LIMIT_CHARS) },
     ]),
   );
   const known = [...session.addresses, ...session.ways].map(addressOf);

@@ -10,7 +10,7 @@ export interface Tried {
   /** Latest first. */
   failedPaths: readonly Pick<FailedPath, "kind" | "address" | "error">[];
   /** What came of the last meeting; undefined when there was none. */
-  meeting: Pick<MeetingOutcome, "words"> | undefined;
+  meeting: Pick<MeetingOutcome, "words" | "ownMapping" | "theirMapping"> | undefined;
 }
 
 const ERROR_CHARS = 80;
@@ -20,16 +20,35 @@ export function whyNotBetter({ kind, failedPaths, meeting }: Tried): string | un
   const rank = rankOf(kind);
   if (rank === BEST_RANK) return undefined;
   const better = failedPaths.filter((failed) => rankOf(failed.kind) < rank);
-  const hole = rank > PUNCH_RANK && meeting ? [meeting.words] : [];
+  const hole = rank > PUNCH_RANK && meeting ? [meetingWords(meeting)] : [];
   const words = [...hole, ...dialsWords(better)].join("; ");
   return cut(words || "no better address of it has been tried from here", WHY_LIMIT_CHARS);
 }
 
-function dialsWords([failed, ...others]: Tried["failedPaths"]): string[] {
-  if (!failed) return [];
-  const { address, error } = failed;
-  const reason = error.includes(address) ? error : `${address}: ${error}`;
-  return [`${cut(reason, address.length + ERROR_CHARS)}${others.length > 0 ? `, and ${others.length} more` : ""}`];
+function meetingWords({ words, ownMapping, theirMapping }: NonNullable<Tried["meeting"]>): string {
+  const isBlocked = [ownMapping === "blocked" && "here", theirMapping === "blocked" && "there"].filter(Boolean);
+  if (isBlocked.length > 0) return `no hole: UDP is blocked ${isBlocked.join(" and ")}`;
+  if (ownMapping === "dependent" && theirMapping === "dependent") {
+    return "no hole: both routers give each peer another port";
+  }
+  return words;
+}
+
+function dialsWords(failed: Tried["failedPaths"]): string[] {
+  const [first, ...others] = failed.toSorted((a, b) => Number(isLoopback(a.address)) - Number(isLoopback(b.address)));
+  if (!first) return [];
+  const reason = `${first.address}: ${cut(reasonOf(first), ERROR_CHARS)}`;
+  return [others.length > 0 ? `${reason}, and ${others.length} more` : reason];
+}
+
+function isLoopback(address: string): boolean {
+  return /\/\/(127\.|\[::1\])/.test(address);
+}
+
+/** Why an address did not lead to the peer: without the address itself, and without advice. */
+export function reasonOf({ address, error }: { address: string; error: string }): string {
+  const [reason = ""] = error.replaceAll(`cannot reach ${address}: `, "").replaceAll(address, "").split("; ");
+  return reason.replace(/^[\s:]+/, "");
 }
 
 export function cut(text: string, chars: number): string {
