@@ -1,6 +1,6 @@
 // A network of hosts on this machine: each a network namespace with an address of its own, all on one bridge, which is in
 // a namespace too, so that nothing of this machine's own network is touched. Only root may make them.
-import { labId, removeLab, run } from "./namespaces.ts";
+import { labId, removeLab, run, throughOf } from "./namespaces.ts";
 
 export interface LanHost {
   name: string;
@@ -124,10 +124,4 @@ export class Lan implements Disposable {
   #inside(namespace: string, ...command: string[]): void {
     run("ip", "netns", "exec", namespace, ...command);
   }
-}
-
-/** Every process in between becomes the next, so the one that is started is the one that was meant. */
-function throughOf(namespace: string, name: string): string[] {
-  const named = 'echo "$0" > /proc/sys/kernel/hostname && exec "$@"';
-  return ["ip", "netns", "exec", namespace, "unshare", "--uts", "sh", "-c", named, name];
 }

@@ -20,6 +20,13 @@ export function missingForLab(): string | undefined {
   return tried.exitCode === 0 ? undefined : `no network namespaces here: ${tried.stderr.toString().trim()}`;
 }
 
+/** As missingForLab, for routers that translate addresses. */
+export function missingForNatLab(): string | undefined {
+  const missing = missingForLab();
+  const tool = ["ipset", "conntrack"].find((name) => !Bun.which(name));
+  return missing ?? (tool && `${tool} is not installed (Debian: ipset, conntrack)`);
+}
+
 /** A name that all namespaces (and the folder) of one lab begin with. What killed tests left behind is removed first. */
 export function labId(): string {
   removeLeftovers();
@@ -55,6 +62,15 @@ export function commandOf(pid: number): string[] {
   } catch {
     return [];
   }
+}
+
+/**
+ * The command that runs another one in a namespace, with `name` as the machine's name. Every process in between becomes the next, so
+ * the one that is started is the one that was meant.
+ */
+export function throughOf(namespace: string, name: string): string[] {
+  const named = 'echo "$0" > /proc/sys/kernel/hostname && exec "$@"';
+  return ["ip", "netns", "exec", namespace, "unshare", "--uts", "sh", "-c", named, name];
 }
 
 /** Of test processes that are gone. */

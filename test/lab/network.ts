@@ -1,11 +1,20 @@
 // Several networks on this machine: bridges in a namespace of their own, nodes that stand in one or more of them, and
 // routers in between. 10.78.N.0/24 is network N; network 0 is the outside, where everybody can dial everybody.
-import { labId, processesIn, removeLab, run } from "./namespaces.ts";
+import { labId, processesIn, removeLab, run, throughOf } from "./namespaces.ts";
+import { type NatKind, translate } from "./nat.ts";
 
 /** What a router between a private network and the outside lets through. Replies always pass. */
 export interface RouterOptions {
-  /** What starts inside reaches the outside, under the router's address. */
-  letsOut: boolean;
+  /** What starts inside reaches the outside, under the router's address; all of it, or TCP alone. */
+  letsOut: boolean | "tcp";
+  /** Default "port". */
+  nat?: NatKind;
+  /** Where it leads. Default: the outside. */
+  to?: string;
+  /** Hosts inside reach each other by their outside addresses, too; with nat "full" or "address". */
+  hairpin?: boolean;
+  /** It takes what strangers send to its own ports, and answers that nobody is there. */
+  answersStrangers?: boolean;
   /** Ports of the router, on the outside, that lead to a port of a node inside. */
   forwards?: Record<number, { node: string; port: number }>;
 }
@@ -56,24 +65,45 @@ export class Network implements Disposable {
     this.inside(name, "ip", "route", "add", "default", "via", `10.78.${number}.1`);
   }
 
-  /** The way from a private segment to the outside; its own address there is that of the node "NAME-router". */
-  addRouter(segment: string, { letsOut, forwards = {} }: RouterOptions): void {
+  /**
+   * The way from a private segment to the outside; its own address there is that of the node "NAME-router". For the hosts that are in the
+   * segment by then.
+   */
+  addRouter(segment: string, options: RouterOptions): void {
+    const { letsOut, nat = "port", to = OUTSIDE, hairpin = false, answersStrangers = false } = options;
     const router = `${segment}-router`;
-    const inner = `net${this.#numbers.get(segment)}`;
+    const [inner, outer] = [segment, to].map((name) => `net${this.#numbers.get(name)}`) as [string, string];
+    const hosts = this.#hostsIn(segment);
     run("ip", "netns", "add", this.namespace(router));
-    this.#attach(router, OUTSIDE, ++this.#nodes + 9);
+    this.#attach(router, to, ++this.#nodes + 9);
     this.#attach(router, segment, 1);
-    this.inside(router, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward");
+    if (to !== OUTSIDE) this.inside(router, "ip", "route", "add", "default", "via", `10.78.${this.#numbers.get(to)}.1`);
+    this.inside(
+      router,
+      "sh",
+      "-c",
+      "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/netfilter/nf_conntrack_acct",
+    );
     const rule = (...rest: string[]) => this.inside(router, "iptables", "-w", ...rest);
     rule("-P", "FORWARD", "DROP");
+    // A stranger's packet that is answered is remembered, and takes the port from who sends to that stranger a moment later.
+    if (!answersStrangers) rule("-A", "INPUT", "-i", outer, "-m", "conntrack", "--ctstate", "NEW", "-j", "DROP");
     rule("-A", "FORWARD", "-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED,DNAT", "-j", "ACCEPT");
-    if (letsOut) rule("-A", "FORWARD", "-i", inner, "-o", "net0", "-j", "ACCEPT");
-    rule("-t", "nat", "-A", "POSTROUTING", "-o", "net0", "-j", "MASQUERADE");
-    for (const [port, to] of Object.entries(forwards)) {
-      const target = `${this.address(to.node, segment)}:${to.port}`;
-      const match = ["-i", "net0", "-p", "tcp", "--dport", port];
-      rule("-t", "nat", "-A", "PREROUTING", ...match, "-j", "DNAT", "--to-destination", target);
+    if (letsOut) {
+      const protocol = letsOut === "tcp" ? ["-p", "tcp"] : [];
+      rule("-A", "FORWARD", "-i", inner, "-o", outer, ...protocol, "-j", "ACCEPT");
     }
+    translate(this.namespace(router), { kind: nat, inner, outer, outerIp: this.address(router, to), hosts, hairpin });
+    for (const [port, target] of Object.entries(options.forwards ?? {})) {
+      const destination = `${this.address(target.node, segment)}:${target.port}`;
+      const match = ["-i", outer, "-p", "tcp", "--dport", port];
+      rule("-t", "nat", "-A", "PREROUTING", ...match, "-j", "DNAT", "--to-destination", destination);
+    }
+  }
+
+  /** The command that runs another one on a node, with its name as the machine's name. */
+  through(name: string): string[] {
+    return throughOf(this.namespace(name), name);
   }
 
   /** A node's address, "10.78.0.12", in a segment or in its first one. */
@@ -132,6 +162,11 @@ export class Network implements Disposable {
 
   get #bridges(): string {
     return this.namespace("bridges");
+  }
+
+  /** Addresses of the nodes in a segment. */
+  #hostsIn(segment: string): string[] {
+    return [...this.#addresses].filter(([key]) => key.endsWith(` ${segment}`)).map(([, address]) => address);
   }
 
   #atBridges(...command: string[]): void {
