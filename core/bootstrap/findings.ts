@@ -25,7 +25,17 @@ export function hostFindings(
     ...(binary instanceof Error ? [noBinary(binary)] : [room(facts, binary), present(facts, binary)]),
     tools(facts),
     clock(facts.clockAheadMs),
+    ...(facts.endsWithLogin ? [endOfLogin(facts)] : []),
   ];
+}
+
+function endOfLogin({ user }: HostFacts): Finding {
+  return {
+    check: "end of login",
+    state: "warning",
+    words: "systemd ends all processes of this user with the last login (KillUserProcesses=yes): a worker ends with it",
+    fix: `as root there: \`loginctl enable-linger ${user}\``,
+  };
 }
 
 function system(facts: HostFacts): Finding {

@@ -28,6 +28,8 @@ export interface HostFacts {
   availableBytes?: number;
   /** Its clock, minus this machine's: as much as is certain, for it tells seconds, and at some time while it was asked. */
   clockAheadMs?: number;
+  /** What a login there has started is ended with the last login: systemd's KillUserProcesses, and the user does not linger. */
+  endsWithLogin?: true;
   user: string;
   uid: number;
   home: string;
@@ -60,6 +62,7 @@ export function hostFacts({ answers, ...times }: HostAnswers, label: string): Ho
     ...defined("memoryBytes", bytes(facts.get("memory"))),
     ...defined("availableBytes", bytes(facts.get("available"))),
     ...defined("clockAheadMs", seconds && clockAhead(seconds, times)),
+    ...(facts.has("ends-with-login") && { endsWithLogin: true }),
     user: facts.get("user") ?? "",
     uid: number(facts.get("uid")) ?? -1,
     home: facts.get("home") ?? "",

@@ -53,6 +53,14 @@ const unwritable = { problem: { kind: "unwritable" as const, words: "Permission 
 const here = (state: "whole" | "doubtful") => ({ binaries: new Map([[binary.sha256, state]]) });
 const home = "/home/alice/.cache/mesh";
 
+test("F98 a worker that would end with the login that starts it: a warning, with what to do; else no row", () => {
+  expect(find("end of login", { endsWithLogin: true })).toMatchObject({
+    state: "warning",
+    fix: "as root there: `loginctl enable-linger alice`",
+  });
+  expect(find("end of login")).toBeUndefined();
+});
+
 describe("findings: F98", () => {
   test.each<[what: string, check: string, facts: Partial<HostFacts>, expected: Partial<Finding>]>([
     ["an x64 without AVX2", "system", { platform: { ...facts.platform, isBaseline: true } }, { state: "ok" }],

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync } from "node:fs";
+import { chmodSync, mkdirSync, readdirSync } from "node:fs";
 import { availableParallelism, totalmem } from "node:os";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { hostFacts } from "../../core/bootstrap/host-facts.ts";
@@ -37,6 +37,21 @@ describe("probe", () => {
     expect(facts.platform.arch).toBe(process.arch);
     expect(facts.folders[0]!.problem).toBeUndefined();
     expect(facts.folders[0]!.freeBytes).toBeGreaterThan(0);
+  });
+
+  test.each([
+    ["1000", "b true", true],
+    ["1000", "b false", undefined],
+    ["1000", "", undefined],
+    ["0", "b true", undefined],
+  ])("F98: user %s, and systemd says %j to whether logins end with all they started", async (uid, says, ends) => {
+    folder.write({
+      "bin/id": `#!/bin/sh\n[ "$1" = -u ] && echo ${uid} || echo nobody-lingers\n`,
+      "bin/busctl": `#!/bin/sh\necho '${says}'\n`,
+    });
+    for (const tool of ["id", "busctl"]) chmodSync(folder.at(`bin/${tool}`), 0o755);
+    const env = { PATH: `${folder.at("bin")}:${process.env.PATH}` };
+    expect((await probe(localShell({ home: home(), env }))).endsWithLogin).toBe(ends);
   });
 
   test("F6: leaves nothing behind", async () => {

@@ -223,6 +223,54 @@ describe("Coordinator: status", () => {
   });
 });
 
+describe("Coordinator: explainPath (F98)", () => {
+  const answer = { nat: null, rendezvous: ["coordinator"] };
+
+  it("asks the node that is named, itself where none is; what is not in the mesh is UNREACHABLE", async () => {
+    using folder = tempFolder();
+    const asked: unknown[] = [];
+    const explainPath = async (body: unknown) => {
+      asked.push(body);
+      return answer;
+    };
+    await using mesh = new TestCoordinator({ folder: folder.path, explainPath });
+    const [a, b] = [await mesh.join("a"), await mesh.join("b")];
+    const user = await mesh.join("ann", "client");
+    a.node.handleRequest(MessageType.explainPath, (body) => ({ ...answer, rendezvous: ["vps"], asked: body }));
+    const ask = (body: unknown) => user.ask(MessageType.explainPath, body);
+    expect(await ask({ from: a.id, node: b.id })).toEqual({ ...answer, rendezvous: ["vps"] });
+    expect(await ask({ node: b.id })).toEqual(answer);
+    expect(await ask({ from: 16 })).toEqual(answer);
+    expect(asked).toEqual([{ node: b.id }, {}]);
+    for (const body of [{ from: 99 }, { from: a.id, node: 99 }]) {
+      expect(await rejection(ask(body))).toMatchObject({
+        code: "UNREACHABLE",
+        message: expect.stringContaining("node 99 is not in the mesh"),
+      });
+    }
+  });
+
+  it.each([
+    ["not what was asked for", { nat: "all" }],
+    ["too much", { ...answer, rendezvous: Array.from({ length: 17 }, (_, i) => `r${i}`) }],
+    ["names that are none", { ...answer, rendezvous: ["\u001b[2J"] }],
+  ])("a node that answers %s is not believed", async (_, lie) => {
+    using folder = tempFolder();
+    await using mesh = new TestCoordinator({ folder: folder.path });
+    const [a, user] = [await mesh.join("a"), await mesh.join("ann", "client")];
+    a.node.handleRequest(MessageType.explainPath, () => lie);
+    const refused = await rejection(user.ask(MessageType.explainPath, { from: a.id }));
+    expect(refused).toMatchObject({ code: "PROTOCOL", message: expect.stringContaining("the answer to explainPath") });
+  });
+
+  it("workers may not ask it", async () => {
+    using folder = tempFolder();
+    await using mesh = new TestCoordinator({ folder: folder.path });
+    const worker = await mesh.join("a");
+    expect(await rejection(worker.ask(MessageType.explainPath, {}))).toMatchObject({ code: "AUTHENTICATION" });
+  });
+});
+
 describe("Coordinator: introductions", () => {
   it("F11: the other hears who wants to meet it and where that one listens; who asked hears where the other does", async () => {
     using folder = tempFolder();

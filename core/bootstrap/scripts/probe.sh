@@ -113,6 +113,14 @@ unmake() {
   made='' above=''
 }
 
+# Whether systemd ends what a login has started with the last login of that user; never so of root's.
+logins() {
+  [ "$uid" != 0 ] && command -v busctl >/dev/null || return 0
+  kills=$(busctl --timeout=2 get-property org.freedesktop.login1 /org/freedesktop/login1 \
+    org.freedesktop.login1.Manager KillUserProcesses 2>/dev/null)
+  [ "$kills" != 'b true' ] || [ -e "/var/lib/systemd/linger/$(id -un)" ] || say "ends-with-login yes"
+}
+
 main() {
   LC_ALL=C
   export LC_ALL
@@ -139,6 +147,7 @@ main() {
   done
   processor "$system"
   tools
+  logins
   case $XDG_CACHE_HOME in /*) candidate 0 "$XDG_CACHE_HOME/mesh" ;; *) candidate 0 "${HOME:-none}/.cache/mesh" ;; esac
   if [ -n "$uid" ]; then
     candidate 1 "/var/tmp/mesh-$uid" shared
