@@ -1,72 +1,24 @@
 // Sessions over real TCP and TLS, with the identities of a real mesh, and connections that are really cut.
 import { afterEach, describe, expect, it } from "vitest";
-import { type Clock, systemClock } from "../../core/clock.ts";
-import { identityFrom } from "../../core/identity/identity.ts";
-import { verifySignature } from "../../core/identity/keys.ts";
-import { Trust } from "../../core/identity/trust.ts";
-import { verifyCertificate } from "../../core/identity/verify.ts";
-import type { PeerSession } from "../../core/session/peer-session.ts";
-import { Peers, type PeersOptions } from "../../core/session/peers.ts";
-import type { Listener } from "../../core/transport.ts";
+import type { PeersOptions } from "../../core/session/peers.ts";
 import { TcpTransport } from "../../transports/tcp/tcp-transport.ts";
 import { TestCa } from "../support/certificates.ts";
 import { randomOf } from "../support/random.ts";
 import { until } from "../support/until.ts";
-import { LaneLog } from "./sim-node.ts";
+import { MeshNodes } from "./mesh-nodes.ts";
 import { TcpProxy } from "./tcp-proxy.ts";
 
 const ca = await TestCa.make();
-const cleanUps: (() => unknown)[] = [];
-let nextLane = 1;
+const nodes = new MeshNodes(ca, (credentials) => new TcpTransport({ credentials }));
+const nodeOf = nodes.make.bind(nodes);
 
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
-
-interface TcpNode {
-  peers: Peers;
-  logs: { session: PeerSession; main: LaneLog; bulk: LaneLog }[];
-  refused: Error[];
-  listener: Listener;
-}
-
-async function nodeOf(name: string, node: number, more: Partial<PeersOptions> = {}): Promise<TcpNode> {
-  const credentials = await ca.issue(name);
-  const identity = identityFrom(credentials);
-  const trust = new Trust(credentials.caPem);
-  const transport = new TcpTransport({ credentials: () => credentials });
-  const logs: TcpNode["logs"] = [];
-  const refused: Error[] = [];
-  const verified = (der: Uint8Array) => verifyCertificate(der, trust, Date.now());
-  const peers = new Peers({
-    self: { node, name, role: identity.role, meshId: identity.meshId, build: "test" },
-    addresses: () => [],
-    identity: () => identity,
-    verify: verified,
-    verifySignature: (der, bytes, signature) => verifySignature(verified(der).publicKey, bytes, signature),
-    dial: (address, options) => transport.dial(address, options),
-    clock: systemClock as Clock,
-    random: Math.random,
-    onSession: (session) => {
-      const [main, bulk] = [new LaneLog(nextLane++, session.main), new LaneLog(nextLane++, session.bulk)];
-      logs.push({ session, main, bulk });
-    },
-    onRefused: (error) => void refused.push(error),
-    ...more,
-  });
-  const listener = await transport.listen("tcp://127.0.0.1:0", (link) => peers.accept(link));
-  cleanUps.push(async () => {
-    await listener.close();
-    for (const { session } of logs) session.main.destroy(new Error("test over"));
-  });
-  return { peers, logs, refused, listener };
-}
+afterEach(() => nodes.end());
 
 /** Two nodes with a session; A dialed B through the proxy, and B cannot dial A. */
 async function linked(more: Partial<PeersOptions> = {}) {
   const [a, b] = [await nodeOf("a", 100, more), await nodeOf("b", 200, more)];
   const proxy = new TcpProxy(b.listener.address);
-  cleanUps.push(() => proxy[Symbol.dispose]());
+  nodes.onEnd(() => proxy[Symbol.dispose]());
   const session = await a.peers.connect([proxy.address], { name: "b", role: "worker" });
   await until(() => b.logs.length === 1, { what: "the session at the other side" });
   return { a, b, proxy, session, ab: a.logs[0]!, ba: b.logs[0]! };

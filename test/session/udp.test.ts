@@ -1,81 +1,27 @@
 // Sessions over real UDP, with the identities of a real mesh: who is who is told by the greeting alone there.
 import { afterEach, describe, expect, it } from "vitest";
-import { systemClock } from "../../core/clock.ts";
 import { type Credentials, identityFrom } from "../../core/identity/identity.ts";
-import { verifySignature } from "../../core/identity/keys.ts";
 import { derOf } from "../../core/identity/pem.ts";
-import { Trust } from "../../core/identity/trust.ts";
-import { verifyCertificate } from "../../core/identity/verify.ts";
 import type { OwnIdentity } from "../../core/session/handshake.ts";
-import type { PeerSession } from "../../core/session/peer-session.ts";
-import { Peers, type PeersOptions } from "../../core/session/peers.ts";
-import type { Listener, Transport } from "../../core/transport.ts";
+import type { PeersOptions } from "../../core/session/peers.ts";
 import { UdpTransport } from "../../transports/udp/udp-transport.ts";
 import { TestCa } from "../support/certificates.ts";
 import { randomOf } from "../support/random.ts";
 import { until } from "../support/until.ts";
-import { LaneLog } from "./sim-node.ts";
+import { MeshNodes } from "./mesh-nodes.ts";
 import { UdpForwarder } from "./udp-forwarder.ts";
 
 const ca = await TestCa.make();
 const otherCa = await TestCa.make();
-const cleanUps: (() => unknown)[] = [];
-let nextLane = 1;
+const nodes = new MeshNodes(ca, (credentials) => new UdpTransport({ credentials }));
+const nodeOf = nodes.make.bind(nodes);
 
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
-
-interface UdpNode {
-  peers: Peers;
-  logs: { session: PeerSession; main: LaneLog; bulk: LaneLog }[];
-  refused: Error[];
-  transport: Transport;
-  listener: Listener;
-}
-
-/** `shown` stands in for what it shows of itself; it checks others as every node of the mesh does. */
-async function nodeOf(
-  name: string,
-  node: number,
-  more: Partial<PeersOptions> = {},
-  shown?: OwnIdentity,
-): Promise<UdpNode> {
-  const credentials = await ca.issue(name);
-  const identity = identityFrom(credentials);
-  const trust = new Trust(credentials.caPem);
-  const transport = new UdpTransport({ credentials: () => credentials });
-  const logs: UdpNode["logs"] = [];
-  const refused: Error[] = [];
-  const verified = (der: Uint8Array) => verifyCertificate(der, trust, Date.now());
-  const peers = new Peers({
-    self: { node, name, role: identity.role, meshId: ca.ca.meshId, build: "test" },
-    addresses: () => [],
-    identity: () => shown ?? identity,
-    verify: verified,
-    verifySignature: (der, bytes, signature) => verifySignature(verified(der).publicKey, bytes, signature),
-    dial: (address, options) => transport.dial(address, options),
-    clock: systemClock,
-    random: Math.random,
-    onSession: (session) => {
-      const [main, bulk] = [new LaneLog(nextLane++, session.main), new LaneLog(nextLane++, session.bulk)];
-      logs.push({ session, main, bulk });
-    },
-    onRefused: (error) => void refused.push(error),
-    ...more,
-  });
-  const listener = await transport.listen("udp://127.0.0.1:0", (link) => peers.accept(link));
-  cleanUps.push(async () => {
-    for (const { session } of logs) session.main.destroy(new Error("test over"));
-    await listener.close();
-  });
-  return { peers, logs, refused, transport, listener };
-}
+afterEach(() => nodes.end());
 
 async function linked(through?: (address: string) => Promise<UdpForwarder>, more: Partial<PeersOptions> = {}) {
   const [a, b] = [await nodeOf("a", 100, more), await nodeOf("b", 200, more)];
   const forwarder = await through?.(b.listener.address);
-  if (forwarder) cleanUps.push(() => forwarder[Symbol.dispose]());
+  if (forwarder) nodes.onEnd(() => forwarder[Symbol.dispose]());
   const address = forwarder?.address ?? b.listener.address;
   const session = await a.peers.connect([address], { name: "b", role: "worker" });
   await until(() => b.logs.length === 1, { what: "the session at the other side" });

@@ -1,7 +1,7 @@
 // What the tests of TcpTransport share.
 import type { Credentials } from "../../core/identity/identity.ts";
 import { certificatesIn, derOf } from "../../core/identity/pem.ts";
-import type { Link } from "../../core/transport.ts";
+import type { Link, Transport } from "../../core/transport.ts";
 import type { TcpListener } from "../../transports/tcp/tcp-listener.ts";
 import { type TcpOptions, TcpTransport } from "../../transports/tcp/tcp-transport.ts";
 import { until } from "../support/until.ts";
@@ -30,6 +30,21 @@ export class End {
     await until(() => this.ends.length === 1, { what: `the end of ${this.link.label}` });
     return this.ends[0];
   }
+}
+
+/** Whether a link from there to a listener carries a frame there and back. */
+export async function carries(at: { address: string; accepted: End[] }, from: Transport): Promise<boolean> {
+  const before = at.accepted.length;
+  const near = new End(await from.dial(at.address));
+  await until(() => at.accepted.length > before, { what: "a link" });
+  const far = at.accepted.at(-1)!;
+  near.send("there");
+  await until(() => far.texts.length === 1, { what: "a frame there" });
+  far.send("back");
+  await until(() => near.texts.length === 1, { what: "a frame back" });
+  near.link.close();
+  await near.ended();
+  return near.texts[0] === "back" && far.texts[0] === "there";
 }
 
 /** A listener on loopback, and what came to it. */
@@ -70,18 +85,8 @@ export class Server implements AsyncDisposable {
   }
 
   /** Whether a link to it carries a frame there and back. */
-  async answers(credentials: Credentials): Promise<boolean> {
-    const before = this.accepted.length;
-    const near = new End(await new TcpTransport({ credentials: () => credentials }).dial(this.address));
-    await until(() => this.accepted.length > before, { what: "a link" });
-    const far = this.accepted.at(-1)!;
-    near.send("there");
-    await until(() => far.texts.length === 1, { what: "a frame there" });
-    far.send("back");
-    await until(() => near.texts.length === 1, { what: "a frame back" });
-    near.link.close();
-    await near.ended();
-    return near.texts[0] === "back" && far.texts[0] === "there";
+  answers(credentials: Credentials): Promise<boolean> {
+    return carries(this, new TcpTransport({ credentials: () => credentials }));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -2,8 +2,7 @@
 import type { Credentials } from "../../core/identity/identity.ts";
 import type { UdpListener } from "../../transports/udp/udp-listener.ts";
 import { type UdpOptions, UdpTransport } from "../../transports/udp/udp-transport.ts";
-import { until } from "../support/until.ts";
-import { End } from "./tcp-support.ts";
+import { carries, End } from "./tcp-support.ts";
 
 /** A UDP port of loopback that nothing listens on. */
 export async function freeUdpPort(): Promise<number> {
@@ -47,18 +46,8 @@ export class UdpServer implements AsyncDisposable {
   }
 
   /** Whether a link to it carries a frame there and back. */
-  async answers(credentials: Credentials): Promise<boolean> {
-    const before = this.accepted.length;
-    const near = new End(await new UdpTransport({ credentials: () => credentials }).dial(this.address));
-    await until(() => this.accepted.length > before, { what: "a link" });
-    const far = this.accepted.at(-1)!;
-    near.send("there");
-    await until(() => far.texts.length === 1, { what: "a frame there" });
-    far.send("back");
-    await until(() => near.texts.length === 1, { what: "a frame back" });
-    near.link.close();
-    await near.ended();
-    return near.texts[0] === "back" && far.texts[0] === "there";
+  answers(credentials: Credentials): Promise<boolean> {
+    return carries(this, new UdpTransport({ credentials: () => credentials }));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
