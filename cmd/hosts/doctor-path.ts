@@ -1,6 +1,6 @@
 // mesh doctor --path: how two nodes of the mesh reach each other, as far as they and the coordinator tell.
 
-import { MeshError } from "../../core/errors.ts";
+import { isMeshError, MeshError } from "../../core/errors.ts";
 import { nodePairFindings, type Pair } from "../../core/fleet/mesh-findings.ts";
 import { askPair, askStatus, nodeNamed } from "../operate/asking.ts";
 import { connect, type Surroundings } from "../surroundings.ts";
@@ -30,4 +30,18 @@ export async function diagnosePath(
   });
   const pair = nodePairFindings(sideOf(a), sideOf(b));
   return { here: [], hosts: [], mesh: [], between: [a.name, b.name], pair };
+}
+
+/** The same of two that may be hosts for ssh as well: undefined unless both are nodes of a mesh that is up. */
+export async function pathIfNodes(
+  words: readonly string[],
+  mesh: string | undefined,
+  around: Surroundings,
+): Promise<Diagnosis | undefined> {
+  try {
+    return await diagnosePath(words, mesh, around);
+  } catch (error) {
+    if (isMeshError(error)) return undefined; // the examination of this machine says what is wrong with the mesh
+    throw error;
+  }
 }

@@ -18,7 +18,7 @@ import {
   surroundingsOfProcess,
   tableOptions,
 } from "../surroundings.ts";
-import { diagnosePath } from "./doctor-path.ts";
+import { diagnosePath, pathIfNodes } from "./doctor-path.ts";
 import { type Diagnosis, diagnosisLines, statusOfDiagnosis } from "./doctor-view.ts";
 import { Fleet, type FleetExamination } from "./fleet.ts";
 import { askPasswordOption, type FleetCommandOptions, parallelOption } from "./fleet-options.ts";
@@ -29,7 +29,8 @@ Examples:
   mesh doctor                   this machine, all hosts of mesh.toml, and the mesh
   mesh doctor alice@10.0.0.5    a host that no mesh.toml names: what ssh finds by that
   mesh doctor gpu1 gpu2         two hosts, and how their workers reach each other
-  mesh doctor --path gpu1 run-7 how two nodes that are in the mesh reach each other; nobody logs in anywhere
+  mesh doctor --path gpu1 run-7 how two nodes that are in the mesh reach each other; nobody logs in anywhere.
+                                The same without --path, when no mesh.toml and no \`mesh up\` knows the two
   mesh doctor --thorough        also whether sshd drops logins that come all at once
 
 It looks and changes nothing. Exit status: 0 when there is no problem (warnings are none), 3 when some
@@ -81,6 +82,8 @@ async function diagnose(
     return withoutFleet(error, signal);
   }
   await using hosts = fleet;
+  const nodes = words.length === 2 && hosts.areUnknown && (await pathIfNodes(words, options.mesh, around));
+  if (nodes) return nodes;
   const isPair = words.length === 2 && hosts.hosts.length === 2;
   const found = await hosts.examine({ isThorough: options.thorough === true, isPair }, signal);
   await hosts.settle();

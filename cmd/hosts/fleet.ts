@@ -115,6 +115,11 @@ export class Fleet implements AsyncDisposable {
     this.#rows = new HostRows(around, names, options.json === true);
   }
 
+  /** None of them is in mesh.toml, or was brought up before: ssh alone may know them. */
+  get areUnknown(): boolean {
+    return this.hosts.every((host) => !this.#known.some(({ name }) => name === host.name));
+  }
+
   /** Starts the coordinator if need be, then the workers. A coordinator that was started for nothing is ended again. */
   async up(signal: AbortSignal): Promise<HostOutcome[]> {
     const isNew = (await this.#startCoordinator(signal)) === "started";

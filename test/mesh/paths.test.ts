@@ -22,6 +22,10 @@ describe("paths", () => {
     ]);
     expect(pair[0]!.words).toMatch(/^directly, over TCP \(tcp:\/\/127\.0\.0\.1:\d+\).*, for \d+ s$/);
     expect(pair[1]!.words).toContain("on the same machine");
+    const short = await mesh.mesh(["doctor", "w1", "w2", "--json"]);
+    expect((JSON.parse(short.stdout) as { pair: Finding[] }).pair.map(({ check }) => check)).toEqual(
+      pair.map(({ check }) => check),
+    );
     const isShown = (node: typeof before | undefined) =>
       node?.peers.some(({ name, rttMs }) => name === "w2" && rttMs !== null) ?? false;
     await mesh.nodeIs("w1", isShown);
