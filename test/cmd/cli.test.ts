@@ -109,7 +109,14 @@ describe("mesh config (F87, F88)", () => {
   it("schema: a JSON Schema that knows every key", () => {
     const schema = JSON.parse(mesh(["config", "schema"]).stdout);
     expect(schema.$schema).toContain("draft-07");
-    expect(Object.keys(schema.properties)).toEqual(["mesh", "coordinator", "rendezvous", "hosts", "transport", "plugins"]);
+    expect(Object.keys(schema.properties)).toEqual([
+      "mesh",
+      "coordinator",
+      "rendezvous",
+      "hosts",
+      "transport",
+      "plugins",
+    ]);
     expect(schema.properties.hosts.additionalProperties.properties.slots).toMatchObject({ maximum: 4096 });
   });
 });
