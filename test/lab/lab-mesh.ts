@@ -39,18 +39,28 @@ export interface LabMeshOptions {
   coordinatorArgs?: string[];
   /** What the coordinator listens on. Default "tcp". */
   transport?: "tcp" | "udp";
+  /** Where the hosts stand. Default: on one Lan. */
+  ground?: LabGround;
+}
+
+/** The hosts of a mesh, in a network that the test has made. */
+export interface LabGround extends Disposable {
+  /** Of a host. */
+  ip(name: string): string;
+  /** The command that runs another one there. */
+  through(name: string): string[];
 }
 
 export class LabMesh implements AsyncDisposable {
-  readonly lan: Lan;
   readonly folders = new Map<string, TestFolder>();
   readonly #options: LabMeshOptions;
+  readonly #ground: LabGround;
   readonly #daemons = new Map<string, MeshProcess>();
 
   private constructor(options: LabMeshOptions) {
     this.#options = options;
     const names = [CENTRE, DESK, ...Object.keys(options.workers)];
-    this.lan = new Lan(names, options.family);
+    this.#ground = options.ground ?? new Lan(names, options.family);
     for (const name of names) this.folders.set(name, testFolder({ "mesh.toml": options.config ?? QUICK }));
   }
 
@@ -68,8 +78,14 @@ export class LabMesh implements AsyncDisposable {
     }
   }
 
+  get lan(): Lan {
+    if (this.#ground instanceof Lan) return this.#ground;
+    throw new Error("the hosts stand elsewhere");
+  }
+
   get address(): string {
-    return this.lan.address(CENTRE, PORT, this.#options.transport);
+    const ip = this.#ground.ip(CENTRE);
+    return `${this.#options.transport ?? "tcp"}://${ip.includes(":") ? `[${ip}]` : ip}:${PORT}`;
   }
 
   get coordinator(): MeshProcess {
@@ -110,7 +126,7 @@ export class LabMesh implements AsyncDisposable {
   /** Starts a command on a host. */
   start(host: string, args: string[], options: MeshOptions = {}): MeshProcess {
     const folder = this.folders.get(host)!;
-    const { through } = this.lan.host(host);
+    const through = this.#ground.through(host);
     const env = { HOME: folder.path, XDG_CONFIG_HOME: undefined, XDG_CACHE_HOME: undefined, ...options.env };
     return new MeshProcess(folder, args, { limitMs: 60_000, ...options, env, through, isOneOfMany: true });
   }
@@ -166,7 +182,7 @@ export class LabMesh implements AsyncDisposable {
   /** Ends all, and throws when anything is left. */
   async [Symbol.asyncDispose](): Promise<void> {
     try {
-      this.lan.heal();
+      if (this.#ground instanceof Lan) this.#ground.heal();
       for (const daemon of this.#daemons.values()) daemon.signal("SIGTERM");
       await Promise.all([...this.#daemons.values()].map((daemon) => daemon.ended()));
       for (const folder of this.folders.values()) await nothingLeft(folder);
@@ -193,7 +209,7 @@ export class LabMesh implements AsyncDisposable {
   async #killAll(): Promise<void> {
     for (const daemon of this.#daemons.values()) await daemon[Symbol.asyncDispose]();
     for (const folder of this.folders.values()) folder[Symbol.dispose]();
-    this.lan[Symbol.dispose]();
+    this.#ground[Symbol.dispose]();
   }
 }
 

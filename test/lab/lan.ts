@@ -34,6 +34,14 @@ export class Lan implements Disposable {
     return this.hosts.get(name)!;
   }
 
+  ip(name: string): string {
+    return this.host(name).ip;
+  }
+
+  through(name: string): string[] {
+    return this.host(name).through;
+  }
+
   /** "tcp://10.77.0.2:7450". */
   address(name: string, port: number, transport: "tcp" | "udp" = "tcp"): string {
     const { ip } = this.host(name);

@@ -113,6 +113,11 @@ export class Network implements Disposable {
     return found;
   }
 
+  /** A node's address in its first segment. */
+  ip(name: string): string {
+    return this.address(name);
+  }
+
   namespace(name: string): string {
     return `${this.id}-${name}`;
   }
