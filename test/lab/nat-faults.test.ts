@@ -24,6 +24,16 @@ const [answers] = await pool({ hosts: [from as string] }).apply(async () => {
   return got;
 });
 console.log(JSON.stringify(answers));`;
+const MIB = 2 ** 20;
+/** 3 MiB from one to the other, and how many came: more than goes in one piece beside small messages. */
+const LARGE = (from: string, to: string) => `import { pool } from "mesh";
+const to = ${JSON.stringify(to)};
+const [size] = await pool({ hosts: [${JSON.stringify(from)}] }).apply(async () => {
+  const bytes = new Uint8Array(${3 * MIB}).fill(7);
+  const [sum] = await pool({ hosts: [to] }).map((data: Uint8Array) => data.reduce((a, b) => a + b, 0) / 7, [bytes]);
+  return sum;
+});
+console.log(JSON.stringify(size));`;
 const answersOf = (to: string, count: number) => Array.from({ length: count }, (_, i) => `${to}${i}`);
 
 /** Segment -> its hosts and its router. */
