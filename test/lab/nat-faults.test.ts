@@ -88,6 +88,7 @@ describe.skipIf(missing)(`behind routers${missing ? ` (skipped: ${missing})` : "
     async (_, from, to, kinds) => {
       expect(await mesh.resultOf(talk(from, to, 1))).toEqual(answersOf(to, 1));
       await mesh.isReachedBy(from, to, kinds);
+      expect(await mesh.resultOf(LARGE(from, to))).toBe(3 * MIB);
     },
     60_000,
   );
