@@ -8,13 +8,9 @@ import { until } from "../support/until.ts";
 import { missingForSshLab, SshLab } from "./ssh-hosts.ts";
 
 const missing = missingForSshLab();
-const CONFIG = `[hosts.node0]
-ssh = "node0"
-slots = 2
-[hosts.node1]
-ssh = "node1"
-slots = 2
-`;
+const example = (name: string) => readFileSync(new URL(`../../examples/${name}`, import.meta.url), "utf8");
+const CONFIG = example("behind-routers/mesh.toml");
+const WITHOUT_RENDEZVOUS = CONFIG.replace(/^\[rendezvous\]\nssh.*$/m, "");
 
 /** Two processes on the two workers, each with a pipe to the other, and the script that reads what came round. */
 const JOB = `import { type Funnel, Process, pipe, type Spout, self } from "mesh";
@@ -63,7 +59,8 @@ describe.skipIf(missing)(
           "workers.ts": `import { pool, self } from "mesh";
 const [answers] = await pool({ hosts: ["node0"] }).apply(() => pool({ hosts: ["node1"] }).map(() => self.node, [1]));
 console.log(answers);`,
-          "pipe.ts": readFileSync(new URL("../../examples/pipe.ts", import.meta.url), "utf8"),
+          "pipe.ts": example("pipe.ts"),
+          "round-trip.ts": example("behind-routers/round-trip.ts"),
         },
       });
     });
@@ -80,7 +77,7 @@ console.log(answers);`,
     };
 
     test("F2 F4 F22 F35 F91 with a rendezvous outside: up, the routers are gone through, and the LAN is used inside", async () => {
-      lab.folder.write({ "mesh.toml": `[rendezvous]\nssh = "vps"\n${CONFIG}` });
+      lab.folder.write({ "mesh.toml": CONFIG });
       await lab.succeed(["up"]);
       const isPunched = async () => (await pathsOf("node0")).coordinator === "punch";
       await until(isPunched, { what: "node0 to reach the coordinator through both routers", timeoutMs: 30_000 });
@@ -91,6 +88,8 @@ console.log(answers);`,
       const { stdout } = await run.ended();
       expect(JSON.parse(stdout.trim().split("\n").at(-1)!)).toEqual(ROUND);
       expect((await lab.succeed(["run", "pipe.ts", "node0"])).stdout).toContain("got ANYWHERE!");
+      const words = (await lab.succeed(["run", "round-trip.ts"])).stdout.trim().split("\n");
+      expect([words.length, words.at(-1)]).toEqual([50, "word 49 node0 node1"]);
       expect((await lab.succeed(["run", "workers.ts"])).stdout).toBe('[ "node1" ]\n');
       await until(async () => (await pathsOf("node0")).node1 === "tcp", { what: "the workers' own path, on the LAN" });
       await lab.succeed(["down", "--purge"]);
@@ -98,7 +97,7 @@ console.log(answers);`,
     }, 110_000);
 
     test("F91 F93 without: up, pipes between both workers and the script, down", async () => {
-      lab.folder.write({ "mesh.toml": CONFIG });
+      lab.folder.write({ "mesh.toml": WITHOUT_RENDEZVOUS });
       await lab.succeed(["up"]);
       const { nodes } = await status();
       const workers = nodes.filter(({ role }) => role === "worker");
