@@ -60,7 +60,7 @@ describe.skipIf(missing)(`NAT matrix${missing ? ` (skipped: ${missing})` : ""}`,
   const grown = new Map<string, number>();
 
   beforeAll(async () => {
-    matrix = await NatMatrix.start(stands, { carrier: { letsOut: true } });
+    matrix = await NatMatrix.start(stands, { between: { carrier: { letsOut: true } } });
     expect(await matrix.talk(10, pairs)).toEqual([]);
     paths = await matrix.paths((a, b) => expected.get(`${a} ${b}`) ?? expected.get(`${b} ${a}`)!, pairs);
     const before = count();

@@ -26,19 +26,23 @@ export class NatMatrix implements AsyncDisposable {
     this.stands = stands;
   }
 
-  /** `stands`: of each worker, by its name. Segments that only lead on to others: `between`. */
-  static async start(stands: Record<string, Stand>, between: Record<string, RouterOptions> = {}): Promise<NatMatrix> {
+  /** `stands`: of each worker, by its name. Segments that only lead on to others: `between`. Where jobs are started: `desk`. */
+  static async start(
+    stands: Record<string, Stand>,
+    { between = {}, desk = { nat: "none" } }: { between?: Record<string, RouterOptions>; desk?: Stand } = {},
+  ): Promise<NatMatrix> {
     const network = new Network();
-    for (const name of [CENTRE, DESK]) network.addNode(name);
+    network.addNode(CENTRE);
     for (const [name, options] of Object.entries(between)) {
       network.addSegment(name);
       network.addRouter(name, options);
     }
-    for (const [name, { router, beside }] of Object.entries(stands)) {
+    const all = { [DESK]: desk, ...stands };
+    for (const [name, { router, beside }] of Object.entries(all)) {
       if (router) network.addSegment(name);
       network.addNode(name, router || beside ? [beside ?? name] : undefined);
     }
-    for (const [name, { router }] of Object.entries(stands)) if (router) network.addRouter(name, router);
+    for (const [name, { router }] of Object.entries(all)) if (router) network.addRouter(name, router);
     const workers = Object.fromEntries(Object.keys(stands).map((name) => [name, 2]));
     return new NatMatrix(await LabMesh.start({ workers, ground: network, config: QUICK }), network, stands);
   }
