@@ -29,6 +29,7 @@ import {
 import { type Death, describeDeath } from "../worker/death.ts";
 import type { Guard } from "../worker/guard.ts";
 import type { JobSlots } from "../worker/job-slots.ts";
+import { LostHosts } from "../worker/lost-hosts.ts";
 import type { SlotProcess } from "../worker/slot-process.ts";
 import { thisMachine } from "../worker/this-machine.ts";
 import { Forks } from "./forks.ts";
@@ -38,8 +39,6 @@ import type { MeshJob } from "./mesh-job.ts";
 /** What the script, and after it the slots, get to end by themselves. */
 const SCRIPT_GRACE_MS = 1_500;
 const SLOT_GRACE_MS = 300;
-/** A worker whose session was lost is left alone for so long, unless the mesh says that it is back. */
-const LOST_HOST_PAUSE_MS = 10_000;
 /** Who is in the mesh is told by the coordinator within moments. */
 const VIEW_LIMIT_MS = 2_000;
 
@@ -97,9 +96,7 @@ export class Head {
   #number = 1;
   /** Whether tasks run on this machine too: there is no mesh, or nobody in it has slots. */
   #usesOwnSlots = true;
-  /** Workers that were lost a moment ago, with what ends that. */
-  readonly #lost = new Map<number, NodeJS.Timeout>();
-  #forgivesUntil = Number.NEGATIVE_INFINITY;
+  readonly #lost = new LostHosts(() => this.#changed([]));
   /** Somebody stopped the job, or nobody is there for it any more. */
   #killedBecause: string | undefined;
   #nextChange = Promise.withResolvers<false>();
@@ -145,18 +142,13 @@ export class Head {
     }
     const reason = error?.message ?? "its node has ended";
     if (this.#hosts.lost(peer.node)) this.#options.notice(`${reason}; the job goes on without it`);
-    clearTimeout(this.#lost.get(peer.node));
-    this.#lost.set(
-      peer.node,
-      setTimeout(() => this.#mayReturn(peer.node), performance.now() < this.#forgivesUntil ? 0 : LOST_HOST_PAUSE_MS),
-    );
+    this.#lost.add(peer.node);
     this.#changed([{ node: peer.node, reason }]);
   }
 
   /** This process stood still: workers that are lost over it are there, and may be used again at once. */
   stoodStill(): void {
-    this.#forgivesUntil = performance.now() + LOST_HOST_PAUSE_MS;
-    for (const node of [...this.#lost.keys()]) this.#mayReturn(node);
+    this.#lost.forgive();
   }
 
   /** Who is in the mesh has changed. A node with a session is not lost before that is. */
@@ -182,10 +174,6 @@ export class Head {
     this.#isEnding = true;
     await Promise.all([this.#agent.closeAll(reason), this.#hosts.close(this.#key), this.#forks.endAll()]);
     await this.#mesh?.job.end({ exitCode: -1, cause: reason, killed: true }, { isHurried: true });
-  }
-
-  #mayReturn(node: number): void {
-    if (this.#lost.delete(node)) this.#changed([]);
   }
 
   #changed(lost: NodesChanged["lost"]): void {

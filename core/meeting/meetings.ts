@@ -1,5 +1,6 @@
 // Finds ways to nodes that cannot simply be dialed: both learn at a rendezvous where the other's packets come from, and send at
 // each other; where no hole can be made, the rendezvous forwards. What becomes of a way is the session's business.
+import type { Clock, Timer } from "../clock.ts";
 import { isMeshError, MeshError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Invited, Relayed } from "../rendezvous/bodies.ts";
@@ -14,6 +15,8 @@ import { Relays } from "./relays.ts";
 
 /** Routers that cannot be got through are asked again after this. */
 const FINAL_FOR_MS = 600_000;
+/** How often it is looked whether a rendezvous is still there. */
+const LOOK_MS = 200;
 
 export interface MeetingsOptions extends Omit<MeetingOptions, "holes" | "relays"> {
   peers: Pick<Peers, "get" | "to" | "accept">;
@@ -96,11 +99,14 @@ export class Meetings {
     let failure = new MeshError("UNREACHABLE", "no rendezvous of the mesh is reached from here");
     for (const rendezvous of await this.places.reached(at)) {
       if (rendezvous.node === session.node) continue;
+      const silence = new Silence(() => this.#options.peers.get(rendezvous.node)?.isUp ?? false, this.#options.clock);
       try {
-        return await meetAt(rendezvous, session, options, signal);
+        return await meetAt(rendezvous, session, options, AbortSignal.any([signal, silence.signal]));
       } catch (error) {
-        if (!isMeshError(error, "UNREACHABLE")) throw error;
-        failure = error; // another rendezvous may know the peer
+        if (signal.aborted || !(silence.signal.aborted || isMeshError(error, "UNREACHABLE"))) throw error;
+        failure = error as MeshError; // another rendezvous may live, and know the peer
+      } finally {
+        silence.close();
       }
     }
     throw failure;
@@ -112,5 +118,32 @@ export class Meetings {
     void session.over.then(() => this.#last.delete(session.node));
     const { words, ownMapping, theirMapping } = outcome;
     log.info("met", { node: session.name, outcome: words, own: ownMapping, theirs: theirMapping });
+  }
+}
+
+/** Ends what waits for a rendezvous once that is not heard any more. */
+class Silence {
+  readonly #abort = new AbortController();
+  readonly #isHeard: () => boolean;
+  readonly #clock: Clock;
+  #timer: Timer | undefined;
+
+  constructor(isHeard: () => boolean, clock: Clock) {
+    this.#isHeard = isHeard;
+    this.#clock = clock;
+    this.#look();
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  close(): void {
+    this.#timer?.cancel();
+  }
+
+  #look(): void {
+    if (this.#isHeard()) this.#timer = this.#clock.after(LOOK_MS, () => this.#look());
+    else this.#abort.abort(new MeshError("UNREACHABLE", "the rendezvous fell silent"));
   }
 }

@@ -102,7 +102,8 @@ export class PeerSession {
   #hasTriedAgain = false;
   /** Addresses of which it was said that the peer, or this node, was refused there. */
   readonly #reported = new Set<string>();
-  #introducedAt = Number.NEGATIVE_INFINITY;
+  /** When it was last asked for, while climbing and without a good path: the one must not hold up the other. */
+  readonly #introducedAt = { climbing: Number.NEGATIVE_INFINITY, seeking: Number.NEGATIVE_INFINITY };
 
   /** Begins a session with whom `expect` says; `epoch` when the peer named it. Looks for links from `begin` on. */
   constructor(
@@ -391,8 +392,9 @@ export class PeerSession {
   #askForIntroduction(isClimbing: boolean): void {
     if (isClimbing && rankOfAddress(this.main.address) <= PUNCH_RANK) return;
     const now = this.#home.lanes.clock.now();
-    if (this.node === 0 || now - this.#introducedAt < INTRODUCE_EVERY_MS) return;
-    this.#introducedAt = now;
+    const why = isClimbing ? "climbing" : "seeking";
+    if (this.node === 0 || now - this.#introducedAt[why] < INTRODUCE_EVERY_MS) return;
+    this.#introducedAt[why] = now;
     this.#home.introduce(this.info);
   }
 
@@ -460,7 +462,10 @@ export class PeerSession {
   #confirmed(session: Session): void {
     const { main, bulk } = this;
     this.#seekerFor(session).linked(rankOfAddress(session.address));
-    if (session === main) this.announce();
+    if (session === main) {
+      this.#introducedAt.seeking = Number.NEGATIVE_INFINITY; // whatever is lost from now on is another loss
+      this.announce();
+    }
     this.#home.pathChanged(this);
     if (session !== main) return;
     for (const { resolve } of this.#waiting.splice(0)) resolve();

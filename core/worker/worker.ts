@@ -20,6 +20,7 @@ import {
 } from "./control.ts";
 import type { Guard } from "./guard.ts";
 import { HostServices } from "./host-services.ts";
+import { LostHosts } from "./lost-hosts.ts";
 
 export interface WorkerOptions {
   node: Node;
@@ -44,6 +45,7 @@ export class Worker {
   readonly #agent: Agent;
   readonly #services: HostServices;
   readonly #emptied = Promise.withResolvers<void>();
+  readonly #lost = new LostHosts(() => this.nodesChanged({ ...this.#options.view(), lost: [] }));
   #isRetiring = false;
 
   constructor(options: WorkerOptions) {
@@ -86,11 +88,24 @@ export class Worker {
     this.#tellIfEmptied();
     if (this.#agent.has(peer.node)) {
       void this.#close(peer.node, `the head of its job is gone${error ? `: ${error.message}` : ""}`);
-    }
+    } else this.#hostLost(peer.node, error?.message ?? "its node has ended");
   }
 
+  /** Who is in the mesh has changed. */
   nodesChanged(change: NodesChanged): void {
-    this.#agent.nodesChanged(change);
+    this.#agent.nodesChanged({ ...change, hosts: this.#reached(change.hosts) });
+  }
+
+  /** Tasks here may have been using it, and the mesh may see it all the same. */
+  #hostLost(node: number, reason: string): void {
+    const view = this.#options.view();
+    if (!view.hosts.some((host) => host.node === node)) return;
+    this.#lost.add(node);
+    this.nodesChanged({ ...view, lost: [{ node, reason }] });
+  }
+
+  #reached(hosts: NodesChanged["hosts"]): NodesChanged["hosts"] {
+    return hosts.filter(({ node }) => !this.#lost.has(node));
   }
 
   /** Takes no new jobs; resolves when those it has are over, and so is what users do here. */
@@ -102,6 +117,7 @@ export class Worker {
 
   /** Ends all jobs here; returns when nothing of them is left. */
   async closeAll(reason: string): Promise<void> {
+    this.#lost.close();
     await Promise.all([...this.#agent.jobs.map((job) => this.#close(job, reason)), this.#services.close()]);
     await this.#agent.closeAll(reason);
     await this.#options.guard?.dismiss();
@@ -122,7 +138,10 @@ export class Worker {
       },
       notice: (text) => void node.notify(head, MessageType.notice, { text }),
       gone: (user, reason) => this.#userGone({ job, user, reason }),
-      view: this.#options.view,
+      view: () => {
+        const { hosts, nodes } = this.#options.view();
+        return { hosts: this.#reached(hosts), nodes };
+      },
     });
     const limit = leastOf(open.slotMemoryBytes, slotMemoryBytes);
     const { bundle: _, slotMemoryBytes: __, ...rest } = open;

@@ -118,7 +118,7 @@ export class LabMesh implements AsyncDisposable {
   }
 
   /** A token, as `mesh token` prints it where the coordinator runs. */
-  async token(role: "worker" | "head"): Promise<string> {
+  async token(role: "worker" | "head" | "rendezvous"): Promise<string> {
     const { stdout } = await this.succeed(CENTRE, ["token", "--role", role]);
     return stdout.trim().split("\n").at(-1)!;
   }
