@@ -57,6 +57,28 @@ async function exchange(
 }
 
 describe("Session over UDP", () => {
+  it("F24 X22 a rendezvous that lies about addresses: who is not the peer is refused, gets nothing, and the peer is reached all the same", async () => {
+    const foreign = new MeshNodes(otherCa, (credentials) => new UdpTransport({ credentials }));
+    nodes.onEnd(() => foreign.end());
+    const [a, b, other] = [await nodeOf("a", 100), await nodeOf("b", 200), await nodeOf("other", 300)];
+    const stranger = await foreign.make("b", 200);
+    const relayed = (at: { listener: { address: string } }) => at.listener.address.replace("udp:", "relay:");
+    const session = a.peers.to({ node: 200, name: "b", role: "worker", addresses: [] });
+    a.logs[0]!.main.send(100);
+    session.addWays([relayed(other), relayed(stranger)]);
+    await until(() => session.failedPaths.length === 2, { what: "both lies to be found out" });
+    expect(session.failedPaths.map(({ error }) => error)).toEqual(
+      expect.arrayContaining([
+        expect.stringMatching(/b was dialed|node 200 was dialed/),
+        expect.stringMatching(/trust/),
+      ]),
+    );
+    expect([session.isUp, other.logs, stranger.logs]).toEqual([false, [], []]);
+    session.addWays([relayed(b)]);
+    await until(() => b.logs[0]?.main.got === 1, { what: "what was sent to be where it was meant to" });
+    expect([other.logs, stranger.logs]).toEqual([[], []]);
+  });
+
   it("F76 X22 knows its peer by what it signed, both ways, and how it gets there", async () => {
     const { b, session, a } = await linked(undefined, QUICK);
     expect([session.name, session.role, session.node]).toEqual(["b", "worker", 200]);
