@@ -1,8 +1,8 @@
 // Hosts of which some reach each other and some do not: a job needs the way between its head and its workers, and no other.
 import { describe, expect, test } from "vitest";
 import { until } from "../support/until.ts";
-import { CENTRE, DESK, jsonOf, LabMesh } from "./lab-mesh.ts";
-import { missingForLab } from "./namespaces.ts";
+import { CENTRE, DESK, jsonOf, LabMesh, QUICK } from "./lab-mesh.ts";
+import { missingForLab, run } from "./namespaces.ts";
 import { WatchedJob } from "./watched-job.ts";
 
 const missing = missingForLab();
@@ -52,6 +52,36 @@ describe.skipIf(missing)(`ways that are cut between some hosts${missing ? ` (ski
     expect(await jsonOf(job.process)).toEqual(job.expected);
     expect(new Set(job.runs.map(({ host }) => host))).toEqual(new Set(["w1", "w2"]));
   });
+
+  test("X4 two workers cut from each other, and nobody to relay: what one does on the other goes on when they are back", async () => {
+    const config = `${QUICK}[rendezvous]\nports = "40000-40003"\n`;
+    await using mesh = await LabMesh.start({ ...ONE_SLOT, config });
+    for (const protocol of ["tcp", "udp"]) {
+      const toRendezvous = ["-p", protocol, "--dport", "40000:40003", "-j", "DROP"];
+      run(...mesh.lan.through(CENTRE), "iptables", "-w", "-A", "INPUT", ...toRendezvous);
+    }
+    await using job = mesh.run(`import { pool } from "mesh";
+const answers = await pool({ hosts: "w1" }).submit(async () => {
+  const got: number[] = [];
+  for (let i = 0; i < 200; i++) {
+    got.push(await pool({ hosts: "w2" }).submit((n: number) => n * 2, i));
+    await Bun.sleep(20);
+  }
+  return got;
+});
+console.log(JSON.stringify(answers));`);
+    const reaches = async () => {
+      const { nodes } = await mesh.status();
+      const [w1, w2] = ["w1", "w2"].map((name) => nodes.find((node) => node.name === name)!);
+      expect([w1!.state, w2!.state]).toEqual(["up", "up"]);
+      return w1!.peers.some(({ name }) => name === "w2");
+    };
+    await until(reaches, { what: "w1 to tell that it reaches w2" });
+    mesh.lan.cut("w1", "w2");
+    await until(async () => !(await reaches()), { what: "w1 to have lost w2", timeoutMs: 20_000 });
+    mesh.lan.heal();
+    expect(await jsonOf(job)).toEqual(Array.from({ length: 200 }, (_, i) => i * 2));
+  }, 60_000);
 
   test("F35 F16 the coordinator cut off: head and worker talk directly; it hears of the job when it is back", async () => {
     await using mesh = await LabMesh.start(ONE_SLOT);
