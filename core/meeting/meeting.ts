@@ -9,7 +9,7 @@ import type { PeerSession } from "../session/peer-session.ts";
 import { MessageType } from "../wire/message-types.ts";
 import type { Holes } from "./holes.ts";
 import type { ReachedRendezvous } from "./places.ts";
-import type { Relays } from "./relays.ts";
+import type { RelayWays } from "./relay-ways.ts";
 
 /** How long the rendezvous may take to say what a port looks like from outside. */
 const ECHO_LIMIT_MS = 1_000;
@@ -25,7 +25,7 @@ const NO_UDP = "links over UDP are not allowed here";
 export interface MeetingOptions {
   node: Node;
   holes: Holes;
-  relays: Relays;
+  relays: RelayWays;
   clock: Clock;
   /** Where this node listens by that scheme; undefined where it does not. */
   listener(scheme: string): string | undefined;

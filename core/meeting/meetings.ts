@@ -11,7 +11,7 @@ import { MessageType } from "../wire/message-types.ts";
 import { Holes } from "./holes.ts";
 import { type MeetingOptions, type MeetingOutcome, meetAt } from "./meeting.ts";
 import { Places } from "./places.ts";
-import { Relays } from "./relays.ts";
+import { RelayWays } from "./relay-ways.ts";
 
 /** Routers that cannot be got through are asked again after this. */
 const FINAL_FOR_MS = 600_000;
@@ -33,7 +33,7 @@ export class Meetings {
   readonly places: Places;
   readonly #options: MeetingsOptions;
   readonly #holes: Holes;
-  readonly #relays: Relays;
+  readonly #relays: RelayWays;
   readonly #underWay = new Map<number, AbortController>();
   readonly #last = new Map<number, LastMeeting>();
   #isClosed = false;
@@ -43,7 +43,7 @@ export class Meetings {
     this.#options = options;
     this.places = new Places(options);
     this.#holes = new Holes({ ...options, accept: (link) => peers.accept(link) });
-    this.#relays = new Relays({ ...options, places: this.places });
+    this.#relays = new RelayWays({ ...options, places: this.places });
     node.handle(MessageType.invited, ({ payload, fromNode }) => {
       const { node: number, name, role } = node.codec.decode(payload) as Invited;
       this.#begin(peers.to({ node: number, name, role, addresses: [] }), fromNode);

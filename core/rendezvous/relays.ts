@@ -6,7 +6,7 @@ import type { Peer } from "../coordinator/door.ts";
 import { RateLimit } from "../discovery/rate-limit.ts";
 import { MeshError } from "../errors.ts";
 import type { Relay, Relayed } from "./bodies.ts";
-import { notHere } from "./meetings.ts";
+import { notHere } from "./pairings.ts";
 
 /** A relay ends when nothing went through it for so long. */
 export const IDLE_MS = 60_000;

@@ -13,8 +13,8 @@ import { maySend } from "../wire/permissions.ts";
 import { type Invited, type MeetPlaces, meet, meetPlaces, type Relayed, relay } from "./bodies.ts";
 import { type DroppedEchoes, EchoGate } from "./echo-gate.ts";
 import { EchoPorts } from "./echo-ports.ts";
-import { type MeetingLimits, Meetings } from "./meetings.ts";
 import { Members } from "./members.ts";
+import { type PairingLimits, Pairings } from "./pairings.ts";
 import { type RelayLimits, Relays } from "./relays.ts";
 import { type TcpRelayMetrics, TcpRelays } from "./tcp-relays.ts";
 import { type PortRange, UdpPorts } from "./udp-port.ts";
@@ -32,7 +32,7 @@ export interface RendezvousOptions {
   ports?: PortRange;
   /** The address to bind; default all of this machine. */
   host?: string;
-  meetings?: Partial<MeetingLimits>;
+  pairings?: Partial<PairingLimits>;
   relays?: Partial<RelayLimits>;
   /** What one pair may send through a relay by UDP in a second, both ways together. Default: no limit. */
   relayBytesPerSecond?: number;
@@ -54,7 +54,7 @@ export interface RendezvousMetrics {
 export class Rendezvous {
   readonly #options: RendezvousOptions;
   readonly #parts: Parts;
-  readonly #meetings: Meetings;
+  readonly #pairings: Pairings;
   readonly #relays: Relays;
   #isClosed = false;
 
@@ -71,15 +71,15 @@ export class Rendezvous {
   }
 
   private constructor(options: RendezvousOptions, parts: Parts) {
-    const { meetings, relays } = options;
+    const { pairings, relays } = options;
     const { clock, udp, tcp } = parts;
     this.#options = options;
     this.#parts = parts;
     const find = (number: number) => this.#find(number);
-    this.#meetings = new Meetings({
+    this.#pairings = new Pairings({
       ...{ clock, find },
       invite: (to, { node, name, role }) => this.#tell(to, MessageType.invited, { node, name, role } satisfies Invited),
-      ...(meetings && { limits: meetings }),
+      ...(pairings && { limits: pairings }),
     });
     this.#relays = new Relays({
       ...{ clock, find, open: { udp: udp.open, tcp: tcp.open } },
@@ -98,8 +98,8 @@ export class Rendezvous {
     const { members, gate, udp, tcp } = this.#parts;
     return {
       members: members.size,
-      waiting: this.#meetings.waiting,
-      met: this.#meetings.met,
+      waiting: this.#pairings.waiting,
+      met: this.#pairings.met,
       echoes: { answered: gate.answered, dropped: { ...gate.dropped } },
       udpRelay: { ...udp.metrics, dropped: { ...udp.metrics.dropped } },
       tcpRelay: tcp.metrics,
@@ -109,14 +109,14 @@ export class Rendezvous {
   /** The session with that node is over. */
   peerGone(node: number): void {
     this.#parts.members.gone(node);
-    this.#meetings.gone(node);
+    this.#pairings.gone(node);
     this.#relays.gone(node);
   }
 
   /** Closes its ports and ends what goes through them; who asks after that is told. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.#meetings.close();
+    this.#pairings.close();
     this.#relays.close();
     this.#parts.echo.close();
     await this.#parts.tcp.close();
@@ -127,7 +127,7 @@ export class Rendezvous {
     const problem = (error: unknown) => log.warn("rendezvous", { error: (error as Error).message });
     const door = new Door(node, role, { get: peers }, problem);
     door.on(MessageType.meetPlaces, meetPlaces, (_, asker) => this.#open(() => this.#places(asker)));
-    door.on(MessageType.meet, meet, (body, asker) => this.#open(() => this.#meetings.meet(asker, body)));
+    door.on(MessageType.meet, meet, (body, asker) => this.#open(() => this.#pairings.meet(asker, body)));
     door.on(MessageType.relay, relay, (body, asker) => this.#open(() => this.#relays.ask(asker, body)));
   }
 

@@ -16,7 +16,7 @@ import { until } from "../support/until.ts";
 export const RENDEZVOUS_NODE = 16;
 
 export type TestOptions = Partial<
-  Pick<RendezvousOptions, "role" | "ports" | "host" | "meetings" | "relays" | "relayBytesPerSecond">
+  Pick<RendezvousOptions, "role" | "ports" | "host" | "pairings" | "relays" | "relayBytesPerSecond">
 >;
 
 export class TestRendezvous {

@@ -7,7 +7,7 @@ import { RateLimit } from "../discovery/rate-limit.ts";
 import { MeshError } from "../errors.ts";
 import type { Meet, Met } from "./bodies.ts";
 
-export interface MeetingLimits {
+export interface PairingLimits {
   /** Requests of one node that wait at once. Default 64. */
   waitingEach: number;
   /** Of all nodes. Default 10,000. */
@@ -18,7 +18,7 @@ export interface MeetingLimits {
   asksAll: number;
 }
 
-const DEFAULT_LIMITS: MeetingLimits = { waitingEach: 64, waitingAll: 10_000, asksEach: 200, asksAll: 10_000 };
+const DEFAULT_LIMITS: PairingLimits = { waitingEach: 64, waitingAll: 10_000, asksEach: 200, asksAll: 10_000 };
 
 /** How long a node waits for the other. */
 export const WAIT_MS = 10_000;
@@ -29,7 +29,7 @@ export interface MeetingsOptions {
   find(node: number): Peer | undefined;
   /** Tells `to` that the other wants to meet it. */
   invite(to: Peer, other: Peer): void;
-  limits?: Partial<MeetingLimits>;
+  limits?: Partial<PairingLimits>;
 }
 
 interface Waiting {
@@ -40,11 +40,11 @@ interface Waiting {
   reject(error: MeshError): void;
 }
 
-export class Meetings {
+export class Pairings {
   /** Pairs that met. */
   met = 0;
   readonly #options: MeetingsOptions;
-  readonly #limits: MeetingLimits;
+  readonly #limits: PairingLimits;
   readonly #asks: RateLimit;
   readonly #invitations: RateLimit;
   /** By asker, and by whom it asked for. */

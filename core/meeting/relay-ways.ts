@@ -8,7 +8,7 @@ import type { MeshTransport } from "../transport.ts";
 import { MessageType } from "../wire/message-types.ts";
 import { ASK_LIMIT_MS, type Places } from "./places.ts";
 
-export interface RelaysOptions {
+export interface RelayWaysOptions {
   node: Node;
   places: Places;
   transport: MeshTransport;
@@ -17,12 +17,12 @@ export interface RelaysOptions {
   log: Log;
 }
 
-export class Relays {
-  readonly #options: RelaysOptions;
+export class RelayWays {
+  readonly #options: RelayWaysOptions;
   readonly #ways = new WeakMap<PeerSession, readonly string[]>();
   readonly #end = new AbortController();
 
-  constructor(options: RelaysOptions) {
+  constructor(options: RelayWaysOptions) {
     this.#options = options;
   }
 

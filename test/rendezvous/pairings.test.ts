@@ -102,8 +102,8 @@ describe("meet (F2, F22)", () => {
 
   test("limits: wishes of one node, of all, and in a second", async () => {
     const clock = new ManualClock();
-    const meetings = { waitingEach: 3, waitingAll: 5, asksEach: 6 };
-    await using rendezvous = await TestRendezvous.start({ meetings }, clock);
+    const pairings = { waitingEach: 3, waitingAll: 5, asksEach: 6 };
+    await using rendezvous = await TestRendezvous.start({ pairings }, clock);
     const nodes = Array.from({ length: 8 }, (_, i) => rendezvous.join(`n${i}`));
     const [a, b] = [nodes[0]!, nodes[1]!];
     const others = nodes.slice(2);
