@@ -16,6 +16,7 @@ import { EchoPorts } from "./echo-ports.ts";
 import { Members } from "./members.ts";
 import { type PairingLimits, Pairings } from "./pairings.ts";
 import { type RelayLimits, Relays } from "./relays.ts";
+import { Tally } from "./tally.ts";
 import { type TcpRelayMetrics, TcpRelays } from "./tcp-relays.ts";
 import { type PortRange, UdpPorts } from "./udp-port.ts";
 import { type UdpRelayMetrics, UdpRelays } from "./udp-relay.ts";
@@ -38,7 +39,7 @@ export interface RendezvousOptions {
   relayBytesPerSecond?: number;
 }
 
-/** What a rendezvous did since it began, for status. */
+/** What a rendezvous did since it began. */
 export interface RendezvousMetrics {
   /** Nodes that may echo. */
   members: number;
@@ -56,6 +57,7 @@ export class Rendezvous {
   readonly #parts: Parts;
   readonly #pairings: Pairings;
   readonly #relays: Relays;
+  readonly #tally: Tally;
   #isClosed = false;
 
   /** Opens its ports and answers from then on. Throws UNREACHABLE or FULL when there is no port for it. */
@@ -86,6 +88,7 @@ export class Rendezvous {
       tell: (to, relayed) => this.#tell(to, MessageType.relayed, relayed),
       ...(relays && { limits: relays }),
     });
+    this.#tally = new Tally(options.log, clock, () => this.metrics);
     this.#listen();
   }
 
@@ -115,6 +118,7 @@ export class Rendezvous {
 
   /** Closes its ports and ends what goes through them; who asks after that is told. */
   async close(): Promise<void> {
+    this.#tally.close();
     this.#isClosed = true;
     this.#pairings.close();
     this.#relays.close();

@@ -19,6 +19,17 @@ describe("meet (F2, F22)", () => {
     expect(rendezvous.metrics).toMatchObject({ met: 1, waiting: 0 });
   });
 
+  test("tells its log once a minute what it did, and nothing while it does nothing", async () => {
+    const clock = new ManualClock();
+    await using rendezvous = await TestRendezvous.start({}, clock);
+    const [a, b] = [rendezvous.join("a"), rendezvous.join("b")];
+    clock.advance(60_000);
+    expect(rendezvous.told).toEqual([]);
+    await Promise.all([a.meet(b.id), b.meet(a.id)]);
+    clock.advance(180_000);
+    expect(rendezvous.told).toEqual([{ met: 1, relayed: 0, relayedBytes: 0, dropped: 0 }]);
+  });
+
   test("each meeting has a key of its own", async () => {
     await using rendezvous = await TestRendezvous.start();
     const [a, b] = [rendezvous.join("a"), rendezvous.join("b")];

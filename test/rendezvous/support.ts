@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { type Clock, systemClock } from "../../core/clock.ts";
 import type { Peer } from "../../core/coordinator/door.ts";
 import type { Role } from "../../core/identity/names.ts";
+import type { LogFields } from "../../core/log.ts";
 import { Node } from "../../core/node/node.ts";
 import type { Invited, Meet, MeetPlaces, Met, Relayed } from "../../core/rendezvous/bodies.ts";
 import { type EchoAnswer, encodeEchoRequest, readEchoAnswer } from "../../core/rendezvous/echo.ts";
@@ -21,6 +22,7 @@ export type TestOptions = Partial<
 
 export class TestRendezvous {
   readonly warnings: string[] = [];
+  readonly told: LogFields[] = [];
   readonly clock: Clock;
   rendezvous!: Rendezvous;
   readonly #node = new Node({ node: RENDEZVOUS_NODE, slot: 0 }, new Codec());
@@ -41,7 +43,7 @@ export class TestRendezvous {
       node: test.#node,
       role: "rendezvous",
       peers: (node) => test.#peers.get(node),
-      log: { info: () => {}, warn, error: warn },
+      log: { info: (_, fields = {}) => void test.told.push(fields), warn, error: warn },
       clock,
       host: "127.0.0.1",
       ...options,
