@@ -8,6 +8,7 @@ import { type Bar, type Contender, median, type Workload } from "./contender.ts"
 import { coldUp, cp, exec, warmUp } from "./hosts.ts";
 import { net } from "./net.ts";
 import { poolDefault, poolOne, tasks } from "./pool.ts";
+import { punched } from "./punched.ts";
 import { relay } from "./relay.ts";
 
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 5);
@@ -16,6 +17,7 @@ const GROUPS: Record<string, (() => Promise<Workload>)[]> = {
   start: [coldStart],
   net,
   relay,
+  punched,
   hosts: [coldUp, warmUp, exec, cp],
 };
 

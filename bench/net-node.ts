@@ -12,9 +12,12 @@ import type { Address } from "../core/wire/message.ts";
 import { MessageType } from "../core/wire/message-types.ts";
 import { builtinTransports } from "../transports/builtin.ts";
 import {
+  behind,
   handed,
   NET_WORKLOADS,
   type NetWorkload,
+  openRouter,
+  PORTS,
   printRounds,
   startAnswerer,
   tell,
@@ -55,14 +58,22 @@ async function answer(): Promise<void> {
     if (++messages % answerEach === 0) reply();
   });
   const reply = () => void node.sendDraft(LEFT, TYPE, 0, 0, node.draft(isRoundTrip ? bytes : 1));
-  tell((await transport.listen(`${way}://127.0.0.1:0`, (link) => peers.accept(link))).address);
+  if (behind) await openRouter("answerer");
+  const place = behind ? `0.0.0.0:${PORTS.answerer}` : "127.0.0.1:0";
+  tell((await transport.listen(`${way}://${place}`, (link) => peers.accept(link))).address);
 }
 
 async function measure(): Promise<void> {
   const [own, other] = await twoCredentials();
   using answerer = await startAnswerer(import.meta.path, [workload, way, "answer"], other);
-  const { node, peers } = nodeWith(own, LEFT);
-  await peers.connect([answerer.told], { node: RIGHT.node });
+  const { node, peers, transport } = nodeWith(own, LEFT);
+  let address = answerer.told;
+  if (behind) {
+    await openRouter("measurer");
+    await transport.listen(`udp://0.0.0.0:${PORTS.measurer}`, (link) => peers.accept(link));
+    address = `punch://${behind.answerer}:${PORTS.answerer}?from=${PORTS.measurer}`;
+  }
+  await peers.connect([address], { node: RIGHT.node });
   const large = new Uint8Array(bytes).fill(7);
   let sent = 0;
   let answers = 0;

@@ -54,6 +54,26 @@ export async function twoCredentials(): Promise<[Credentials, Credentials]> {
   }
 }
 
+/** Where the two processes are when each is behind a router that lets in replies only: what bench/two-routers.ts lays out. */
+export interface Behind {
+  /** Outside addresses: of who measures, of who answers. The routers leave ports as they are. */
+  measurer: string;
+  answerer: string;
+  /** The command that runs another one behind the answerer's router. */
+  through: string[];
+}
+
+export const behind = process.env.BENCH_BEHIND ? (JSON.parse(process.env.BENCH_BEHIND) as Behind) : undefined;
+export const PORTS = { measurer: 41_000, answerer: 41_001 };
+
+/** Opens one's own router to the other, by a packet that the other's may drop. */
+export async function openRouter(own: keyof typeof PORTS): Promise<void> {
+  const other = own === "measurer" ? "answerer" : "measurer";
+  const socket = await Bun.udpSocket({ hostname: "0.0.0.0", port: PORTS[own], socket: { error: () => {} } });
+  socket.send("opens", PORTS[other], behind![other]);
+  socket.close();
+}
+
 export interface Answerer extends Disposable {
   /** What it told: where it listens. */
   readonly told: string;
@@ -62,7 +82,7 @@ export interface Answerer extends Disposable {
 /** Starts `path` as a second process, hands it `message` (a secret goes by no other way) and waits for what it tells. */
 export async function startAnswerer(path: string, args: string[], message: unknown): Promise<Answerer> {
   const told = Promise.withResolvers<string>();
-  const child = Bun.spawn([process.execPath, path, ...args], {
+  const child = Bun.spawn([...(behind?.through ?? []), process.execPath, path, ...args], {
     stdout: "inherit",
     stderr: "inherit",
     ipc: (text) => told.resolve(text),

@@ -4,9 +4,12 @@ import { createPrivateKey } from "node:crypto";
 import { connect, listen, QuicEndpoint, type QuicStream } from "node:quic";
 import type { Credentials } from "../../core/identity/identity.ts";
 import {
+  behind,
   handed,
   NET_WORKLOADS,
   type NetWorkload,
+  openRouter,
+  PORTS,
   printRounds,
   startAnswerer,
   tell,
@@ -23,7 +26,8 @@ async function answer(): Promise<void> {
   const { certificatePem, keyPem } = await handed<Credentials>();
   const wanted = isRoundTrip ? bytes : bytes * count;
   const reply = new Uint8Array(isRoundTrip ? bytes : 1);
-  const endpoint = new QuicEndpoint({ address: "127.0.0.1:0" });
+  if (behind) await openRouter("answerer");
+  const endpoint = new QuicEndpoint({ address: behind ? `0.0.0.0:${PORTS.answerer}` : "127.0.0.1:0" });
   await listen(
     (session) => {
       session.onerror = () => process.exit();
@@ -57,8 +61,9 @@ async function write(stream: QuicStream, chunk: Uint8Array, total: number): Prom
 async function measure(): Promise<void> {
   const [own, other] = await twoCredentials();
   using answerer = await startAnswerer(import.meta.path, [workload, "answer"], other);
-  const endpoint = new QuicEndpoint({ address: "127.0.0.1:0" });
-  const session = await connect(`127.0.0.1:${answerer.told}`, {
+  if (behind) await openRouter("measurer");
+  const endpoint = new QuicEndpoint({ address: behind ? `0.0.0.0:${PORTS.measurer}` : "127.0.0.1:0" });
+  const session = await connect(`${behind?.answerer ?? "127.0.0.1"}:${answerer.told}`, {
     endpoint,
     alpn: "bench",
     servername: "mesh",
