@@ -69,6 +69,12 @@ export class Lan implements Disposable {
     this.#rule(name, "-i", "eth0", "-p", "tcp", "--syn", "-j", how);
   }
 
+  /** A firewall: nothing that a host has not asked for comes in to it. */
+  letInRepliesOnly(name: string): void {
+    this.#rule(name, "-i", "eth0", "-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-j", "ACCEPT");
+    for (const protocol of ["tcp", "udp"]) this.#rule(name, "-i", "eth0", "-p", protocol, "-j", "DROP");
+  }
+
   /** Every host loses so much of what TCP or UDP brings it; 0 to 1. */
   lose(probability: number, protocol: "tcp" | "udp" = "tcp"): void {
     const lossy = ["-m", "statistic", "--mode", "random", "--probability", String(probability)];
