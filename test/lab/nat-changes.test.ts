@@ -1,4 +1,4 @@
-// Routers that forget a way or lose its packets while a job calls from one side to the other without a pause.
+// Routers that forget a way or lose its packets, and a coordinator that is killed, while a job calls from one side to the other.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../support/until.ts";
 import { CENTRE, DESK, jsonOf } from "./lab-mesh.ts";
@@ -105,5 +105,32 @@ describe.skipIf(missing)(`routers that change${missing ? ` (skipped: ${missing})
       for (const name of [...PUNCHED, ...RELAYED])
         router(name, "iptables", "-w", "-D", "FORWARD", ...lossy, "-j", "DROP");
     }
+  }, 60_000);
+
+  test("F22 routers that forget what was silent for 2 s: heartbeats keep the way open", async () => {
+    const forgets =
+      "for f in udp_timeout udp_timeout_stream; do echo 2 > /proc/sys/net/netfilter/nf_conntrack_$f; done";
+    for (const name of PUNCHED) {
+      router(name, "sh", "-c", forgets);
+      router(name, "conntrack", "-D", "-p", "udp", "-d", matrix.network.address(CENTRE));
+    }
+    const since = async () => {
+      const { nodes } = await matrix.mesh.status();
+      return nodes.find(({ name }) => name === "port1")!.peers.find(({ name }) => name === "port2")!;
+    };
+    const { sinceMs } = await since();
+    await until(async () => (await since()).sinceMs! > sinceMs! + 5_000, { what: "the same path, 5 s older" });
+    expect((await since()).path).toBe("punch");
+  }, 60_000);
+
+  test("X11 X2 F22 F24 the coordinator, which introduced them, is killed and started again: a hole goes on without it, a relay comes back", async () => {
+    await callsDuring(PUNCHED, async () => {
+      matrix.mesh.coordinator.signal("SIGKILL");
+      await matrix.mesh.coordinator.ended();
+      await matrix.mesh.startCoordinator();
+    });
+    await areOn("punch", PUNCHED);
+    expect(await matrix.talk(1000, [RELAYED])).toEqual([]);
+    await areOn("relay", RELAYED);
   }, 60_000);
 });
