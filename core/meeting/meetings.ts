@@ -34,7 +34,9 @@ export class Meetings {
   readonly #options: MeetingsOptions;
   readonly #holes: Holes;
   readonly #relays: RelayWays;
-  readonly #underWay = new Map<number, AbortController>();
+  readonly #underWay = new Map<PeerSession, AbortController>();
+  /** Of which the end is waited for: once, however often their peers are met. */
+  readonly #watched = new WeakSet<PeerSession>();
   readonly #last = new Map<number, LastMeeting>();
   #isClosed = false;
 
@@ -66,7 +68,7 @@ export class Meetings {
 
   /** A session goes another way now: to be called for each that does. */
   pathChanged(session: PeerSession): void {
-    if (session.isBestPath) this.#underWay.get(session.node)?.abort();
+    if (session.isBestPath) this.#underWay.get(session)?.abort();
   }
 
   /** What came of the last meeting with that node; undefined when there was none. */
@@ -83,15 +85,23 @@ export class Meetings {
 
   /** `at`: the rendezvous that invited this node. */
   #begin(session: PeerSession, at?: number): void {
-    const { node } = session;
-    if (this.#underWay.has(node) || this.#isClosed || session.isOver || session.isBestPath) return;
+    if (this.#underWay.has(session) || this.#isClosed || session.isOver || session.isBestPath) return;
     const abort = new AbortController();
-    this.#underWay.set(node, abort);
-    void session.over.then(() => abort.abort());
+    this.#underWay.set(session, abort);
+    this.#watch(session);
     void this.#meet(session, abort.signal, at)
       .catch((error): MeetingOutcome => ({ words: (error as Error).message, isFinal: false }))
       .then((outcome) => this.#note(session, outcome))
-      .finally(() => this.#underWay.delete(node));
+      .finally(() => this.#underWay.delete(session));
+  }
+
+  #watch(session: PeerSession): void {
+    if (this.#watched.has(session)) return;
+    this.#watched.add(session);
+    void session.over.then(() => {
+      this.#underWay.get(session)?.abort();
+      this.#last.delete(session.node);
+    });
   }
 
   async #meet(session: PeerSession, signal: AbortSignal, at: number | undefined): Promise<MeetingOutcome> {
@@ -114,8 +124,7 @@ export class Meetings {
 
   #note(session: PeerSession, outcome: MeetingOutcome): void {
     const { clock, log } = this.#options;
-    this.#last.set(session.node, { ...outcome, atMs: clock.now() });
-    void session.over.then(() => this.#last.delete(session.node));
+    if (!session.isOver) this.#last.set(session.node, { ...outcome, atMs: clock.now() });
     const { words, ownMapping, theirMapping } = outcome;
     log.info("met", { node: session.name, outcome: words, own: ownMapping, theirs: theirMapping });
   }
