@@ -45,7 +45,7 @@ export function hasJoined(mesh: string): boolean {
 }
 
 function accessOfJoined(mesh: string): Access | undefined {
-  return joinedAccess(mesh, "client") ?? joinedAccess(mesh, "head");
+  return joinedAccess(mesh, "head");
 }
 
 /** The mesh cannot be asked: what to do. */

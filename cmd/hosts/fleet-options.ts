@@ -8,6 +8,8 @@ export interface FleetCommandOptions {
   acceptNewKeys?: true | undefined;
   askPassword?: true | undefined;
   json?: true | undefined;
+  /** Whether the rendezvous of mesh.toml is meant, too, whichever hosts are named. */
+  andRendezvous?: true | undefined;
 }
 
 /** How many hosts are worked on at a time, unless somebody says otherwise. */

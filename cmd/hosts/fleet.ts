@@ -16,6 +16,7 @@ import {
   planUp,
 } from "../../core/fleet/fleet.ts";
 import {
+  andRendezvous,
   type CommonSettings,
   chooseHosts,
   didYouMean,
@@ -104,7 +105,8 @@ export class Fleet implements AsyncDisposable {
   ) {
     this.settings = settings;
     this.#known = knownHosts(settings, record);
-    this.hosts = chooseHosts(words, this.#known, commonOf(settings)).map((host) =>
+    const named = chooseHosts(words, this.#known, commonOf(settings));
+    this.hosts = (options.andRendezvous ? andRendezvous(named, this.#known) : named).map((host) =>
       isTemporaryMesh(settings.name) ? { ...host, worker: { ...host.worker, isTemporary: true } } : host,
     );
     this.#record = record;

@@ -21,7 +21,7 @@ import { outcomeLines, outcomesJson, statusOfOutcomes } from "./host-outcomes.ts
 const EXAMPLES = `
 Examples:
   mesh up                       all hosts of mesh.toml
-  mesh up "rack[01-16]" gpu1    some of them
+  mesh up "rack[01-16]" gpu1    some of them, and the rendezvous of mesh.toml, if it has one
   mesh up alice@10.0.0.5        a host that no mesh.toml names: what ssh finds by that
   mesh up --dry-run             what would be done
 
@@ -50,7 +50,7 @@ export function command(_context?: ProgramContext, around = surroundingsOfProces
 async function up(words: string[], options: UpOptions, around: Surroundings): Promise<number> {
   using interruption = around.catchSignals();
   const { signal } = interruption;
-  await using fleet = await Fleet.open(words, options, around);
+  await using fleet = await Fleet.open(words, { ...options, andRendezvous: true }, around);
   if (fleet.hosts.length === 0) throw noHosts();
   if (options.dryRun) return await showPlan(fleet, await fleet.plan(signal), options, around);
   const outcomes = await fleet.up(signal);

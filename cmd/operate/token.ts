@@ -4,16 +4,15 @@ import { parseDuration } from "../../core/config/units.ts";
 import type { Token } from "../../core/coordinator/answers.ts";
 import type { IssueToken } from "../../core/coordinator/bodies.ts";
 import type { MeshClient } from "../../core/coordinator/client.ts";
-import type { Role } from "../../core/identity/names.ts";
 import { momentWords, spanWords } from "../amounts.ts";
 import { jsonOption, meshOption, nodeName, parsed } from "../options.ts";
 import type { ProgramContext } from "../program.ts";
 import { print, type Surroundings, say, surroundingsOfProcess, withClient } from "../surroundings.ts";
 import { ask, askStatus } from "./asking.ts";
 
-const ROLES = ["worker", "head", "client", "rendezvous"] as const;
+const ROLES = ["worker", "head", "rendezvous"] as const;
 /** What joins with a token of a role. */
-const COMMANDS: Partial<Record<Role, string>> = {
+const COMMANDS: Record<(typeof ROLES)[number], string> = {
   worker: "mesh worker --join",
   head: "mesh join",
   rendezvous: "mesh rendezvous --join",
@@ -23,7 +22,11 @@ const COMMANDS: Partial<Record<Role, string>> = {
 export function command(_context?: ProgramContext, around = surroundingsOfProcess()) {
   return new Command("token")
     .description("Make a token with which one node may join, once. It is the last line on stdout.")
-    .addOption(new Option("--role <role>", "what joins with it").choices(ROLES).makeOptionMandatory())
+    .addOption(
+      new Option("--role <role>", "what joins with it; a head is a user elsewhere")
+        .choices(ROLES)
+        .makeOptionMandatory(),
+    )
     .addOption(new Option("--name <name>", "only a node of this name may").argParser(nodeName))
     .addOption(new Option("--ttl <time>", 'how long it is good, such as "1h"').argParser(parsed(parseDuration)))
     .addOption(jsonOption("{ token, role, name, expiresAt }"))
@@ -43,7 +46,7 @@ export function command(_context?: ProgramContext, around = surroundingsOfProces
 async function explain(
   around: Surroundings,
   client: MeshClient,
-  body: IssueToken,
+  body: IssueToken & { role: (typeof ROLES)[number] },
   { expiresAt }: Token,
 ): Promise<void> {
   const { role, name } = body;
@@ -54,9 +57,7 @@ async function explain(
     `with this token ${who} may join the mesh ${client.mesh}, once, until ${momentWords(expiresAt)} (${left})`,
   );
   await say(around, "whoever has it can join: keep it secret, and never put it on a command line");
-  const command = COMMANDS[role];
-  if (command === undefined) return;
-  const line = `${command} ${await addressOf(client)}${name === undefined ? "" : ` --name ${name}`}`;
+  const line = `${COMMANDS[role]} ${await addressOf(client)}${name === undefined ? "" : ` --name ${name}`}`;
   await say(around, `on the machine that joins, with the token in MESH_TOKEN or a --token-file: ${line}`);
 }
 

@@ -77,6 +77,12 @@ export function chooseHosts(
   return [...chosen.values()];
 }
 
+/** Those hosts, and the rendezvous of mesh.toml, if it has one: without it they may not find each other. */
+export function andRendezvous(chosen: readonly FleetHost[], known: readonly FleetHost[]): FleetHost[] {
+  const rendezvous = known.filter((host) => roleOf(host) === "rendezvous" && !chosen.includes(host));
+  return [...rendezvous, ...chosen];
+}
+
 /** A host that nothing is known of but how ssh gets there. */
 function destination(word: string, common: CommonSettings): FleetHost {
   const name = nameOf(word);

@@ -12,8 +12,11 @@ export const ROLES = ["coordinator", "worker", "head", "client", "rendezvous"] a
 
 export type Role = (typeof ROLES)[number];
 
-/** Who may join by a token. The coordinator is made, and does not join. */
-export const JOINING_ROLES: readonly Role[] = ["worker", "head", "client", "rendezvous"];
+/**
+ * Who may join by a token. The coordinator is made, and does not join; a command elsewhere is a head, as who may run commands
+ * on workers may run jobs.
+ */
+export const JOINING_ROLES: readonly Role[] = ["worker", "head", "rendezvous"];
 
 export interface NodeIdentity {
   /** 16 hex digits, made with the mesh's CA. */

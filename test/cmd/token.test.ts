@@ -62,7 +62,8 @@ describe("mesh token", () => {
 
   it.each([
     [[], "required option '--role <role>' not specified"],
-    [["--role", "coordinator"], "Allowed choices are worker, head, client"],
+    [["--role", "coordinator"], "Allowed choices are worker, head, rendezvous"],
+    [["--role", "client"], "Allowed choices are worker, head, rendezvous"],
     [["--role", "worker", "--ttl", "0"], "expected a time"],
     [["--role", "worker", "--name", "../x"], "A name has"],
     [["--role", "worker", "--tll", "1h"], "Did you mean --ttl?"],

@@ -82,7 +82,7 @@ describe("Coordinator: trust", () => {
     await mesh.coordinator.close();
   });
 
-  it.each(["worker", "head", "client"])(
+  it.each(["worker", "head", "rendezvous"])(
     "F6: admits a %s that a user starts elsewhere, with one record",
     async (role) => {
       using folder = tempFolder();

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { checkSource } from "../../core/config/mod.ts";
-import { chooseHosts, didYouMean, hostOf, rendezvousOf, roleOf } from "../../core/fleet/hosts.ts";
+import { andRendezvous, chooseHosts, didYouMean, hostOf, rendezvousOf, roleOf } from "../../core/fleet/hosts.ts";
 
 const timing = { heartbeatMs: 1_000, suspectAfterMs: 3_000, downAfterMs: 10_000 };
 const entry = (name: string, more = {}) => hostOf({ name, provider: "ssh", ssh: name, tags: [], ...more }, timing);
@@ -36,6 +36,14 @@ describe("chooseHosts", () => {
     expect(didYouMean(typo!, known)).toContain("did you mean gpu1?");
     expect(didYouMean(known[0]!, known)).toBe("");
   });
+});
+
+it("F2 andRendezvous: whichever hosts are named, the rendezvous of mesh.toml comes first, and once", () => {
+  const rendezvous = { ...entry("rendezvous"), worker: { role: "rendezvous" as const, tags: [], ...timing } };
+  const all = [...known, rendezvous];
+  expect(andRendezvous([known[0]!], all)).toEqual([rendezvous, known[0]]);
+  expect(andRendezvous([known[0]!, rendezvous], all)).toEqual([known[0], rendezvous]);
+  expect(andRendezvous([known[0]!], known)).toEqual([known[0]]);
 });
 
 describe("rendezvousOf (F2)", () => {

@@ -232,7 +232,9 @@ describe("TokenStore.create", () => {
 
   it("refuses the role of coordinator, and names that are none", () => {
     using test = testStore();
-    expect(refusalOf("USAGE", () => test.store.create({ role: "coordinator" }, NOW))).toContain("worker, head, client");
+    expect(refusalOf("USAGE", () => test.store.create({ role: "coordinator" }, NOW))).toContain(
+      "worker, head, rendezvous",
+    );
     refusalOf("USAGE", () => test.store.create({ role: "worker", name: "a b" }, NOW));
   });
 

@@ -42,7 +42,6 @@ describe("X24 F17 tokens", () => {
     const expiring = JSON.parse(stdout) as { token: string; expiresAt: number };
     const refusals: [token: string, words: RegExp, reason: string][] = [
       [token, /late may not join: its token was used before.*mesh token --role worker/, "used"],
-      [await tokenOf(mesh, "--role", "client"), /its token is for a client, not for a worker/, "other role"],
       [await tokenOf(mesh, "--role", "head"), /its token is for a head, not for a worker/, "other role"],
       [await tokenOf(mesh, "--role", "worker", "--name", "early"), /its token is for the node early/, "other name"],
       [expiring.token, /its token expired at .* by the coordinator's clock/, "expired"],

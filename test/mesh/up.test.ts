@@ -158,7 +158,9 @@ describe.skipIf(noSshd)(`mesh up${noSshd ? ` (skipped: ${noSshd})` : ""}`, () =>
     expect((await desk.mesh("down", "rendezvous")).status).toBe(0);
     expect(await inMesh()).toEqual([]);
     await until(() => pid() === undefined, { what: "the end of its process" });
-    await desk.mesh("up");
+    expect((await desk.mesh("up", "h2")).stdout).toMatch(/^h2 +unchanged.*\nrendezvous +started/m);
+    expect((await desk.mesh("up", "h2")).stdout).toMatch(/^h2 +unchanged.*\nrendezvous +unchanged/m);
+    expect(await inMesh()).toEqual(["rendezvous up"]);
     expect((await desk.mesh("down", "--purge")).status).toBe(0);
     expect([hosts.flatMap(left), processesLeft()]).toEqual([[], []]);
   }, 120_000);
