@@ -1,7 +1,7 @@
 // What the coordinator says of a host's worker, and of two workers that are to talk, in words for people with the fix. Pure.
 import { buildOf, type NodeStatus, type PeerStatus } from "../coordinator/answers.ts";
 import type { Finding, HostRole } from "../provider.ts";
-import { BEST_RANK, PUNCH_RANK, rankOf } from "../session/machine/ladder.ts";
+import { PUNCH_RANK, rankOf, STRAIGHT_RANK } from "../session/machine/ladder.ts";
 import { type Explained, natFinding, PATH_WORDS, whyFindings } from "./path-findings.ts";
 
 /**
@@ -61,13 +61,13 @@ function absenceFindings(a: Pair, b: Pair): Finding[] | undefined {
   return [unreachable("path", words, `mesh up ${missing.join(" ")}`)];
 }
 
-/** Nothing where there is no better kind of path, or nobody was asked. */
+/** Nothing where the path is straight, or nobody was asked. */
 function explanation(a: Pair, b: Pair): Finding[] {
   const [own, other] = [a, b].map(({ name, report }) => report && { name, report });
   const used = usedPath(a, b);
   const isUp = used?.state === "up";
   const rank = used && isUp ? rankOf(used.path) : Number.POSITIVE_INFINITY;
-  if (!own || !other || rank === BEST_RANK) return [];
+  if (!own || !other || rank <= STRAIGHT_RANK) return [];
   return whyFindings(own, other, { hasPath: isUp, isHole: rank === PUNCH_RANK });
 }
 
@@ -117,7 +117,7 @@ function saidPath({ report }: Pair): UsedPath | undefined {
 }
 
 function whyWords(path: string, a: Pair, b: Pair): string {
-  if (rankOf(path) > BEST_RANK) return ": of the ways there, it was the one that answered";
+  if (rankOf(path) > STRAIGHT_RANK) return ": of the ways there, it was the one that answered";
   if (a.dials && b.dials) return ": each can dial the other";
   if (a.dials) return `: ${a.name} dials ${b.name}`;
   if (b.dials) return `: ${b.name} dials ${a.name}`;

@@ -68,7 +68,7 @@ export class Meetings {
 
   /** A session goes another way now: to be called for each that does. */
   pathChanged(session: PeerSession): void {
-    if (session.isBestPath) this.#underWay.get(session)?.abort();
+    if (session.isStraight) this.#underWay.get(session)?.abort();
   }
 
   /** What came of the last meeting with that node; undefined when there was none. */
@@ -85,7 +85,7 @@ export class Meetings {
 
   /** `at`: the rendezvous that invited this node. */
   #begin(session: PeerSession, at?: number): void {
-    if (this.#underWay.has(session) || this.#isClosed || session.isOver || session.isBestPath) return;
+    if (this.#underWay.has(session) || this.#isClosed || session.isOver || session.isStraight) return;
     const abort = new AbortController();
     this.#underWay.set(session, abort);
     this.#watch(session);

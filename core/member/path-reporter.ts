@@ -142,8 +142,8 @@ export class PathReporter {
 }
 
 function isSettled(session: PeerSession): boolean {
-  const { path, isUp, isBestPath, failedPaths } = session;
-  if (!isUp || !path || isBestPath) return isUp && isBestPath;
+  const { path, isUp, isStraight, failedPaths } = session;
+  if (!isUp || !path || isStraight) return isUp && isStraight;
   const isOld = path.sinceMs >= REACH_LIMIT_MS;
   return isOld || failedPaths.some(({ kind }) => rankOf(kind) < rankOf(path.kind));
 }

@@ -1,7 +1,7 @@
 // Why a peer is not reached by a better path, in words short enough for every report. Pure.
 import { WHY_LIMIT_CHARS } from "../coordinator/path-report.ts";
 import type { MeetingOutcome } from "../meeting/meeting.ts";
-import { BEST_RANK, PUNCH_RANK, rankOf } from "../session/machine/ladder.ts";
+import { PUNCH_RANK, rankOf, STRAIGHT_RANK } from "../session/machine/ladder.ts";
 import type { FailedPath } from "../session/whereabouts.ts";
 
 export interface Tried {
@@ -15,10 +15,10 @@ export interface Tried {
 
 const ERROR_CHARS = 80;
 
-/** Undefined where no other kind of path would be better. */
+/** Undefined where the path is straight. */
 export function whyNotBetter({ kind, failedPaths, meeting }: Tried): string | undefined {
   const rank = rankOf(kind);
-  if (rank === BEST_RANK) return undefined;
+  if (rank <= STRAIGHT_RANK) return undefined;
   const better = failedPaths.filter((failed) => rankOf(failed.kind) < rank);
   const hole = rank > PUNCH_RANK && meeting ? [meetingWords(meeting)] : [];
   const words = [...hole, ...dialsWords(better)].join("; ");

@@ -9,7 +9,7 @@ import { LANE_BULK, LANE_MAIN } from "./greeting.ts";
 import type { VerifiedIdentity } from "./handshake.ts";
 import type { LinkEnd } from "./link-end.ts";
 import { roundLimitMs } from "./machine/backoff.ts";
-import { BEST_RANK, kindOf, PUNCH_RANK, rankOf, rankOfAddress, shownAddress } from "./machine/ladder.ts";
+import { kindOf, PUNCH_RANK, rankOf, rankOfAddress, STRAIGHT_RANK, shownAddress } from "./machine/ladder.ts";
 import type { Phase } from "./machine/liveness.ts";
 import { Refusal } from "./refusal.ts";
 import { Seeker, type SeekerOptions } from "./seeker.ts";
@@ -245,9 +245,9 @@ export class PeerSession {
     return this.#where.ways;
   }
 
-  /** The link in use is alive, and no other kind would be better. */
-  get isBestPath(): boolean {
-    return this.main.isUp && rankOf(this.path?.kind ?? "") === BEST_RANK;
+  /** The link in use is alive, and leads straight to the peer: nobody has to look for another way. */
+  get isStraight(): boolean {
+    return this.main.isUp && rankOf(this.path?.kind ?? "") <= STRAIGHT_RANK;
   }
 
   announce(): void {
@@ -447,7 +447,7 @@ export class PeerSession {
   #seekMain(): void {
     const { main } = this;
     this.#seekers.main.seek(main.generation > 0 && !main.wasOwnLink);
-    const isBad = main.phase === "suspect" || rankOfAddress(main.address) > BEST_RANK;
+    const isBad = main.phase === "suspect" || rankOfAddress(main.address) > STRAIGHT_RANK;
     if (main.isConfirmed && isBad) this.#askForIntroduction(false);
   }
 
@@ -455,7 +455,7 @@ export class PeerSession {
     const { main } = this;
     if (!main.isConfirmed) return;
     // Where the peer had to make a hole or a detour, it is the one that can again.
-    if (!main.wasOwnLink && rankOfAddress(main.address) > BEST_RANK) main.askForBulk();
+    if (!main.wasOwnLink && rankOfAddress(main.address) > STRAIGHT_RANK) main.askForBulk();
     this.#seekers.bulk.seek(false);
   }
 

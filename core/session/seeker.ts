@@ -86,7 +86,7 @@ export class Seeker {
     const rank = this.#link?.rank ?? BEST_RANK;
     if (rank === BEST_RANK || this.#below !== undefined) return;
     this.#below = rank;
-    this.#waitThenDial(climbWaitMs(this.#tries, this.#options.random()));
+    this.#waitThenDial(climbWaitMs(this.#tries, this.#options.random(), rank));
   }
 
   /** Stops looking and ends what is under way. */
@@ -153,7 +153,7 @@ export class Seeker {
   }
 
   #climbWait(): number {
-    return climbWaitMs(++this.#tries, this.#options.random());
+    return climbWaitMs(++this.#tries, this.#options.random(), this.#below!);
   }
 
   #redialWait(failures: readonly DialFailure[]): number {

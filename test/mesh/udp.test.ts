@@ -53,20 +53,20 @@ out(await pool().map(work, [0, 1, 2, 3], { chunkSize: 1 }));`;
     await mesh.nodeIs("w1", (node) => node?.state === "up");
   }, 60_000);
 
-  test("F17 F23 a coordinator listens on TCP and UDP as mesh.toml says, and a worker joins with its token over UDP alone", async () => {
+  test("F17 F23 a coordinator listens on TCP and UDP as mesh.toml says, and a worker whose own rules out TCP joins with its token", async () => {
     const config = '[coordinator]\nlisten = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]\n';
-    using folder = testFolder({ "mesh.toml": config, "beta/.keep": "" });
-    const start = (args: string[], env = {}) =>
-      new MeshProcess(folder, args, { limitMs: 60_000, isOneOfMany: true, env });
+    using folder = testFolder({ "mesh.toml": config });
+    using beta = testFolder({ "mesh.toml": '[mesh]\ntransports = ["udp"]\n' });
+    const start = (args: string[], { at = folder, env = {} } = {}) =>
+      new MeshProcess(at, args, { limitMs: 60_000, isOneOfMany: true, env });
     await using coordinator = start(["coordinator"]);
     await coordinator.prints(/ ready .*listen=/, "stderr");
     const address = /udp:\/\/[^\s,]+/.exec(coordinator.stderr)![0];
     await using asking = start(["token", "--role", "worker"]);
     const token = (await asking.ended()).stdout.trim().split("\n").at(-1)!;
-    const env = { MESH_TOKEN: token, XDG_STATE_HOME: folder.at("beta") };
     await using worker = start(
       ["worker", "--join", address, "--name", "beta", "--slots", "1", "--listen", "udp://127.0.0.1:0"],
-      env,
+      { at: beta, env: { MESH_TOKEN: token } },
     );
     await worker.prints(/ ready /, "stderr");
     await using asked = start(["status", "--json"]);

@@ -120,6 +120,18 @@ describe("path ladder over TCP and UDP", () => {
     expect(session.path).toMatchObject({ kind: "tcp", address: proxy.address });
   }, 30_000);
 
+  it("F93 F29 begins by direct UDP where TCP is filtered, and goes over to TCP in the middle of a stream once that is let through", async () => {
+    const { session, proxy, forwarder, sides } = await pair();
+    proxy.isDeaf = true;
+    session.addAddresses([forwarder.address, proxy.address]);
+    const logs = await sides();
+    await stream(logs, () => logs.ba.main.got > 200 && kindsOf(logs.ba).length === 2);
+    expect(kindsOf(logs.ab)).toEqual(["udp", "udp"]);
+    expect([session.isStraight, session.failedPaths.some(({ kind }) => kind === "udp")]).toEqual([true, false]);
+    proxy.isDeaf = false;
+    await stream(logs, () => [logs.ab, logs.ba].every((log) => kindsOf(log).join() === "tcp,tcp"));
+  }, 30_000);
+
   it("F93 F29 X11 falls back from TCP that falls silent, in the middle of a stream, and returns when it is there again", async () => {
     const { session, proxy, relay, sides } = await pair();
     session.addAddresses([proxy.address]);

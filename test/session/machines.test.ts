@@ -199,15 +199,19 @@ describe("redialWaitMs", () => {
 
 describe("climbWaitMs", () => {
   it.each([
-    [0, 0],
-    [1, 1_000],
-    [2, 2_000],
-    [6, 32_000],
-    [7, 60_000],
-    [1_000_000, 60_000],
-  ])("F93 after %i tries to find a better path: %i ms, spread by a quarter", (tries, wait) => {
-    expect([climbWaitMs(tries, 0), climbWaitMs(tries, 0.5)]).toEqual([0.75 * wait, wait]);
-    expect(climbWaitMs(tries, 0.999)).toBeLessThanOrEqual(1.25 * wait);
+    ["punch", 0, 0],
+    ["punch", 1, 1_000],
+    ["relay", 2, 2_000],
+    ["relay", 6, 32_000],
+    ["punch", 7, 60_000],
+    ["relay", 1_000_000, 60_000],
+    ["udp", 0, 0],
+    ["udp", 7, 64_000],
+    ["udp", 1_000_000, 600_000],
+  ])("F93 from %s, after %i tries to find a better path: %i ms, spread by a quarter", (kind, tries, wait) => {
+    const waitMs = (random: number) => climbWaitMs(tries, random, rankOf(kind));
+    expect([waitMs(0), waitMs(0.5)]).toEqual([0.75 * wait, wait]);
+    expect(waitMs(0.999)).toBeLessThanOrEqual(1.25 * wait);
   });
 });
 
@@ -235,10 +239,10 @@ describe("staggerMs", () => {
 });
 
 describe("ladder", () => {
-  it("F93 what is dialed directly is better than a hole, and that than what others carry", () => {
-    expect(["tcp", "udp", "memory", "unix", "zmq", ""].map(rankOf)).toEqual([0, 0, 0, 0, 0, 0]);
-    expect(["punch", "relay", "tcprelay", "ssh"].map(rankOf)).toEqual([1, 2, 2, 2]);
-    const addresses = ["ssh://b:1", "relay://r:1", "tcp://b:1", "punch://b:2?from=3", "udp://b:1"];
+  it("F93 what is dialed directly, by TCP and else by UDP, is better than a hole, and that than what others carry", () => {
+    expect(["tcp", "memory", "unix", "zmq", "", "udp"].map(rankOf)).toEqual([0, 0, 0, 0, 0, 1]);
+    expect(["punch", "relay", "tcprelay", "ssh"].map(rankOf)).toEqual([2, 3, 3, 3]);
+    const addresses = ["ssh://b:1", "relay://r:1", "udp://b:1", "punch://b:2?from=3", "tcp://b:1"];
     expect(byRank(addresses)).toEqual(["tcp://b:1", "udp://b:1", "punch://b:2?from=3", "ssh://b:1", "relay://r:1"]);
     expect([kindOf("tcprelay://r:1"), kindOf("nowhere")]).toEqual(["tcprelay", "link"]);
   });

@@ -1,10 +1,13 @@
 // By which of several paths a session goes, one situation at a time. What happens at random is in test/sim/ladder.test.ts.
 import { describe, expect, it } from "vitest";
+import { PUNCH_RANK } from "../../core/session/machine/ladder.ts";
 import type { SimNode } from "./sim-node.ts";
 import { errorsOf, phases, World } from "./world.ts";
 
 const RELAY = "relay://b";
 const PUNCH = "punch://b?from=1";
+const UDP = "udp://b";
+const HOUR_MS = 3_600_000;
 
 /** Two nodes of which A knows all ways to B; B can dial nothing. `silent` ones come to life when the network is told. */
 function pairOf(seed: number, ways: string[], silent: string[] = []) {
@@ -22,15 +25,16 @@ const kinds = (node: SimNode, other: SimNode) => node.get(other)!.session.paths.
 
 describe("a better path", () => {
   it.each([
-    ["sim://b", "sim"],
-    [PUNCH, "punch"],
+    ["sim://b", "sim", RELAY, "relay"],
+    [PUNCH, "punch", RELAY, "relay"],
+    ["sim://b", "sim", UDP, "udp"],
   ])(
     "F93 %s that answers when the session is up already is gone over to, and nothing is lost",
-    async (better, kind) => {
+    async (better, kind, first, firstKind) => {
       for (let seed = 1; seed <= 50; seed++) {
-        const { world, a, b, ab, ba } = pairOf(seed, [RELAY], [better]);
+        const { world, a, b, ab, ba } = pairOf(seed, [first], [better]);
         await world.run(600);
-        expect([seed, phases(ab), ab.session.path?.kind]).toEqual([seed, ["up"], "relay"]);
+        expect([seed, phases(ab), ab.session.path?.kind]).toEqual([seed, ["up"], firstKind]);
         const since = () => [ab, ba()].map(({ session }) => world.clock.now() - session.state.forMs);
         const before = since();
         const stream = setFrames(world, 3_000, () => {
@@ -74,6 +78,21 @@ describe("a better path", () => {
     expect(world.clock.now() - ab.session.state.forMs).toBe(upSince);
     expect(world.network.dials - dials).toBeGreaterThanOrEqual(12);
     expect(world.network.dials - dials).toBeLessThanOrEqual(20);
+  });
+
+  it("F93 that is dropped by a firewall: from direct UDP it is tried at most 17 times in the first hour, 8 in the next, and nobody is asked for a way", async () => {
+    const { world, a, ab } = pairOf(1, [UDP], ["sim://b"]);
+    const dialsIn = async (ms: number) => {
+      const before = world.network.dials;
+      await world.run(ms);
+      return world.network.dials - before;
+    };
+    expect(await dialsIn(HOUR_MS)).toBeLessThanOrEqual(17);
+    expect(await dialsIn(HOUR_MS)).toBeLessThanOrEqual(8);
+    expect([ab.session.path?.kind, ab.session.isStraight, a.introduced]).toEqual(["udp", true, []]);
+    world.network.silent.delete("sim://b");
+    expect(await dialsIn(750_000)).toBeGreaterThanOrEqual(1);
+    expect(ab.session.path?.kind).toBe("sim");
   });
 
   it("F93 that breaks every time is gone over to more and more rarely", async () => {
@@ -175,7 +194,7 @@ describe("dials that cross", () => {
       world.network.listen("relay://a", a, (link) => a.peers.accept(link));
       const ab = a.logOf(a.peers.to({ ...b.info, addresses: [] }));
       ab.session.addWays([PUNCH]);
-      await world.runUntil(() => ab.session.greetedRank(0) === 1);
+      await world.runUntil(() => ab.session.greetedRank(0) === PUNCH_RANK);
       world.network.silent.add(PUNCH);
       for (const wire of world.network.wires) wire.isBroken = true;
       b.peers.to({ ...a.info, addresses: [] }).addWays(["relay://a"]);

@@ -1,9 +1,11 @@
 // How long to wait before the next try to reach a peer, or to reach it by a better path.
+import { STRAIGHT_RANK } from "./ladder.ts";
 
 const FIRST_WAIT_MS = 100;
 const LONGEST_WAIT_MS = 2_000;
 const FIRST_CLIMB_MS = 1_000;
 const LONGEST_CLIMB_MS = 60_000;
+const LONGEST_STRAIGHT_CLIMB_MS = 600_000;
 /** A path that was in use for so long was no mistake. */
 const STEADY_MS = 60_000;
 
@@ -16,9 +18,12 @@ export function redialWaitMs(failures: number, random: number): number {
   return waitMs(failures, random, FIRST_WAIT_MS, LONGEST_WAIT_MS);
 }
 
-/** As redialWaitMs, before the next try to find a better path than the one in use: 1 s doubling to 60 s. */
-export function climbWaitMs(tries: number, random: number): number {
-  return waitMs(tries, random, FIRST_CLIMB_MS, LONGEST_CLIMB_MS);
+/**
+ * As redialWaitMs, before the next try to find a better path than the one in use, of `rank`: 1 s doubling to 60 s; to 600 s from one
+ * that is straight already, where a firewall most likely drops what the better one needs.
+ */
+export function climbWaitMs(tries: number, random: number, rank: number): number {
+  return waitMs(tries, random, FIRST_CLIMB_MS, rank > STRAIGHT_RANK ? LONGEST_CLIMB_MS : LONGEST_STRAIGHT_CLIMB_MS);
 }
 
 /**

@@ -1,8 +1,9 @@
 // Which ways to a peer are better than others. The kind of a path is the scheme of the address that was dialed.
 //
-//   0  tcp, udp, unix, memory, any that is not named here: straight to the peer
-//   1  punch: straight to it as well, through holes in routers that have to be kept open
-//   2  relay, tcprelay, ssh: a third machine carries every byte
+//   0  tcp, unix, memory, any that is not named here: straight to the peer
+//   1  udp: as straight, but slower in bulk, and a process that dies says nothing
+//   2  punch: straight to it as well, through holes in routers that have to be kept open
+//   3  relay, tcprelay, ssh: a third machine carries every byte
 
 /** A number for each kind of path: smaller is better. */
 export function rankOf(kind: string): number {
@@ -10,13 +11,16 @@ export function rankOf(kind: string): number {
 }
 
 export const BEST_RANK = 0;
-export const PUNCH_RANK = 1;
+/** The last rank of paths that need nobody's help to be found: what is better is tried, but not missed. */
+export const STRAIGHT_RANK = 1;
+export const PUNCH_RANK = 2;
 
 const RANKS: ReadonlyMap<string, number> = new Map([
+  ["udp", STRAIGHT_RANK],
   ["punch", PUNCH_RANK],
-  ["relay", 2],
-  ["tcprelay", 2],
-  ["ssh", 2],
+  ["relay", 3],
+  ["tcprelay", 3],
+  ["ssh", 3],
 ]);
 
 /** The scheme of an address; "link" for what has none. */
