@@ -2,6 +2,7 @@
 import { isIP } from "node:net";
 import { networkInterfaces } from "node:os";
 import { MeshError } from "../core/errors.ts";
+import { hostAndPort, unmapped } from "../core/ip-address.ts";
 
 export interface IpAddress {
   /** A name or an IP address, without brackets. */
@@ -25,7 +26,7 @@ export function parseIpAddress(scheme: string, text: string): IpAddress {
 }
 
 export function formatIpAddress(scheme: string, { host, port }: IpAddress): string {
-  return `${scheme}://${host.includes(":") ? `[${host}]` : host}:${port}`;
+  return `${scheme}://${hostAndPort(host, port)}`;
 }
 
 /** What to bind for an address: "[::]" stands for all addresses of this machine, also where there is no IPv6. */
@@ -35,17 +36,12 @@ export function onThisMachine({ host, port }: IpAddress): IpAddress {
   return { host: isMissing ? "0.0.0.0" : host, port };
 }
 
-/** The address as the family it is of: a socket that takes both shows IPv4 ones as "::ffff:10.0.0.5". */
-export function plainHost(host: string): string {
-  return host.startsWith("::ffff:") && host.includes(".") ? host.slice(7) : host;
-}
-
 /**
  * What connections are counted by: an IPv4 address, or the first 64 bits of an IPv6 one, because whoever has one of
  * those has all addresses that begin so.
  */
 export function countedHost(host: string): string {
-  const plain = plainHost(host);
+  const plain = unmapped(host);
   if (isIP(plain) !== 6) return plain;
   const [head = "", tail] = plain.split("%")[0]!.split("::");
   const groups = head === "" ? [] : head.split(":");

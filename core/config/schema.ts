@@ -1,7 +1,9 @@
 // The shape of mesh.toml. Loaded only when there is one to check, because zod takes longer to load than mesh to start.
 // Messages that begin with "expected" get what was found appended; see problems.ts.
+
 import * as z from "zod";
 import { isMeshError } from "../errors.ts";
+import { portOf } from "../ip-address.ts";
 import { PORT_RANGE_WORDS, parsePortRange } from "./port-range.ts";
 import { DURATION_WORDS, parseDuration, parseSize, SIZE_WORDS } from "./units.ts";
 
@@ -43,7 +45,7 @@ const name = (what: string) =>
 function address() {
   const expected = 'expected an address such as "tcp://[::]:7450"';
   return text(expected, /^[a-z][a-z0-9]{0,15}:\/\/(\[[0-9a-fA-F:.%]{2,64}\]|[^\s:/[\]@?#]{1,253}):\d{1,5}$/).refine(
-    (value) => Number(value.slice(value.lastIndexOf(":") + 1)) <= 65_535,
+    (value) => portOf(value) <= 65_535,
     expected,
   );
 }

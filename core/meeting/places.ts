@@ -1,6 +1,8 @@
 // The rendezvous of the mesh, as far as this node reaches them, and where they answer echoes.
+
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
+import { hostOf } from "../ip-address.ts";
 import type { Node } from "../node/node.ts";
 import type { EchoPlace } from "../punch/hole.ts";
 import type { MeetPlaces } from "../rendezvous/bodies.ts";
@@ -75,14 +77,6 @@ async function hostsOf({ path }: PeerSession, addresses: readonly string[]): Pro
   const names = [...(isDirect ? [path.address] : []), ...addresses].map(hostOf);
   const found = await Promise.all([...new Set(names)].slice(0, 2 * HOST_LIMIT).map(ipsOf));
   return [...new Set(found.flat())].slice(0, HOST_LIMIT);
-}
-
-/** "tcp://[::1]:7450" -> "::1" */
-function hostOf(address: string): string {
-  return address
-    .replace(/^[a-z]+:\/\//, "")
-    .replace(/:\d+$/, "")
-    .replace(/^\[|\]$/g, "");
 }
 
 async function ipsOf(host: string): Promise<string[]> {

@@ -1,7 +1,8 @@
 // Ways through a rendezvous, for nodes between which there is no other: it forwards what it cannot read.
+
+import { hostAndPort } from "../ip-address.ts";
 import type { Log } from "../log.ts";
 import type { Node } from "../node/node.ts";
-import { formatRemote } from "../punch/remote.ts";
 import type { Relay, Relayed } from "../rendezvous/bodies.ts";
 import type { PeerSession } from "../session/peer-session.ts";
 import type { MeshTransport } from "../transport.ts";
@@ -42,7 +43,7 @@ export class RelayWays {
   /** Goes there. By UDP both sides dial: only what was sent opens a router for what is to come. */
   async use(session: PeerSession, { by, port, token, dials }: Relayed, rendezvous: number): Promise<void> {
     const [reached] = await this.#options.places.reached(rendezvous);
-    const places = (reached?.hosts ?? []).map((host) => formatRemote({ host, port }));
+    const places = (reached?.hosts ?? []).map((host) => hostAndPort(host, port));
     if (by === "udp")
       this.#add(
         session,

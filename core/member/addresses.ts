@@ -1,10 +1,12 @@
 // Where a node can be dialed: what it listens on, as others see it.
+
 import { networkInterfaces } from "node:os";
+import { hostAndPort, hostOf, isLoopback, portOf } from "../ip-address.ts";
 
 /** A machine may have dozens of interfaces: others are told of no more addresses than the coordinator takes. */
 const ADVERTISED_LIMIT = 32;
 
-const ANY_HOSTS = new Set(["0.0.0.0", "[::]"]);
+const ANY_HOSTS = new Set(["0.0.0.0", "::"]);
 
 interface Interface {
   address: string;
@@ -25,7 +27,7 @@ export function advertisedAddresses(
   interfaces: Record<string, readonly Interface[] | undefined> = networkInterfaces(),
 ): string[] {
   const found = given.length > 0 ? given : inTurn(listening.map((address) => spread(address, interfaces)));
-  const sorted = [...new Set(found)].sort((a, b) => Number(isLoopback(a)) - Number(isLoopback(b)));
+  const sorted = [...new Set(found)].sort((a, b) => Number(isInside(a)) - Number(isInside(b)));
   return sorted.slice(0, ADVERTISED_LIMIT);
 }
 
@@ -37,26 +39,21 @@ function inTurn(lists: readonly (readonly string[])[]): string[] {
 
 /** Of another node's addresses those that make sense from here: loopback only for nodes of the same machine. */
 export function reachableAddresses(addresses: readonly string[], isSameMachine: boolean): string[] {
-  if (!isSameMachine) return addresses.filter((address) => !isLoopback(address));
-  return [...addresses].sort((a, b) => Number(isLoopback(b)) - Number(isLoopback(a)));
+  if (!isSameMachine) return addresses.filter((address) => !isInside(address));
+  return [...addresses].sort((a, b) => Number(isInside(b)) - Number(isInside(a)));
 }
 
 function spread(address: string, interfaces: Record<string, readonly Interface[] | undefined>): string[] {
-  const { scheme, host, port } = partsOf(address);
+  const host = hostOf(address);
   if (!ANY_HOSTS.has(host)) return [address];
-  const isDual = host === "[::]";
+  const isDual = host === "::";
   const all = Object.values(interfaces).flatMap((each) => each ?? []);
   const usable = all.filter(({ family, scopeid }) => family === "IPv4" || (isDual && !scopeid));
-  return usable.map(({ address: ip, family }) => `${scheme}://${family === "IPv4" ? ip : `[${ip}]`}:${port}`);
+  const [scheme] = address.split("://");
+  return usable.map(({ address: ip }) => `${scheme}://${hostAndPort(ip, portOf(address))}`);
 }
 
-function partsOf(address: string): { scheme: string; host: string; port: string } {
-  const [scheme = "", rest = ""] = address.split("://");
-  const colon = rest.lastIndexOf(":");
-  return { scheme, host: rest.slice(0, colon), port: rest.slice(colon + 1) };
-}
-
-function isLoopback(address: string): boolean {
-  const { host } = partsOf(address);
-  return host.startsWith("127.") || host === "[::1]" || host === "localhost";
+/** Of use on this machine only. */
+function isInside(address: string): boolean {
+  return isLoopback(hostOf(address));
 }

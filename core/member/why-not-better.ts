@@ -1,5 +1,7 @@
 // Why a peer is not reached by a better path, in words short enough for every report. Pure.
+
 import { WHY_LIMIT_CHARS } from "../coordinator/path-report.ts";
+import { hostOf, isLoopback } from "../ip-address.ts";
 import type { MeetingOutcome } from "../meeting/meeting.ts";
 import { PUNCH_RANK, rankOf, STRAIGHT_RANK } from "../session/machine/ladder.ts";
 import type { FailedPath } from "../session/whereabouts.ts";
@@ -35,14 +37,11 @@ function meetingWords({ words, ownMapping, theirMapping }: NonNullable<Tried["me
 }
 
 function dialsWords(failed: Tried["failedPaths"]): string[] {
-  const [first, ...others] = failed.toSorted((a, b) => Number(isLoopback(a.address)) - Number(isLoopback(b.address)));
+  const isOwn = ({ address }: { address: string }) => isLoopback(hostOf(address));
+  const [first, ...others] = failed.toSorted((a, b) => Number(isOwn(a)) - Number(isOwn(b)));
   if (!first) return [];
   const reason = `${first.address}: ${cut(reasonOf(first), ERROR_CHARS)}`;
   return [others.length > 0 ? `${reason}, and ${others.length} more` : reason];
-}
-
-function isLoopback(address: string): boolean {
-  return /\/\/(127\.|\[::1\])/.test(address);
 }
 
 /** Why an address did not lead to the peer: without the address itself, and without advice. */

@@ -1,7 +1,7 @@
 // Where a UDP port of this machine may be reached: addresses of its interfaces, and those that others see.
 import { networkInterfaces } from "node:os";
+import { hostAndPort, hostOf, isLoopback } from "../ip-address.ts";
 import { CANDIDATE_LIMIT } from "../rendezvous/bodies.ts";
-import { formatRemote, hostOf, isLoopback } from "./remote.ts";
 
 /** So many outside addresses are named to the other node: more means a NAT that gives a new one each time. */
 const OUTSIDE_LIMIT = 8;
@@ -26,7 +26,7 @@ export function ownHosts(interfaces: Interfaces = networkInterfaces()): string[]
  * this machine's own addresses where there is no NAT; it comes last all the same, so that the last one is always outside.
  */
 export function candidatesOf(port: number, hosts: readonly string[], seen: readonly string[]): string[] {
-  const own = hosts.map((host) => formatRemote({ host, port }));
+  const own = hosts.map((host) => hostAndPort(host, port));
   const outside = outsideSeen(own, seen).slice(0, OUTSIDE_LIMIT);
   const inside = own.filter((remote) => !outside.includes(remote)).slice(0, CANDIDATE_LIMIT - outside.length);
   return [...inside, ...outside];

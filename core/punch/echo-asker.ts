@@ -1,8 +1,9 @@
 // Asks rendezvous where packets come from: (event, now) -> packets to send. Knows time as a number that is handed in.
+import { hostAndPort } from "../ip-address.ts";
 import { encodeEchoRequest, readEchoAnswer } from "../rendezvous/echo.ts";
 import type { EchoPlace } from "./hole.ts";
 import type { Seen } from "./mapping.ts";
-import { formatRemote, remoteOf } from "./remote.ts";
+import { remoteOf } from "./remote.ts";
 
 /** Milliseconds after which a question is asked again; the last one again and again. */
 const AGAIN_MS = [50, 100];
@@ -54,7 +55,7 @@ export class EchoAsker {
     this.#asked = questions.map((question) => {
       const { place, port, fromOtherPort, transaction } = question;
       const bytes = encodeEchoRequest({ id: place.id, transaction, fromOtherPort }, place.key);
-      return { question, to: formatRemote({ host: place.host, port }), bytes };
+      return { question, to: hostAndPort(place.host, port), bytes };
     });
     this.#limitMs = limitMs;
     this.#own = own;

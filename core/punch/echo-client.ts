@@ -1,6 +1,7 @@
 // Asks rendezvous from real ports where their packets come from, and what that says of the routers between.
 import { randomBytes } from "node:crypto";
 import { systemClock } from "../clock.ts";
+import { hostAndPort, isLoopback } from "../ip-address.ts";
 import type { Mapping } from "../rendezvous/bodies.ts";
 import { TRANSACTION_BYTES } from "../rendezvous/echo.ts";
 import { candidatesOf, ownHosts } from "./candidates.ts";
@@ -8,7 +9,6 @@ import { EchoAsker, type Question } from "./echo-asker.ts";
 import type { EchoPlace } from "./hole.ts";
 import { judgeMapping } from "./mapping.ts";
 import { RawPort } from "./raw-port.ts";
-import { formatRemote, isLoopback } from "./remote.ts";
 import { runUntil } from "./run.ts";
 
 /** "open": packets come in from places to which none was sent. "restricted": they do not. */
@@ -40,7 +40,7 @@ interface AskOptions {
 export async function kindOfPort(port: RawPort, places: readonly EchoPlace[], options: AskOptions): Promise<PortKind> {
   const questions = places.flatMap((place) => place.ports.map((each) => question(place, each, false)));
   const hosts = ownHosts();
-  const own = hosts.map((host) => formatRemote({ host, port: port.number }));
+  const own = hosts.map((host) => hostAndPort(host, port.number));
   const { answers, roundTripMs } = await ask(port, questions, own, options);
   const outside = [...new Set(answers.map(({ seen }) => seen))];
   const mapping = judgeMapping(answers, own, questions.length);

@@ -1,6 +1,7 @@
 // How the routers before this machine name its UDP ports outside, from what echoes told (RFC 4787, section 4.1).
+
+import { hostOf, isLoopback } from "../ip-address.ts";
 import type { Mapping } from "../rendezvous/bodies.ts";
-import { hostOf, isLoopback } from "./remote.ts";
 
 /** What a place told: from its port `by`, it sees this machine's packets come from `seen`. */
 export interface Seen {

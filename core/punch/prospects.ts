@@ -1,7 +1,8 @@
 // What may work between two nodes, by what is known of the routers before them.
+
+import { hostOf, isLoopback } from "../ip-address.ts";
 import type { Mapping } from "../rendezvous/bodies.ts";
 import { outsideHost } from "./candidates.ts";
-import { hostOf, isLoopback } from "./remote.ts";
 
 /** One side of a pair that was introduced. */
 export interface Side {

@@ -4,10 +4,11 @@
 //            first way proven      30 ms since heard, or a better one   used
 //   probing ------------------> waiting -----------------------> pressing ------> leaving -> done     the side that dials
 //   probing ------------------------------------------------------> use comes -> done                 the side that listens
+
+import { hostOf } from "../ip-address.ts";
 import { type Crowd, guessPorts, openPorts, type Turn } from "./crowd.ts";
 import type { Packet } from "./packet.ts";
 import type { Method, Side } from "./prospects.ts";
-import { hostOf } from "./remote.ts";
 import { type Way, Ways } from "./ways.ts";
 
 /** Probes go out so often, at first and after 300 ms. */

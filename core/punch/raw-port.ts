@@ -1,6 +1,8 @@
 // A plain UDP port, before QUIC takes it over: it sends and receives single packets.
+
 import { MeshError } from "../errors.ts";
-import { hostOf, portOf, remoteOf } from "./remote.ts";
+import { hostOf, portOf } from "../ip-address.ts";
+import { remoteOf } from "./remote.ts";
 
 type Socket = Bun.udp.Socket<"buffer">;
 

@@ -1,9 +1,10 @@
 // The ways that are tried between this side's sockets and addresses of the other.
 
+import { hostOf } from "../ip-address.ts";
 import { CANDIDATE_LIMIT } from "../rendezvous/bodies.ts";
 import { outsideHost } from "./candidates.ts";
 import type { Side } from "./prospects.ts";
-import { formatRemote, hostOf, parseRemote } from "./remote.ts";
+import { readRemote } from "./remote.ts";
 
 /** So many addresses are learned from packets, beyond those that were named. */
 const LEARNED_LIMIT = 16;
@@ -66,8 +67,8 @@ export class Ways {
 
 /** Each once, as they would be seen as sources; what is no address is left out. */
 function usable(candidates: readonly string[]): string[] {
-  const parsed = candidates.slice(0, CANDIDATE_LIMIT).map(parseRemote);
-  return [...new Set(parsed.filter((remote) => remote !== undefined).map(formatRemote))];
+  const remotes = candidates.slice(0, CANDIDATE_LIMIT).map(readRemote);
+  return [...new Set(remotes.filter((remote) => remote !== undefined))];
 }
 
 function keyOf(socket: number, remote: string): string {

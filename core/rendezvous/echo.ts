@@ -17,7 +17,7 @@
 // under the member's key over all bytes before it, cut to 16. An answer is shorter than its request, so that nobody can
 // use a rendezvous to send more to a third party than he sends himself.
 import { createHmac, timingSafeEqual } from "node:crypto";
-import { ipBytes, ipText } from "./ip.ts";
+import { ipBytes, ipText } from "./ip-bytes.ts";
 
 /** Counts up when the bytes change. 1: as drawn. */
 export const ECHO_VERSION = 1;

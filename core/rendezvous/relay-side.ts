@@ -4,9 +4,9 @@
 // come from an IP address which the node has shown by a signed echo before. All else is dropped: who spoofs an address gets
 // nothing sent there, and what goes out is never more than what came in.
 
+import { plainIp } from "../ip-address.ts";
 import { isEchoRequest } from "./echo.ts";
 import type { Echo } from "./echo-gate.ts";
-import { plainIp } from "./ip.ts";
 import { sendDatagram, sendDatagrams, type UdpPort, type UdpPorts } from "./udp-port.ts";
 
 /** Kept for a node until it is known where it is. */

@@ -1,9 +1,10 @@
 // Who comes to the TCP port of a relay: a connection says its token first, and soon, or it is closed. There is room for so
 // many that have not, from one address and in all.
+
 import type { Socket } from "node:net";
 import type { Clock } from "../clock.ts";
+import { hostAndPort, plainIp } from "../ip-address.ts";
 import { Admission } from "../session/admission.ts";
-import { ipAndPort } from "./ip.ts";
 
 export const TOKEN_BYTES = 16;
 /** How long a connection may take to say its token. */
@@ -36,7 +37,7 @@ export class TcpDoor {
 
   enter(socket: Socket): void {
     socket.on("error", () => {}); // it closes, too
-    const label = ipAndPort(socket.remoteAddress ?? "", socket.remotePort ?? 0);
+    const label = hostAndPort(plainIp(socket.remoteAddress ?? ""), socket.remotePort ?? 0);
     const leave = this.#admission.enter(label, () => socket.destroy());
     if (!leave) {
       this.refused.full++;

@@ -1,10 +1,12 @@
 // Where a tether connects its hosts to: nodes of the mesh, and nothing else. A host is not this machine's user, and what it says
 // is no reason to open a connection from here; so an address must be one that a node of the mesh told the coordinator,
 // and, as nodes may tell anything, what listens there must first prove to this machine that it is a node.
+
 import { connect, isIP, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Clock } from "../clock.ts";
 import { MeshError } from "../errors.ts";
+import { hostAndPort } from "../ip-address.ts";
 import type { HostChannel } from "./host-tether.ts";
 
 /** Who listens where: names of nodes by address, such as "tcp://10.0.0.1:7450". */
@@ -111,7 +113,7 @@ export class MeshReach {
 
   async #prove({ host, port }: Place): Promise<void> {
     const { clock, prove } = this.#options;
-    const address = `tcp://${host.includes(":") ? `[${host}]` : host}:${port}`;
+    const address = `tcp://${hostAndPort(host, port)}`;
     const now = clock.now();
     if (now < (this.#proven.get(address) ?? 0)) return;
     await prove(address);

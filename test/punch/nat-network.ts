@@ -1,5 +1,5 @@
 // An internet in memory, in simulated time: routers of all kinds that translate addresses, and packets that get lost, late and reordered.
-import { hostOf, portOf } from "../../core/punch/remote.ts";
+import { hostOf, portOf } from "../../core/ip-address.ts";
 import type { SimClock } from "../session/sim-clock.ts";
 
 export interface SimPacket {

@@ -1,5 +1,6 @@
 // A node of the simulated internet, which finds its candidates and punches as a real one does, with the same machines.
 import { randomBytes } from "node:crypto";
+import { hostOf, portOf } from "../../core/ip-address.ts";
 import { candidatesOf } from "../../core/punch/candidates.ts";
 import { EchoAsker } from "../../core/punch/echo-asker.ts";
 import type { EchoPlace, Hole, Meeting } from "../../core/punch/hole.ts";
@@ -7,7 +8,6 @@ import { judgeMapping } from "../../core/punch/mapping.ts";
 import { Sealer } from "../../core/punch/packet.ts";
 import { type Method, prospectsOf, type Side, WORTH_MS } from "../../core/punch/prospects.ts";
 import { type PunchEffect, Puncher } from "../../core/punch/puncher.ts";
-import { hostOf, portOf } from "../../core/punch/remote.ts";
 import { encodeEchoAnswer, isEchoRequest, isEchoSigned, readEchoRequest } from "../../core/rendezvous/echo.ts";
 import type { NatNetwork, SimHost, SimPacket } from "./nat-network.ts";
 

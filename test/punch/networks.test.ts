@@ -1,8 +1,8 @@
 // Networks that are more than two routers, and people in them who mean no good.
 import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
+import { hostOf } from "../../core/ip-address.ts";
 import { Sealer } from "../../core/punch/packet.ts";
-import { hostOf } from "../../core/punch/remote.ts";
 import { type NatNetwork, Router, SimHost, type SimPacket } from "./nat-network.ts";
 import { behind, KINDS, NatPair } from "./nat-pair.ts";
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { candidatesOf, outsideHost, ownHosts } from "../../core/punch/candidates.ts";
 import { judgeMapping } from "../../core/punch/mapping.ts";
 import { prospectsOf, type Side } from "../../core/punch/prospects.ts";
-import { formatRemote, parseRemote, remoteOf } from "../../core/punch/remote.ts";
+import { readRemote, remoteOf } from "../../core/punch/remote.ts";
 
 const LO = { address: "127.0.0.1", family: "IPv4", internal: true };
 const LO6 = { address: "::1", family: "IPv6", internal: true, scopeid: 0 };
@@ -132,7 +132,7 @@ describe("F22 remotes", () => {
     ["[2001:DB8:0:0::5]:1", "[2001:db8::5]:1"],
     ["[::ffff:10.0.0.5]:1", "10.0.0.5:1"],
   ])("%s is %s", (text, plain) => {
-    expect(formatRemote(parseRemote(text)!)).toBe(plain);
+    expect(readRemote(text)).toBe(plain);
   });
 
   it.each([
@@ -149,11 +149,12 @@ describe("F22 remotes", () => {
     "239.1.1.1:5",
     "[ff02::1]:5",
   ])("%s is none", (text) => {
-    expect(parseRemote(text)).toBeUndefined();
+    expect(readRemote(text)).toBeUndefined();
   });
 
   it("writes the source of a packet as an address of its own family", () => {
     expect(remoteOf("::ffff:10.0.0.5", 5)).toBe("10.0.0.5:5");
     expect(remoteOf("2001:DB8::5", 5)).toBe("[2001:db8::5]:5");
+    expect(remoteOf("fe80::1%eth0", 5)).toBe("[fe80::1]:5");
   });
 });

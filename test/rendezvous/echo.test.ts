@@ -10,7 +10,7 @@ import {
   readEchoAnswer,
   readEchoRequest,
 } from "../../core/rendezvous/echo.ts";
-import { ipAndPort, ipBytes, ipText, plainIp } from "../../core/rendezvous/ip.ts";
+import { ipBytes, ipText } from "../../core/rendezvous/ip-bytes.ts";
 
 const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length });
 const key = new Uint8Array(32).fill(7);
@@ -87,12 +87,6 @@ describe("ip", () => {
 
   test("what is no address is refused", () => {
     for (const text of ["", "10.0.0", "host", "1::2::3", "10.0.0.5:80"]) expect(() => ipBytes(text)).toThrow("no IP");
-  });
-
-  test("an address with its port is as users write it", () => {
-    expect(ipAndPort("::ffff:10.0.0.5", 80)).toBe("10.0.0.5:80");
-    expect(ipAndPort("2001:db8::5", 80)).toBe("[2001:db8::5]:80");
-    expect(plainIp("fe80::1%3")).toBe("fe80::1");
   });
 });
 

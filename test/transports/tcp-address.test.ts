@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { countedHost, plainHost } from "../../transports/ip-address.ts";
+import { countedHost } from "../../transports/ip-address.ts";
 import { inTurns } from "../../transports/resolve.ts";
 import { formatTcpAddress, parseTcpAddress } from "../../transports/tcp/address.ts";
 
@@ -47,10 +47,6 @@ it.each([
   ["", ""],
 ])("countedHost: %s is counted as %s", (host, counted) => {
   expect(countedHost(host)).toBe(counted);
-});
-
-it("plainHost: leaves IPv6 alone", () => {
-  expect(["::ffff:10.0.0.5", "::ffff:a00:5", "::1"].map(plainHost)).toEqual(["10.0.0.5", "::ffff:a00:5", "::1"]);
 });
 
 it.each([

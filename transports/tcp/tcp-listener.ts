@@ -1,10 +1,12 @@
 // A port that accepts links. Connections come in as plain TCP, are counted, and only then get TLS: whoever is over a
 // limit costs no more than a socket, and each new connection gets the credentials of now.
+
 import type { Clock } from "../../core/clock.ts";
 import { MeshError } from "../../core/errors.ts";
+import { unmapped } from "../../core/ip-address.ts";
 import type { Link, Listener } from "../../core/transport.ts";
 import { type AbortReason, type Handshake, type HandshakeLimits, Handshakes } from "../handshakes.ts";
-import { countedHost, plainHost } from "../ip-address.ts";
+import { countedHost } from "../ip-address.ts";
 import { StreamLink, streamHandlers } from "../stream-link.ts";
 import { formatTcpAddress, type TcpAddress } from "./address.ts";
 import { certificateRefusal, codeOf, failureWords, linkFailure, listenFailure } from "./failures.ts";
@@ -91,7 +93,7 @@ export class TcpListener implements Listener {
   }
 
   #connected(raw: Upgradable): void {
-    const host = plainHost(raw.remoteAddress ?? ""); // undefined when it is gone already
+    const host = unmapped(raw.remoteAddress ?? ""); // undefined when it is gone already
     const label = formatTcpAddress({ host, port: raw.remotePort });
     const link = new IncomingLink(label, linkFailure);
     const handshake = this.#handshakes.begin(countedHost(host), (reason) => this.#abort(link, reason));

@@ -1,8 +1,10 @@
 // The UDP ports of a node: dialing goes from the port it listens on, so that one hole through a router serves all; from another where
 // that one cannot reach the target, or is full. A hole to one other node has a port of its own, which is listened on beside that.
+
 import { isIP } from "node:net";
 import { MeshError } from "../../core/errors.ts";
-import { type IpAddress, onThisMachine, plainHost } from "../ip-address.ts";
+import { isLoopback, unmapped } from "../../core/ip-address.ts";
+import { type IpAddress, onThisMachine } from "../ip-address.ts";
 import type { UdpTarget } from "./address.ts";
 import type { Trust } from "./identity.ts";
 import { type Connection, Endpoint } from "./quic.ts";
@@ -66,7 +68,7 @@ export class Endpoints {
       (each) => each.isUsable && each.connections.size < this.#perEndpoint && canReach(each.address, to),
     );
     if (fitting) return fitting;
-    const isV4 = isIP(plainHost(to.host)) === 4;
+    const isV4 = isIP(unmapped(to.host)) === 4;
     const made = new Endpoint(isV4 ? onThisMachine({ host: "::", port: 0 }) : { host: "::", port: 0 });
     this.#dialing.add(made);
     return made;
@@ -80,13 +82,9 @@ export class Endpoints {
 
 /** Whether packets from a socket bound to `from` get to `to`; not whether anybody answers. Never to itself. */
 export function canReach(from: IpAddress, to: IpAddress): boolean {
-  const host = plainHost(to.host);
+  const host = unmapped(to.host);
   if (from.port === to.port && (isLoopback(host) || from.host === host)) return false;
   if (from.host === "::") return true;
   if (isIP(from.host) !== isIP(host)) return false;
   return from.host === "0.0.0.0" || isLoopback(from.host) === isLoopback(host);
-}
-
-function isLoopback(host: string): boolean {
-  return host === "::1" || host.startsWith("127.");
 }

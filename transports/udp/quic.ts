@@ -17,9 +17,11 @@
 // - Without a `ca` each port and connection has a copy of all public CAs.
 // - There is no `unref`: an endpoint that listens, or has sessions, keeps the process.
 // - An IPv4 address dialed from "[::]" has to be written as one of IPv6.
+
 import { isIP } from "node:net";
 import type { QuicEndpoint, QuicSession, QuicStream, SessionOptions } from "node:quic";
-import { formatIpAddress, type IpAddress, plainHost } from "../ip-address.ts";
+import { hostAndPort, unmapped } from "../../core/ip-address.ts";
+import type { IpAddress } from "../ip-address.ts";
 import type { ShownIdentity, Trust } from "./identity.ts";
 import { deafenToIcmp } from "./port-options.ts";
 
@@ -209,7 +211,7 @@ export class Endpoint {
   }
 
   #asSeenFrom(to: IpAddress): IpAddress {
-    const host = plainHost(to.host);
+    const host = unmapped(to.host);
     const isMapped = isIP(this.#at.host) === 6 && isIP(host) === 4;
     return { host: isMapped ? `::ffff:${host}` : host, port: to.port };
   }
@@ -327,7 +329,7 @@ function endOf(error: unknown): ConnectionEnd {
 }
 
 function literal(at: IpAddress): string {
-  return formatIpAddress("", at).slice("://".length);
+  return hostAndPort(at.host, at.port);
 }
 
 /** Whether an error of `opened` means that strict verification refused: the runtime says nothing of why. */

@@ -1,10 +1,12 @@
 // A UDP port that accepts links. Who dials is not asked for a certificate (quic.ts says why): its greeting tells, to the layer above.
 // Here connections are counted until they have the streams of a link.
+
 import type { Clock, Timer } from "../../core/clock.ts";
 import { MeshError } from "../../core/errors.ts";
+import { unmapped } from "../../core/ip-address.ts";
 import type { Link, Listener } from "../../core/transport.ts";
 import { type AbortReason, type HandshakeLimits, Handshakes } from "../handshakes.ts";
-import { countedHost, formatIpAddress, type IpAddress, plainHost } from "../ip-address.ts";
+import { countedHost, formatIpAddress, type IpAddress } from "../ip-address.ts";
 import { listenFailure } from "./failures.ts";
 import type { ShownIdentity, UdpIdentity } from "./identity.ts";
 import type { Connection, Endpoint } from "./quic.ts";
@@ -111,7 +113,7 @@ export class UdpListener implements Listener {
 
   #opened(connection: Connection): void {
     const { host: ip, port } = connection.remote;
-    const host = plainHost(ip);
+    const host = unmapped(ip);
     const label = formatIpAddress("udp", { host, port });
     const place = this.#named.begin(countedHost(host), (reason) => this.#abort(connection, label, reason));
     if (!place) {

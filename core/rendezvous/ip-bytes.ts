@@ -1,20 +1,6 @@
-// IP addresses as text and as the 16 bytes of IPv6, in which those of IPv4 are "mapped": ::ffff:a.b.c.d. Pure.
+// IP addresses as the 16 bytes of IPv6, in which those of IPv4 are "mapped": ::ffff:a.b.c.d. Pure.
 import { isIP } from "node:net";
-
-const MAPPED = "::ffff:";
-
-/** The address as the family it is of, without a zone: sockets of both families show IPv4 as "::ffff:10.0.0.5". */
-export function plainIp(text: string): string {
-  const zone = text.indexOf("%");
-  const address = zone < 0 ? text : text.slice(0, zone);
-  return address.startsWith(MAPPED) && address.includes(".") ? address.slice(MAPPED.length) : address;
-}
-
-/** "10.0.0.5:40001", "[2001:db8::5]:40001". */
-export function ipAndPort(host: string, port: number): string {
-  const plain = plainIp(host);
-  return plain.includes(":") ? `[${plain}]:${port}` : `${plain}:${port}`;
-}
+import { plainIp } from "../ip-address.ts";
 
 /** 16 bytes. Throws Error for what is no IP address. */
 export function ipBytes(text: string): Uint8Array {
