@@ -2,10 +2,7 @@
 import { MeshError } from "../core/errors.ts";
 import type { MeshTransport } from "../core/transport.ts";
 import type { TransportOptions } from "../transports/builtin.ts";
-import { meshTransport } from "./transport.ts";
-
-/** What carries the ways that a node adds by itself; see core/session. The tunnel over SSH is always allowed. */
-const CARRIERS: Record<string, string> = { tcp: "tcp", tcprelay: "tcp", udp: "udp", punch: "udp", relay: "udp" };
+import { carrierOf, meshTransport } from "./transport.ts";
 
 export interface NodeTransportOptions extends TransportOptions {
   /** Names of those that may be used. */
@@ -16,7 +13,7 @@ export interface NodeTransportOptions extends TransportOptions {
 export function nodeTransport({ transports, ...options }: NodeTransportOptions): MeshTransport {
   const inner = meshTransport(options);
   const check = (address: string): void => {
-    const carrier = CARRIERS[address.slice(0, Math.max(0, address.indexOf("://")))];
+    const carrier = carrierOf(address);
     if (carrier === undefined || transports.includes(carrier)) return;
     throw new MeshError("UNREACHABLE", `not dialing ${address}: ${carrier} is not among the transports of mesh.toml`);
   };

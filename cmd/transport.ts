@@ -12,27 +12,36 @@ import {
 const factories = new Map<string, TransportFactory>(Object.entries(builtinTransports));
 const ways = new Map(Object.entries(addedWays));
 
+/** By which transport an address goes, under its name in mesh.toml. Undefined when none is named there. */
+export function carrierOf(address: string): string | undefined {
+  const scheme = schemeOf(address);
+  return factories.has(scheme) ? scheme : ways.get(scheme)?.carrier;
+}
+
 /** Its `listen` and `dial` throw UNREACHABLE for an address of a scheme that this build does not have. */
 export function meshTransport(options: TransportOptions): MeshTransport {
   const made = new Map<string, Transport>();
   const make = (scheme: string): Transport | undefined => {
     const way = ways.get(scheme);
-    if (typeof way === "string") return of(way);
-    return (way ?? factories.get(scheme))?.(options);
+    if (way?.carrier && !way.make) return of(way.carrier);
+    return (way?.make ?? factories.get(scheme))?.(options);
   };
   const of = (scheme: string): Transport | undefined => {
     const transport = made.get(scheme) ?? make(scheme);
     if (transport) made.set(scheme, transport);
     return transport;
   };
-  const on = (address: string): Transport =>
-    of(address.slice(0, Math.max(0, address.indexOf("://")))) ?? noWayTo(address);
+  const on = (address: string): Transport => of(schemeOf(address)) ?? noWayTo(address);
   return {
     name: "mesh",
     listen: async (address, accept) => await on(address).listen(address, accept),
     dial: async (address, dialOptions) => await on(address).dial(address, dialOptions),
     spliceRelay,
   };
+}
+
+function schemeOf(address: string): string {
+  return address.slice(0, Math.max(0, address.indexOf("://")));
 }
 
 function noWayTo(address: string): never {

@@ -23,17 +23,21 @@ export const builtinTransports = {
   udp: (options) => new UdpTransport(options),
 } satisfies Record<string, TransportFactory>;
 
+/** A scheme that a node adds to the addresses of others by itself: it is in no mesh.toml, and told to nobody. */
+export interface AddedWay {
+  /** The transport that carries it: where mesh.toml rules that out, it rules this out. None: nothing does. */
+  carrier?: keyof typeof builtinTransports;
+  /** Without it, the carrier reads its addresses itself. Undefined where the node has no such way. */
+  make?: (options: TransportOptions) => Transport | undefined;
+}
+
 /**
- * Schemes that a node adds to the addresses of others by itself, which are in no mesh.toml and told to nobody: with a tunnel "ssh://HOST:PORT",
- * through routers "punch://HOST:PORT?from=PORT", "relay://HOST:PORT" and "tcprelay://HOST:PORT?token=HEX". A name stands for that transport.
+ * With a tunnel "ssh://HOST:PORT", through routers "punch://HOST:PORT?from=PORT", "relay://HOST:PORT" and
+ * "tcprelay://HOST:PORT?token=HEX".
  */
-export const addedWays: Record<
-  string,
-  keyof typeof builtinTransports | ((options: TransportOptions) => Transport | undefined)
-> = {
-  ssh: ({ credentials, tunnel }) =>
-    tunnel === undefined ? undefined : new TunnelTransport({ credentials, path: tunnel }),
-  punch: "udp",
-  relay: "udp",
-  tcprelay: (options) => new RelayTransport(options),
+export const addedWays: Record<string, AddedWay> = {
+  ssh: { make: ({ credentials, tunnel }) => (tunnel ? new TunnelTransport({ credentials, path: tunnel }) : undefined) },
+  punch: { carrier: "udp" },
+  relay: { carrier: "udp" },
+  tcprelay: { carrier: "tcp", make: (options) => new RelayTransport(options) },
 };
