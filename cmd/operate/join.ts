@@ -1,9 +1,9 @@
 // `mesh join`: lets this machine's user run jobs and commands in a mesh whose coordinator is elsewhere.
 import { hostname } from "node:os";
-import { Command, Option } from "@commander-js/extra-typings";
+import { Command } from "@commander-js/extra-typings";
 import { MeshError } from "../../core/errors.ts";
-import { nodeName } from "../options.ts";
 import { joinAs, nameOf, tokenFrom } from "../roles/joining.ts";
+import { COORDINATOR_WORDS, nameOption, tokenFileOption } from "../roles/member-options.ts";
 
 export function command() {
   return new Command("join")
@@ -11,9 +11,9 @@ export function command() {
       "Let this user run jobs and commands in a mesh from here. A token of `mesh token --role head` is needed, in MESH_TOKEN " +
         "or --token-file. (`mesh worker --join` lends this host's slots instead.)",
     )
-    .argument("<address...>", 'addresses of the coordinator, such as "tcp://10.0.0.1:7450", or "discover" on its LAN')
-    .addOption(new Option("--name <name>", "unique in the mesh (default: the host's name)").argParser(nodeName))
-    .option("--token-file <path>", "a file that holds the token")
+    .argument("<address...>", COORDINATOR_WORDS)
+    .addOption(nameOption("the host's name"))
+    .addOption(tokenFileOption())
     .action(async (addresses, { name, tokenFile }) => {
       const token = tokenFrom(tokenFile);
       if (!token) {

@@ -11,6 +11,7 @@ import { nodeTransport } from "../node-transport.ts";
 import { meshOption } from "../options.ts";
 import { version } from "../version.ts";
 import { startDetachedHead } from "./detached-head.ts";
+import { advertiseOption } from "./member-options.ts";
 import { buildName, endSignal, foregroundLog, newNode } from "./node-process.ts";
 
 export function command() {
@@ -21,7 +22,7 @@ export function command() {
           "Makes the mesh when there is none yet.",
       )
       .option("--listen <address...>", "where to listen (default: as mesh.toml says, else on port 7450, TCP and UDP)")
-      .option("--advertise <address...>", "what to tell nodes instead, when a router forwards a port to here")
+      .addOption(advertiseOption())
       .option(
         "--discoverable",
         "tell nodes of the LAN, by signed beacons, where it listens (mesh worker --join discover)",

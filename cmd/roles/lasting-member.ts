@@ -15,20 +15,10 @@ import { UnixTransport } from "../../transports/unix/unix-transport.ts";
 import type { MeshSettings } from "../mesh-settings.ts";
 import { nodeTransport } from "../node-transport.ts";
 import { coordinatorAddresses, isTokenOf, joinAs, nameOf, saveRenewed, tokenFrom } from "./joining.ts";
+import type { MemberCommandOptions } from "./member-options.ts";
 import { buildName } from "./node-process.ts";
 
 export type LastingRole = "worker" | "rendezvous";
-
-/** What both commands take. */
-export interface MemberCommandOptions {
-  join?: string[];
-  name?: string;
-  listen?: string[];
-  advertise: string[];
-  tokenFile?: string;
-  mesh?: string;
-  managed?: boolean;
-}
 
 export type MemberSettings = Pick<MeshSettings, "name" | "timing" | "transports">;
 

@@ -6,15 +6,16 @@ import { type PortRange, parsePortRange } from "../../core/config/port-range.ts"
 import { Rendezvous } from "../../core/rendezvous/rendezvous.ts";
 import { MessageType } from "../../core/wire/message-types.ts";
 import { meshSettings } from "../mesh-settings.ts";
-import { meshOption, nodeName, parsed } from "../options.ts";
+import { meshOption, parsed } from "../options.ts";
+import { accessFor, endWhenDeserted, lastingMember, type MemberSettings, runManaged } from "./lasting-member.ts";
 import {
-  accessFor,
-  endWhenDeserted,
-  lastingMember,
+  advertiseOption,
+  joinOption,
   type MemberCommandOptions,
-  type MemberSettings,
-  runManaged,
-} from "./lasting-member.ts";
+  managedOption,
+  nameOption,
+  tokenFileOption,
+} from "./member-options.ts";
 import { endSignal, foregroundLog, machineReport, newNode, nodeFacts } from "./node-process.ts";
 
 interface RendezvousOptions extends MemberCommandOptions {
@@ -24,35 +25,29 @@ interface RendezvousOptions extends MemberCommandOptions {
 const PORT = 7451;
 
 export function command() {
-  return (
-    new Command("rendezvous")
-      .description(
-        "Be where nodes behind routers meet, in the foreground, on a machine that all of them reach: it tells them their outside " +
-          "addresses, brings them together, and relays between those that find no way. The coordinator is one, too. A token of " +
-          "`mesh token --role rendezvous` is needed the first time, in MESH_TOKEN or --token-file; beside the coordinator none is.",
-      )
-      .option(
-        "--join <address...>",
-        'addresses of the coordinator, such as "tcp://10.0.0.1:7450", or "discover" on its LAN',
-      )
-      .addOption(new Option("--name <name>", `unique in the mesh (default: "${RENDEZVOUS_NAME}")`).argParser(nodeName))
-      .option("--listen <address...>", `where nodes dial it (default: port ${PORT}, TCP and UDP)`)
-      .option("--advertise <address...>", "what to tell them instead, when a router forwards a port to here")
-      .addOption(
-        new Option(
-          "--ports <range>",
-          'UDP and TCP ports for echoes and relays, such as "40000-40099" (default: any)',
-        ).argParser(parsed(parsePortRange)),
-      )
-      .option("--token-file <path>", "a file that holds the token")
-      .addOption(meshOption())
-      // By `mesh host` of `mesh up`: what it is to be is in its joined folder, and there it says how it stands.
-      .addOption(new Option("--managed").hideHelp())
-      .action(async (options) => {
-        const given = { ...options, name: options.name ?? RENDEZVOUS_NAME, advertise: options.advertise ?? [] };
-        process.exitCode = await run(given as RendezvousOptions);
-      })
-  );
+  return new Command("rendezvous")
+    .description(
+      "Be where nodes behind routers meet, in the foreground, on a machine that all of them reach: it tells them their outside " +
+        "addresses, brings them together, and relays between those that find no way. The coordinator is one, too. A token of " +
+        "`mesh token --role rendezvous` is needed the first time, in MESH_TOKEN or --token-file; beside the coordinator none is.",
+    )
+    .addOption(joinOption())
+    .addOption(nameOption(`"${RENDEZVOUS_NAME}"`))
+    .option("--listen <address...>", `where nodes dial it (default: port ${PORT}, TCP and UDP)`)
+    .addOption(advertiseOption())
+    .addOption(
+      new Option(
+        "--ports <range>",
+        'UDP and TCP ports for echoes and relays, such as "40000-40099" (default: any)',
+      ).argParser(parsed(parsePortRange)),
+    )
+    .addOption(tokenFileOption())
+    .addOption(meshOption())
+    .addOption(managedOption())
+    .action(async (options) => {
+      const given = { ...options, name: options.name ?? RENDEZVOUS_NAME, advertise: options.advertise ?? [] };
+      process.exitCode = await run(given as RendezvousOptions);
+    });
 }
 
 async function run(given: RendezvousOptions): Promise<number> {

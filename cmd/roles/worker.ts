@@ -19,16 +19,17 @@ import { Worker } from "../../core/worker/worker.ts";
 import { noteRetired } from "../../core/worker/worker-file.ts";
 import { UnixTransport } from "../../transports/unix/unix-transport.ts";
 import { meshSettings } from "../mesh-settings.ts";
-import { meshOption, nodeName, parsed, wholeNumber } from "../options.ts";
+import { meshOption, parsed, wholeNumber } from "../options.ts";
 import { ownCommand } from "../own-command.ts";
+import { accessFor, endWhenDeserted, lastingMember, type MemberSettings, runManaged } from "./lasting-member.ts";
 import {
-  accessFor,
-  endWhenDeserted,
-  lastingMember,
+  advertiseOption,
+  joinOption,
   type MemberCommandOptions,
-  type MemberSettings,
-  runManaged,
-} from "./lasting-member.ts";
+  managedOption,
+  nameOption,
+  tokenFileOption,
+} from "./member-options.ts";
 import { endSignal, foregroundLog, listenForSlots, machineReport, newNode, nodeFacts } from "./node-process.ts";
 
 interface WorkerOptions extends MemberCommandOptions {
@@ -40,48 +41,41 @@ interface WorkerOptions extends MemberCommandOptions {
 }
 
 export function command() {
-  return (
-    new Command("worker")
-      .description(
-        "Lend this host's slots to the jobs of a mesh, in the foreground. A token of `mesh token --role worker` is needed the " +
-          "first time, in MESH_TOKEN or --token-file; beside the coordinator none is.",
-      )
-      .option(
-        "--join <address...>",
-        'addresses of the coordinator, such as "tcp://10.0.0.1:7450", or "discover" on its LAN',
-      )
-      .addOption(new Option("--name <name>", "unique in the mesh (default: the host's name)").argParser(nodeName))
-      .addOption(
-        new Option("--slots <count>", "how many tasks run side by side (default: one for each core)").argParser(
-          wholeNumber(1, 4_096),
-        ),
-      )
-      .addOption(
-        new Option("--slot-memory <size>", 'memory each slot may use, such as "2G"').argParser(parsed(parseSize)),
-      )
-      .option("--tag <tag...>", "words by which jobs choose hosts")
-      .option("--listen <address...>", "where other nodes may dial this one (default: any free port, TCP and UDP)")
-      .option("--advertise <address...>", "what to tell them instead, when a router forwards a port to here")
-      .option("--files <folder>", "where files are kept that jobs send (default: ~/.local/share/mesh/MESH/files)")
-      .addOption(
-        new Option(
-          "--files-limit <size>",
-          'the largest of them that is taken, such as "10G" (default: none)',
-        ).argParser(parsed(parseSize)),
-      )
-      .option("--token-file <path>", "a file that holds the token")
-      .addOption(meshOption())
-      // By `mesh host` of `mesh up`: what it is to be is in its joined folder, and there it says how it stands.
-      .addOption(new Option("--managed").hideHelp())
-      .action(async (options) => {
-        process.exitCode = await run({
-          ...options,
-          slots: options.slots ?? availableParallelism(),
-          tag: options.tag ?? [],
-          advertise: options.advertise ?? [],
-        } as WorkerOptions);
-      })
-  );
+  return new Command("worker")
+    .description(
+      "Lend this host's slots to the jobs of a mesh, in the foreground. A token of `mesh token --role worker` is needed the " +
+        "first time, in MESH_TOKEN or --token-file; beside the coordinator none is.",
+    )
+    .addOption(joinOption())
+    .addOption(nameOption("the host's name"))
+    .addOption(
+      new Option("--slots <count>", "how many tasks run side by side (default: one for each core)").argParser(
+        wholeNumber(1, 4_096),
+      ),
+    )
+    .addOption(
+      new Option("--slot-memory <size>", 'memory each slot may use, such as "2G"').argParser(parsed(parseSize)),
+    )
+    .option("--tag <tag...>", "words by which jobs choose hosts")
+    .option("--listen <address...>", "where other nodes may dial this one (default: any free port, TCP and UDP)")
+    .addOption(advertiseOption())
+    .option("--files <folder>", "where files are kept that jobs send (default: ~/.local/share/mesh/MESH/files)")
+    .addOption(
+      new Option("--files-limit <size>", 'the largest of them that is taken, such as "10G" (default: none)').argParser(
+        parsed(parseSize),
+      ),
+    )
+    .addOption(tokenFileOption())
+    .addOption(meshOption())
+    .addOption(managedOption())
+    .action(async (options) => {
+      process.exitCode = await run({
+        ...options,
+        slots: options.slots ?? availableParallelism(),
+        tag: options.tag ?? [],
+        advertise: options.advertise ?? [],
+      } as WorkerOptions);
+    });
 }
 
 async function run(given: WorkerOptions): Promise<number> {
