@@ -325,7 +325,7 @@ export class Head {
     const forks = this.#forks.view;
     const mesh = this.#mesh ? this.#viewOf(this.#mesh) : { hosts: [], nodes: [own.info] };
     if (this.#mesh && this.#beganAlone) mesh.nodes = [own.info, ...mesh.nodes.filter(({ node }) => node !== this.#key)];
-    const hosts = [...mesh.hosts, ...forks.hosts].filter(({ node }) => !this.#lost.has(node));
+    const hosts = this.#lost.without([...mesh.hosts, ...forks.hosts]);
     return { hosts: this.#usesOwnSlots ? [...hosts, own.host] : hosts, nodes: [...mesh.nodes, ...forks.nodes] };
   }
 

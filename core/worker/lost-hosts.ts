@@ -13,8 +13,9 @@ export class LostHosts {
     this.#mayReturn = mayReturn;
   }
 
-  has(node: number): boolean {
-    return this.#pauses.has(node);
+  /** Those that may be used. */
+  without<Host extends { node: number }>(hosts: readonly Host[]): Host[] {
+    return hosts.filter(({ node }) => !this.#pauses.has(node));
   }
 
   add(node: number): void {

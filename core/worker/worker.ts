@@ -93,7 +93,7 @@ export class Worker {
 
   /** Who is in the mesh has changed. */
   nodesChanged(change: NodesChanged): void {
-    this.#agent.nodesChanged({ ...change, hosts: this.#reached(change.hosts) });
+    this.#agent.nodesChanged({ ...change, hosts: this.#lost.without(change.hosts) });
   }
 
   /** Tasks here may have been using it, and the mesh may see it all the same. */
@@ -102,10 +102,6 @@ export class Worker {
     if (!view.hosts.some((host) => host.node === node)) return;
     this.#lost.add(node);
     this.nodesChanged({ ...view, lost: [{ node, reason }] });
-  }
-
-  #reached(hosts: NodesChanged["hosts"]): NodesChanged["hosts"] {
-    return hosts.filter(({ node }) => !this.#lost.has(node));
   }
 
   /** Takes no new jobs; resolves when those it has are over, and so is what users do here. */
@@ -140,7 +136,7 @@ export class Worker {
       gone: (user, reason) => this.#userGone({ job, user, reason }),
       view: () => {
         const { hosts, nodes } = this.#options.view();
-        return { hosts: this.#reached(hosts), nodes };
+        return { hosts: this.#lost.without(hosts), nodes };
       },
     });
     const limit = leastOf(open.slotMemoryBytes, slotMemoryBytes);

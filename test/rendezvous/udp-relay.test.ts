@@ -1,38 +1,54 @@
 import { randomBytes } from "node:crypto";
 import { networkInterfaces } from "node:os";
 import { describe, expect, test } from "vitest";
-import { ManualClock } from "../../core/clock.ts";
+import { type Clock, ManualClock } from "../../core/clock.ts";
 import type { MeetPlaces, Relayed } from "../../core/rendezvous/bodies.ts";
 import { encodeEchoRequest } from "../../core/rendezvous/echo.ts";
 import { rejection, settled } from "../coordinator/support.ts";
 import { until } from "../support/until.ts";
-import { echoFrom, freeRange, type TestNode, TestPort, TestRendezvous } from "./support.ts";
+import { echoFrom, freeRange, type TestNode, type TestOptions, TestPort, TestRendezvous } from "./support.ts";
 
 const hasIpv6 = Object.values(networkInterfaces()).some((all) => all?.some(({ address }) => address === "::1"));
 
+/** One of two nodes with a relay between them; it has echoed once, from 127.0.0.1. */
 interface Side {
   node: TestNode;
   places: MeetPlaces;
   relayed: Relayed;
   port: TestPort;
+  /** By its port to the relay's. */
+  send(bytes: Uint8Array | string): void;
 }
 
-/** Two nodes with a relay between them; each has echoed once, from 127.0.0.1. */
-async function pairAt(rendezvous: TestRendezvous): Promise<[a: Side, b: Side] & Disposable> {
-  const [a, b] = [rendezvous.join("a"), rendezvous.join("b")];
-  const [ofA, ofB] = [await a.relay(b.id), await b.relay(a.id)];
-  const side = async (node: TestNode, relayed: Relayed): Promise<Side> => {
-    const [places, port] = [await node.places(), await TestPort.open()];
-    await echoFrom(port, places.echoPorts[0]!, places);
-    port.got.length = 0;
-    return { node, relayed, places, port };
-  };
-  const sides: [Side, Side] = [await side(a, ofA), await side(b, ofB)];
-  return Object.assign(sides, {
-    [Symbol.dispose]: () => {
-      for (const { port } of sides) port[Symbol.dispose]();
+async function sideOf(node: TestNode, relayed: Relayed): Promise<Side> {
+  const [places, port] = [await node.places(), await TestPort.open()];
+  await echoFrom(port, places.echoPorts[0]!, places);
+  port.got.length = 0;
+  return { node, relayed, places, port, send: (bytes) => port.send(bytes, relayed.port) };
+}
+
+interface RelayedPair extends AsyncDisposable {
+  rendezvous: TestRendezvous;
+  a: Side;
+  b: Side;
+}
+
+async function relayedPair(options: TestOptions = {}, clock?: Clock): Promise<RelayedPair> {
+  const rendezvous = await TestRendezvous.start(options, clock);
+  const [nodeA, nodeB] = [rendezvous.join("a"), rendezvous.join("b")];
+  const [ofA, ofB] = [await nodeA.relay(nodeB.id), await nodeB.relay(nodeA.id)];
+  const [a, b] = [await sideOf(nodeA, ofA), await sideOf(nodeB, ofB)];
+  return {
+    ...{ rendezvous, a, b },
+    async [Symbol.asyncDispose]() {
+      for (const { port } of [a, b]) port[Symbol.dispose]();
+      await rendezvous[Symbol.asyncDispose]();
     },
-  });
+  };
+}
+
+async function hasForwarded(rendezvous: TestRendezvous, packets: number): Promise<void> {
+  await until(() => rendezvous.metrics.udpRelay.packets === packets, { what: `${packets} packets, forwarded` });
 }
 
 const dropped = (rendezvous: TestRendezvous) => rendezvous.metrics.udpRelay.dropped;
@@ -59,16 +75,15 @@ describe("relay by UDP (F24)", () => {
   });
 
   test("packets go both ways as they are, in order, in bursts and alone", async () => {
-    await using rendezvous = await TestRendezvous.start();
-    using pair = await pairAt(rendezvous);
-    const [a, b] = pair;
-    a.port.send("hello", a.relayed.port);
-    b.port.send("hello back", b.relayed.port);
+    await using pair = await relayedPair();
+    const { rendezvous, a, b } = pair;
+    a.send("hello");
+    b.send("hello back");
     expect(await b.port.received(1)).toEqual(["hello"]);
     expect(await a.port.received(1)).toEqual(["hello back"]);
     expect(b.port.got[0]!.port).toBe(b.relayed.port);
     const burst = Array.from({ length: 100 }, (_, i) => `packet ${i}`);
-    for (const text of burst) a.port.send(text, a.relayed.port);
+    for (const text of burst) a.send(text);
     expect((await b.port.received(101)).slice(1)).toEqual(burst);
     const { packets, bytes } = rendezvous.metrics.udpRelay;
     expect(packets).toBe(102);
@@ -76,13 +91,12 @@ describe("relay by UDP (F24)", () => {
   });
 
   test("every size goes through, up to the largest", async () => {
-    await using rendezvous = await TestRendezvous.start();
-    using pair = await pairAt(rendezvous);
-    const [a, b] = pair;
-    b.port.send("here", b.relayed.port);
+    await using pair = await relayedPair();
+    const { a, b } = pair;
+    b.send("here");
     const sizes = [1, 63, 64, 65, 1_200, 1_472, 9_000, 65_507];
     for (const [i, size] of sizes.entries()) {
-      a.port.send(Buffer.alloc(size, i), a.relayed.port);
+      a.send(Buffer.alloc(size, i));
       await b.port.received(i + 1);
       expect(b.port.got[i]!.bytes.equals(Buffer.alloc(size, i))).toBe(true);
     }
@@ -104,75 +118,70 @@ describe("relay by UDP (F24)", () => {
   });
 
   test("keeps 16 packets, and 24 KB, until it knows where the other is", async () => {
-    await using rendezvous = await TestRendezvous.start();
-    using pair = await pairAt(rendezvous);
-    const [a, b] = pair;
-    for (let i = 0; i < 20; i++) a.port.send(`${i}`, a.relayed.port);
+    await using pair = await relayedPair();
+    const { rendezvous, a, b } = pair;
+    for (let i = 0; i < 20; i++) a.send(`${i}`);
     await until(() => dropped(rendezvous).early === 4, { what: "4 packets too many" });
     expect(b.port.got).toEqual([]);
-    b.port.send("here", b.relayed.port);
+    b.send("here");
     expect(await b.port.received(16)).toEqual(Array.from({ length: 16 }, (_, i) => `${i}`));
 
-    using other = await pairAt(rendezvous);
-    for (let i = 0; i < 5; i++) other[0].port.send(Buffer.alloc(6_000, "x"), other[0].relayed.port);
-    await until(() => dropped(rendezvous).early === 5, { what: "one that is over 24 KB" });
+    await using other = await relayedPair();
+    for (let i = 0; i < 5; i++) other.a.send(Buffer.alloc(6_000, "x"));
+    await until(() => dropped(other.rendezvous).early === 1, { what: "one that is over 24 KB" });
   });
 
   test("an echo to the relay's own port tells it where a node is, and the node the same", async () => {
-    await using rendezvous = await TestRendezvous.start();
-    using pair = await pairAt(rendezvous);
-    const [a, b] = pair;
+    await using pair = await relayedPair();
+    const { a, b } = pair;
     using elsewhere = await TestPort.open("127.0.0.3");
     expect(await echoFrom(elsewhere, b.relayed.port, b.places)).toMatchObject({ host: "127.0.0.3" });
-    a.port.send("to the address of the echo", a.relayed.port);
+    a.send("to the address of the echo");
     expect((await elsewhere.received(2)).at(-1)).toBe("to the address of the echo");
     expect(b.port.got).toEqual([]);
   });
 
   test("X7 a side whose port or address changes is followed", async () => {
     const clock = new ManualClock();
-    await using rendezvous = await TestRendezvous.start({}, clock);
-    using pair = await pairAt(rendezvous);
-    const [a, b] = pair;
-    b.port.send("1", b.relayed.port);
-    await until(() => rendezvous.metrics.udpRelay.packets === 1, { what: "the first packet" });
+    await using pair = await relayedPair({}, clock);
+    const { rendezvous, a, b } = pair;
+    b.send("1");
+    await hasForwarded(rendezvous, 1);
     using moved = await TestPort.open();
     await isDropped(rendezvous, "contested", () => moved.send("too early", b.relayed.port));
     clock.advance(300);
     moved.send("2", b.relayed.port);
-    a.port.send("to the new port", a.relayed.port);
+    a.send("to the new port");
     expect(await moved.received(1)).toEqual(["to the new port"]);
     using roamed = await TestPort.open("127.0.0.3");
     await echoFrom(roamed, b.places.echoPorts[0]!, b.places);
     clock.advance(300);
     roamed.send("3", b.relayed.port);
-    await until(() => rendezvous.metrics.udpRelay.packets === 4, { what: "the packet from another address" });
-    a.port.send("to the new address", a.relayed.port);
+    await hasForwarded(rendezvous, 4);
+    a.send("to the new address");
     expect((await roamed.received(2)).at(-1)).toBe("to the new address");
   });
 
   test("whoever asks for the relay again may come from another port at once", async () => {
     const clock = new ManualClock();
-    await using rendezvous = await TestRendezvous.start({}, clock);
-    using pair = await pairAt(rendezvous);
-    const [a, b] = pair;
-    b.port.send("1", b.relayed.port);
-    await until(() => rendezvous.metrics.udpRelay.packets === 1, { what: "the first packet" });
+    await using pair = await relayedPair({}, clock);
+    const { rendezvous, a, b } = pair;
+    b.send("1");
+    await hasForwarded(rendezvous, 1);
     await b.node.relay(a.node.id);
     using again = await TestPort.open();
     again.send("2", b.relayed.port);
-    await until(() => rendezvous.metrics.udpRelay.packets === 2, { what: "the second packet" });
+    await hasForwarded(rendezvous, 2);
     expect(dropped(rendezvous).contested).toBe(0);
   });
 
   test("ends after 60 s without a packet; garbage keeps none", async () => {
     const clock = new ManualClock();
-    await using rendezvous = await TestRendezvous.start({}, clock);
-    using pair = await pairAt(rendezvous);
-    const [a, b] = pair;
+    await using pair = await relayedPair({}, clock);
+    const { rendezvous, a, b } = pair;
     clock.advance(59_000);
-    b.port.send("still here", b.relayed.port);
-    await until(() => rendezvous.metrics.udpRelay.packets === 1, { what: "a packet" });
+    b.send("still here");
+    await hasForwarded(rendezvous, 1);
     clock.advance(59_000);
     using stranger = await TestPort.open("127.0.0.2");
     await isDropped(rendezvous, "stranger", () => stranger.send("garbage", b.relayed.port));
@@ -185,14 +194,13 @@ describe("relay by UDP (F24)", () => {
   });
 
   test("outlives the session of one side, and ends with that of both", async () => {
-    await using rendezvous = await TestRendezvous.start();
-    using pair = await pairAt(rendezvous);
-    const [a, b] = pair;
-    b.port.send("before", b.relayed.port);
-    await until(() => rendezvous.metrics.udpRelay.packets === 1, { what: "a packet" });
+    await using pair = await relayedPair();
+    const { rendezvous, a, b } = pair;
+    b.send("before");
+    await hasForwarded(rendezvous, 1);
     b.node.leave();
     await settled();
-    a.port.send("after", a.relayed.port);
+    a.send("after");
     await b.port.received(1);
     a.node.leave();
     await settled();
@@ -200,9 +208,8 @@ describe("relay by UDP (F24)", () => {
   });
 
   test("a node that comes back finds the relay of its pair", async () => {
-    await using rendezvous = await TestRendezvous.start();
-    using pair = await pairAt(rendezvous);
-    const [a, b] = pair;
+    await using pair = await relayedPair();
+    const { rendezvous, a, b } = pair;
     b.node.leave();
     await settled();
     const back = rendezvous.join("b", "worker", b.node.id);
@@ -242,29 +249,27 @@ describe("relay by UDP (F24)", () => {
 
   test("a pair sends no more in a second than its quota, if there is one", async () => {
     const clock = new ManualClock();
-    await using rendezvous = await TestRendezvous.start({ relayBytesPerSecond: 2_500 }, clock);
-    using pair = await pairAt(rendezvous);
-    const [a, b] = pair;
-    b.port.send("here", b.relayed.port);
-    for (let i = 0; i < 3; i++) a.port.send(Buffer.alloc(1_000), a.relayed.port);
+    await using pair = await relayedPair({ relayBytesPerSecond: 2_500 }, clock);
+    const { rendezvous, a, b } = pair;
+    b.send("here");
+    for (let i = 0; i < 3; i++) a.send(Buffer.alloc(1_000));
     await until(() => dropped(rendezvous).overQuota === 1, { what: "a packet over the quota" });
     await b.port.received(2);
     clock.advance(1_000);
-    a.port.send(Buffer.alloc(1_000), a.relayed.port);
+    a.send(Buffer.alloc(1_000));
     await b.port.received(3);
   });
 
   test("close closes all ports", async () => {
-    const rendezvous = await TestRendezvous.start();
-    using pair = await pairAt(rendezvous);
+    await using pair = await relayedPair();
+    const { rendezvous, a, b } = pair;
     await rendezvous.rendezvous.close();
-    for (const number of [pair[0].relayed.port, pair[1].relayed.port, ...rendezvous.rendezvous.echoPorts]) {
+    for (const number of [a.relayed.port, b.relayed.port, ...rendezvous.rendezvous.echoPorts]) {
       using bound = await TestPort.open("127.0.0.1", number);
       expect(bound.port).toBe(number);
     }
     expect(rendezvous.metrics.udpRelay.pairs).toBe(0);
-    const { node } = pair[0];
-    for (const asked of [node.places(), node.meet(pair[1].node.id), node.relay(pair[1].node.id)]) {
+    for (const asked of [a.node.places(), a.node.meet(b.node.id), a.node.relay(b.node.id)]) {
       expect(await rejection(asked)).toMatchObject({
         code: "UNREACHABLE",
         message: expect.stringContaining("is ending"),
@@ -293,16 +298,15 @@ describe("relay by UDP (F24)", () => {
 
 describe("relay by UDP, hostile (X17)", () => {
   test("a stranger's packets go nowhere, and nothing comes to him", async () => {
-    await using rendezvous = await TestRendezvous.start();
-    using pair = await pairAt(rendezvous);
-    const [a, b] = pair;
+    await using pair = await relayedPair();
+    const { rendezvous, a, b } = pair;
     using stranger = await TestPort.open("127.0.0.2");
     await isDropped(rendezvous, "stranger", () => stranger.send("first packet wins?", b.relayed.port));
-    a.port.send("for b alone", a.relayed.port);
-    b.port.send("here", b.relayed.port);
+    a.send("for b alone");
+    b.send("here");
     expect(await b.port.received(1)).toEqual(["for b alone"]);
     await isDropped(rendezvous, "stranger", () => stranger.send("take over?", b.relayed.port));
-    a.port.send("still for b", a.relayed.port);
+    a.send("still for b");
     await b.port.received(2);
     expect([stranger.got, await a.port.received(1)]).toEqual([[], ["here"]]);
   });
@@ -315,13 +319,12 @@ describe("relay by UDP, hostile (X17)", () => {
     await isDropped(rendezvous, "stranger", () => port.send("who is it?", ofA.port));
     await echoFrom(port, ofA.port, places);
     port.send("it is a", ofA.port);
-    await until(() => rendezvous.metrics.udpRelay.packets === 1, { what: "its packet" });
+    await hasForwarded(rendezvous, 1);
   });
 
   test("a member cannot take another one's side", async () => {
-    await using rendezvous = await TestRendezvous.start();
-    using pair = await pairAt(rendezvous);
-    const [a, b] = pair;
+    await using pair = await relayedPair();
+    const { rendezvous, a, b } = pair;
     const mallory = await rendezvous.join("mallory").places();
     using port = await TestPort.open("127.0.0.4");
     await echoFrom(port, mallory.echoPorts[0]!, mallory);
@@ -334,23 +337,21 @@ describe("relay by UDP, hostile (X17)", () => {
 
   test("who is silent for 15 s gets nothing more until he speaks", async () => {
     const clock = new ManualClock();
-    await using rendezvous = await TestRendezvous.start({}, clock);
-    using pair = await pairAt(rendezvous);
-    const [a, b] = pair;
-    b.port.send("here", b.relayed.port);
-    await until(() => rendezvous.metrics.udpRelay.packets === 1, { what: "a packet" });
+    await using pair = await relayedPair({}, clock);
+    const { rendezvous, a, b } = pair;
+    b.send("here");
+    await hasForwarded(rendezvous, 1);
     clock.advance(15_001);
-    await isDropped(rendezvous, "silent", () => a.port.send("to nobody", a.relayed.port));
-    b.port.send("here again", b.relayed.port);
-    await until(() => rendezvous.metrics.udpRelay.packets === 3, { what: "a packet" });
-    a.port.send("welcome", a.relayed.port);
+    await isDropped(rendezvous, "silent", () => a.send("to nobody"));
+    b.send("here again");
+    await hasForwarded(rendezvous, 3);
+    a.send("welcome");
     expect(await b.port.received(1)).toEqual(["welcome"]);
   });
 
   test("never more bytes out than came in, whatever comes", async () => {
-    await using rendezvous = await TestRendezvous.start();
-    using pair = await pairAt(rendezvous);
-    const [a, b] = pair;
+    await using pair = await relayedPair();
+    const { rendezvous, a, b } = pair;
     using stranger = await TestPort.open("127.0.0.2");
     let sent = 0;
     const send = (from: TestPort, bytes: Uint8Array, to: number) => {
@@ -371,10 +372,9 @@ describe("relay by UDP, hostile (X17)", () => {
   });
 
   test("50,000 packets of garbage: bounded memory, and what belongs there goes through", async () => {
-    await using rendezvous = await TestRendezvous.start();
-    using pair = await pairAt(rendezvous);
-    const [a, b] = pair;
-    b.port.send("here", b.relayed.port);
+    await using pair = await relayedPair();
+    const { a, b } = pair;
+    b.send("here");
     using stranger = await TestPort.open("127.0.0.2");
     const garbage = Buffer.alloc(1_200, 7);
     const before = process.memoryUsage().rss;
@@ -382,7 +382,7 @@ describe("relay by UDP, hostile (X17)", () => {
       for (let i = 0; i < 500; i++) stranger.send(garbage, i % 2 ? a.relayed.port : b.relayed.port);
       await until(
         () => {
-          a.port.send(`${round}`, a.relayed.port); // the kernel's buffer may be full
+          a.send(`${round}`); // the kernel's buffer may be full
           return b.port.got.some(({ bytes }) => bytes.toString() === `${round}`);
         },
         { what: `packet ${round}` },
