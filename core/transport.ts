@@ -52,6 +52,11 @@ export interface Link {
   resume(): void;
   /** Whether this link, while open, keeps the process from ending by itself. True at first. */
   setRef(keepsProcess: boolean): void;
+  /**
+   * Where the end of the peer's process closes no link: asks its machine, without a word to the process, and ends the link with an error
+   * when that says that nothing listens there any more. Anybody may have said so: it proves nothing of the peer.
+   */
+  probe?(): void;
   /** Sends what was taken, then ends the link. Safe to call again. */
   close(): void;
   /** Ends the link at once, dropping what was not sent; the own handler hears `closed(error)`. */

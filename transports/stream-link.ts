@@ -28,6 +28,8 @@ export interface StreamSocket {
   resume(): void;
   ref(): void;
   unref(): void;
+  /** See Link. */
+  probe?(): void;
   /** Sends what was taken, then ends. */
   end(): void;
   terminate(): void;
@@ -128,6 +130,10 @@ export class StreamLink implements Link {
   setRef(keepsProcess: boolean): void {
     if (keepsProcess) this.#socket?.ref();
     else this.#socket?.unref();
+  }
+
+  probe(): void {
+    this.#socket?.probe?.();
   }
 
   close(): void {

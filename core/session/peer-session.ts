@@ -440,6 +440,10 @@ export class PeerSession {
       if (session === this.bulk) this.main.mayEnd();
     },
     expired: (session) => this.#expired(session),
+    // Where it listens itself: elsewhere a router answers, which knows nothing of it.
+    doubted: (session) => {
+      if (this.addresses.includes(session.address)) session.probe();
+    },
     unlinked: () => this.#home.pathChanged(this),
     ended: (session, error) => this.#ended(session, error),
   };

@@ -48,6 +48,8 @@ export interface SessionOwner {
   progressed(session: Session): void;
   /** Nobody answered in time: the error to end with; undefined: wait as long again. */
   expired(session: Session): MeshError | undefined;
+  /** The peer was not heard for a heartbeat. */
+  doubted(session: Session): void;
   /** The link is gone. */
   unlinked(session: Session): void;
   /** It is over; the handler is told next. */
@@ -325,6 +327,11 @@ export class Session implements Link {
     this.#step("wanted");
   }
 
+  /** As Link.probe, of the link in use. */
+  probe(): void {
+    this.#end?.link.probe?.();
+  }
+
   /** Asks the peer, over this session, to dial the bulk lane. */
   askForBulk(): void {
     this.#wantsPeerToDial = true;
@@ -592,7 +599,8 @@ export class Session implements Link {
     this.#life = life;
     if (phase !== "suspect" && life.phase === "suspect") this.#why = "it was not heard lately";
     for (const effect of effects) {
-      if (effect === "beat") this.#beat();
+      if (effect === "doubt") owner.doubted(this);
+      else if (effect === "beat") this.#beat();
       else if (effect === "settle") owner.settle(this);
       else if (effect === "seek") this.#seek();
       else this.#expire();

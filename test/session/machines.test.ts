@@ -88,6 +88,13 @@ describe("liveness", () => {
     expect(life.times("beat")).toHaveLength(6);
   });
 
+  it("X1 doubts a peer with each heartbeat before which none came, and no other", () => {
+    const life = new Life().event("linked").until(800).event("heard").until(2_500).event("heard");
+    expect(life.times("doubt")).toEqual([2_000]);
+    life.until(3_400).event("heard").until(6_500);
+    expect(life.times("doubt")).toEqual([2_000, 5_000, 6_000]);
+  });
+
   it("a suspect that is heard is up again and nobody looks for another link", () => {
     const life = new Life().event("linked").until(4_000).event("heard");
     expect([life.state.phase, life.effects.at(-1)]).toEqual(["up", [4_000, "settle"]]);

@@ -79,6 +79,43 @@ describe("a peer that is lost", () => {
     expect(errorsOf(ba)).toEqual(["node a is lost: nothing of it listens on sim://a any more"]);
   });
 
+  it("X1 its process died and its link does not say so, as over UDP: its machine does, to whoever missed one heartbeat", async () => {
+    for (const who of ["the dialer", "the acceptor"]) {
+      const world = new World();
+      const { a, b, ab, ba } = await world.linked();
+      await world.run(10_000 * world.random());
+      const [dead, log] = who === "the dialer" ? [b, ab] : [a, ba];
+      world.network.killSilently(dead);
+      await world.run(who === "the dialer" ? 2_300 : 4_500);
+      expect(errorsOf(log)).toEqual([
+        `node ${dead.name} is lost: nothing of it listens on sim://${dead.name} any more`,
+      ]);
+    }
+  });
+
+  it("X1 X22 somebody lies that nothing listens there, while it is silent: another link is made, and nothing is lost", async () => {
+    const world = new World();
+    const { a, b, ab, ba } = await world.linked();
+    await world.run(20_000);
+    expect(world.network.probes).toBeLessThan(3);
+    world.network.isLiedTo = true;
+    world.network.block(b, a, 1_500);
+    ab.main.send(5);
+    ba.main.send(5);
+    await world.run(4_000);
+    expect([phases(ab, ba), ab.main.got, ba.main.got]).toEqual([["up", "up"], 1, 1]);
+    expect(ab.session.main.generation).toBeGreaterThan(1);
+  });
+
+  it("a path through a router is not asked about: who answers there knows nothing of the process", async () => {
+    const world = new World();
+    const { a, b, ab } = await world.linked({ isHidden: true });
+    world.network.isLiedTo = true;
+    world.network.block(a, b, 2_000);
+    await world.run(3_000);
+    expect([b.get(a)!.session.main.generation, phases(ab)]).toEqual([1, ["up"]]);
+  });
+
   it("X1 another process took its address: it is known to be gone, and the new one is somebody else", async () => {
     const world = new World();
     const { a, b, ab } = await world.linked();

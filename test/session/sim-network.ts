@@ -130,11 +130,16 @@ export class SimNetwork {
   readonly wires = new Set<Wire>();
   readonly #random: () => number;
   readonly #listening = new Map<string, Listening>();
+  readonly #dead = new Set<Host>();
   #blocks: { from: Host; to: Host; until: number }[] = [];
   /** The longest time a frame takes. */
   latencyMs = 20;
   /** Addresses that lead nowhere: what is sent there gets lost, links that were made by them too. */
   readonly silent = new Set<string>();
+  /** Somebody answers for all hosts that nothing listens there. */
+  isLiedTo = false;
+  /** How often a machine was asked whether a process still listens. */
+  probes = 0;
   /** How often anything was dialed. */
   dials = 0;
   /** How many frames a new link carries before it breaks. */
@@ -186,9 +191,15 @@ export class SimNetwork {
 
   /** A process ends: those it talked to hear so, and nobody listens at its addresses any more. */
   kill(host: Host): void {
-    host.clock.die();
-    for (const [address, { host: owner }] of this.#listening) if (owner === host) this.#listening.delete(address);
+    this.killSilently(host);
     for (const wire of this.wires) if (wire.joins(host)) wire.cut();
+  }
+
+  /** As over UDP: nobody hears of it. */
+  killSilently(host: Host): void {
+    host.clock.die();
+    this.#dead.add(host);
+    for (const [address, { host: owner }] of this.#listening) if (owner === host) this.#listening.delete(address);
   }
 
   async dial(from: Host, address: string, { timeoutMs = 5_000, signal }: DialOptions): Promise<Link> {
@@ -217,8 +228,16 @@ export class SimNetwork {
     const wire = new Wire(this, from, host, [near, far], address);
     wire.framesLeft = this.framesOfLink();
     this.wires.add(wire);
+    mine.probe = () => this.#probe(from, host, mine);
+    theirs.probe = () => this.#probe(host, from, theirs);
     host.clock.whenRunning(() => accept(theirs));
     return mine;
+  }
+
+  #probe(asker: Host, asked: Host, link: Link): void {
+    this.probes++;
+    if (!this.#dead.has(asked) && !this.isLiedTo) return;
+    void this.#wait(asker, 2 * this.delay()).then(() => link.destroy(new Error("nothing listens there any more")));
   }
 
   #wait(host: Host, ms: number): Promise<void> {

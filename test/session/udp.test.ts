@@ -112,6 +112,18 @@ describe("Session over UDP", () => {
     expect(rebinds).toBe(3);
   }, 90_000);
 
+  it("X1 the peer's port is closed, which no packet says: it is lost long before its silence would tell", async () => {
+    const { forwarder, ab } = await linked((address) => UdpForwarder.start(address), {
+      timing: { heartbeatMs: 50, suspectAfterMs: 60_000, downAfterMs: 60_000 },
+    });
+    forwarder![Symbol.dispose]();
+    await until(() => ab.main.ends.length === 1, { what: "the end" });
+    expect(ab.main.ends[0]).toMatchObject({
+      code: "LINK_CLOSED",
+      message: /node b is lost: nothing of it listens on udp:/,
+    });
+  });
+
   it("X15 a reader that stops holds its sender, both within their limits, and gets all when it goes on", async () => {
     const { ab, ba, session } = await linked();
     ba.session.main.pause();

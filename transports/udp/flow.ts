@@ -8,7 +8,10 @@
 // QUIC has windows of its own, but the runtime opens them as bytes come, read or not: so these here bound what waits for a
 // reader that stands still. And only with its end a stream says that it was not cut: see quic.ts.
 import { MeshError } from "../../core/errors.ts";
+import { unmapped } from "../../core/ip-address.ts";
 import type { StreamLink, StreamSocket } from "../stream-link.ts";
+import { codeOf } from "./failures.ts";
+import { Probe } from "./probe.ts";
 import type { ByteStream, Connection, ConnectionEnd } from "./quic.ts";
 
 /** What may be on its way to a reader that does not read: 80 MB/s over 100 ms. */
@@ -23,6 +26,8 @@ const FINISH_MS = 10_000;
 const LINGER_MS = 3_000;
 /** After the connection has ended, how long what has come already may take. */
 const DRAIN_MS = 1_000;
+/** How long the other machine has to say that nothing listens there. */
+const PROBE_MS = 1_000;
 
 export const STREAM_BYTES = 0;
 export const STREAM_CONTROL = 1;
@@ -110,6 +115,16 @@ export class UdpSocket implements StreamSocket {
 
   unref(): void {}
 
+  probe(): void {
+    if (this.#isFinishing || this.#isOver) return;
+    const { host, port } = this.#connection.remote;
+    const failed = (error: unknown) => {
+      if (codeOf(error) === "ECONNREFUSED") this.#refused();
+    };
+    const probe = new Probe({ host: unmapped(host), port }, { sends: true, failed });
+    setTimeout(() => probe.close(), PROBE_MS);
+  }
+
   end(): void {
     if (this.#isFinishing || this.#isOver) return;
     this.#isFinishing = true;
@@ -120,6 +135,12 @@ export class UdpSocket implements StreamSocket {
   terminate(): void {
     this.#isOver = true;
     this.#connection.cut("the other side broke the connection");
+  }
+
+  #refused(): void {
+    if (this.#isOver) return;
+    this.#break("nothing listens there any more");
+    this.#connection.cut("its port was said to be closed");
   }
 
   #wait(): void {

@@ -1,7 +1,7 @@
 // Which ways to a peer are better than others. The kind of a path is the scheme of the address that was dialed.
 //
 //   0  tcp, unix, memory, any that is not named here: straight to the peer
-//   1  udp: as straight, but slower in bulk, and a process that dies says nothing
+//   1  udp: as straight, but slower in bulk, and a peer whose process died is noticed later
 //   2  punch: straight to it as well, through holes in routers that have to be kept open
 //   3  relay, tcprelay, ssh: a third machine carries every byte
 

@@ -54,8 +54,8 @@ export type LivenessEvent =
   | "ended" // the session is over, for another reason than silence
   | "tick"; // wakeAt has come
 
-/** beat: send a heartbeat. seek: look for a link. settle: stop looking. expire: the peer is down. */
-export type LivenessEffect = "beat" | "seek" | "settle" | "expire";
+/** doubt: nothing was heard since the last heartbeat. beat: send a heartbeat. seek: look for a link. settle: stop looking. expire: the peer is down. */
+export type LivenessEffect = "doubt" | "beat" | "seek" | "settle" | "expire";
 
 type Step = [Liveness, LivenessEffect[]];
 
@@ -114,6 +114,7 @@ function tick(state: Liveness, now: number, timing: Timing): Step {
     effects.push("seek");
   }
   if (hasLink(next.phase) && now >= next.beatAt) {
+    if (now - next.heardAt >= timing.heartbeatMs) effects.push("doubt");
     next = { ...next, beatAt: now + timing.heartbeatMs };
     effects.push("beat");
   }
