@@ -1,9 +1,9 @@
 // What a process of a mesh takes from the nearest mesh.toml, with the defaults where there is none.
 import { findConfig, loadConfig, type MeshConfig } from "../core/config/mod.ts";
-import type { PortRange } from "../core/config/port-range.ts";
 import { BUILTIN_TRANSPORTS } from "../core/config/transports.ts";
 import { knownMeshes } from "../core/member/known.ts";
 import { defaultListening, type Listening } from "../core/member/listening.ts";
+import type { RendezvousSettings } from "../core/rendezvous/settings.ts";
 
 /** What every node of a mesh takes from mesh.toml. */
 export interface NodeSettings {
@@ -19,8 +19,8 @@ export interface MeshSettings extends NodeSettings {
   file: string | undefined;
   /** Where the coordinator listens; undefined when mesh.toml does not say. */
   listen: readonly string[] | undefined;
-  /** UDP and TCP ports of a rendezvous for echoes and relays; any where it is missing. */
-  rendezvousPorts?: PortRange;
+  /** Of each rendezvous of the mesh. */
+  rendezvous: RendezvousSettings;
   /** How long the coordinator waits for the lost head of a job. */
   leaseMs: number;
   /** Whether mesh.toml names hosts beside this machine. */
@@ -50,6 +50,7 @@ const DEFAULTS: Omit<MeshSettings, "name"> = {
   listen: undefined,
   transports: BUILTIN_TRANSPORTS,
   timing: { heartbeatMs: 1_000, suspectAfterMs: 3_000, downAfterMs: 10_000 },
+  rendezvous: {},
   leaseMs: 10_000,
   hasHosts: false,
 };
@@ -66,7 +67,7 @@ export async function meshSettings(name?: string): Promise<MeshSettings> {
     listen: config.coordinator.listen,
     transports,
     timing: { heartbeatMs, suspectAfterMs, downAfterMs },
-    ...(config.rendezvous.ports && { rendezvousPorts: config.rendezvous.ports }),
+    rendezvous: config.rendezvous.settings,
     leaseMs: config.leaseMs,
     hasHosts: config.hosts.some(({ provider }) => provider !== "local"),
     config,

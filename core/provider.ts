@@ -1,9 +1,9 @@
 // What core knows of starting and stopping workers on hosts. Implementations are in plugins/ and in users' own files; core
 // never names one. Two families: push holds a channel to the host, sends the binary and hands a certificate over it
 // (ssh, local); pull is told a token, and the host fetches the binary and joins by itself (a batch system, a cloud).
-import type { PortRange } from "./config/port-range.ts";
 import type { MeshErrorCode } from "./errors.ts";
 import type { Joined } from "./identity/join.ts";
+import type { RendezvousSettings } from "./rendezvous/settings.ts";
 
 /** A host as mesh.toml or the command line names it. */
 export interface ProvidedHost {
@@ -31,8 +31,8 @@ export interface WorkerSettings {
   listen?: string[];
   /** What other nodes are told instead. */
   advertise?: string[];
-  /** Of a rendezvous: the UDP and TCP ports it uses beside, both included; default: any. */
-  ports?: PortRange;
+  /** Of a rendezvous. */
+  rendezvous?: RendezvousSettings;
   heartbeatMs: number;
   suspectAfterMs: number;
   downAfterMs: number;
@@ -120,7 +120,7 @@ export interface CoordinatorOrder {
   transports: readonly string[];
   timing: { heartbeatMs: number; suspectAfterMs: number; downAfterMs: number };
   leaseMs: number;
-  rendezvousPorts?: PortRange;
+  rendezvous: RendezvousSettings;
   /** The user of this machine, who becomes a head of that name. */
   user: { publicKey: Uint8Array; name: string };
 }

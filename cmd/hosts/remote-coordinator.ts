@@ -14,7 +14,7 @@ import { nameOf } from "../roles/joining.ts";
 export async function startRemoteCoordinator(
   host: FleetHost,
   provider: Provider,
-  { name: meshName, listen, transports, timing, leaseMs, rendezvousPorts }: MeshSettings,
+  { name: meshName, listen, transports, timing, leaseMs, rendezvous }: MeshSettings,
   context: ProviderContext,
 ): Promise<CoordinatorStarted> {
   if (!provider.startCoordinator) {
@@ -25,12 +25,8 @@ export async function startRemoteCoordinator(
   }
   const { publicKey, keyPem } = createKeyPair();
   const name = `user-${nameOf(hostname())}`;
-  const order = { listen, transports, timing, leaseMs, user: { publicKey, name } };
-  const started = await provider.startCoordinator(
-    host,
-    { ...order, ...(rendezvousPorts && { rendezvousPorts }) },
-    context,
-  );
+  const order = { listen, transports, timing, rendezvous, leaseMs, user: { publicKey, name } };
+  const started = await provider.startCoordinator(host, order, context);
   const { meshId, coordinators } = started.joined;
   const certified = checkCertified(started.joined, { meshId, role: "head", name, publicKey }, Date.now());
   const node = { meshId, meshName, role: "head", name, coordinators, credentials: { ...certified, keyPem } } as const;

@@ -1,12 +1,14 @@
 // How the nodes of a mesh reach each other, pair by pair, as lines for people.
 import type { NodeStatus, PeerStatus, Status } from "../../core/coordinator/answers.ts";
-import { roundTripWords, spanWords } from "../amounts.ts";
+import { bytesWords, roundTripWords, spanWords } from "../amounts.ts";
 import { type Column, cutTo, type TableOptions, table } from "../table.ts";
 
 /** One pair, as one of both tells of it. */
 interface PairRow extends Omit<PeerStatus, "node" | "name"> {
   from: string;
   to: string;
+  /** What it sent through the relay that it uses. */
+  relayedBytes?: number;
 }
 
 /** What `mesh status --peers` prints: a row for each pair that has a session; of those `names` name, if there are any. */
@@ -29,7 +31,18 @@ export function pairRows({ nodes }: Status, names: readonly string[] = []): Pair
       ofBoth.set(key, known ? completed(known, peer) : { ...peer, from: node.name, to });
     }
   }
-  return [...ofBoth.values()];
+  return [...ofBoth.values()].map((row) => withBytes(row, nodes));
+}
+
+function withBytes(row: PairRow, nodes: readonly NodeStatus[]): PairRow {
+  const isOf = ({ between }: { between: readonly string[] }) => between.includes(row.from) && between.includes(row.to);
+  const relays = nodes.flatMap(({ rendezvous }) => rendezvous?.pairs.filter(isOf) ?? []);
+  const relayedBytes = relays.reduce((sum, { bytes }) => sum + bytes, 0);
+  return relays.length > 0 && isRelayed(row) ? { ...row, relayedBytes } : row;
+}
+
+function isRelayed({ path }: PairRow): boolean {
+  return path === "relay" || path === "tcprelay";
 }
 
 /** With what only the other side knows. */
@@ -69,6 +82,12 @@ const COLUMNS: Column<PairRow>[] = [
     rank: 3,
     align: "right",
     text: ({ sinceMs }) => (sinceMs === null ? "-" : spanWords(sinceMs / 1_000)),
+  },
+  {
+    title: "RELAYED",
+    rank: 5,
+    align: "right",
+    text: ({ relayedBytes }) => (relayedBytes === undefined ? "" : bytesWords(relayedBytes)),
   },
   { title: "ADDRESS", rank: 2, text: ({ address }) => address ?? "-" },
   { title: "WHY NOT BETTER", rank: 1, isCut: true, text: ({ why }) => why ?? "" },

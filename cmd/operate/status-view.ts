@@ -1,5 +1,5 @@
 // The status of a mesh as lines for people.
-import type { JobRecord, NodeStatus, PathInfo, Status } from "../../core/coordinator/answers.ts";
+import type { JobRecord, NodeStatus, PathInfo, RendezvousStatus, Status } from "../../core/coordinator/answers.ts";
 import { ROLES } from "../../core/identity/names.ts";
 import { bytesWords, roundTripWords, spanWords } from "../amounts.ts";
 import { type Colour, type Column, cutTo, printable, type TableOptions, table } from "../table.ts";
@@ -24,6 +24,8 @@ export function statusLines(status: Status, options: ViewOptions): string[] {
   const { nodes, jobs } = status;
   const lines = [summary(status, options.now)];
   if (nodes.length > 0) lines.push("", ...table(sorted(nodes), nodeColumns(status, options.now), options));
+  const meeting = sorted(nodes).flatMap(rendezvousLine);
+  if (meeting.length > 0) lines.push("", ...meeting);
   if (workersUp(status).length === 0) lines.push("", NO_WORKER);
   if (jobs.length > 0) lines.push("", ...table(jobs, jobColumns(options.now), options));
   return lines.map((line) => cutTo(line, options.width));
@@ -46,6 +48,28 @@ function summary(status: Status, now: number): string {
   const { addresses, since } = mesh.coordinator;
   const where = addresses.length > 0 ? ` on ${printable(addresses.join(", "))}` : "";
   return `mesh ${printable(mesh.name)}: ${parts.join(", ")}; coordinator${where}, up ${age(since, now)}`;
+}
+
+/** What a rendezvous did; of the coordinator, which nobody asked to be one, only when it did something. */
+function rendezvousLine({ name, role, rendezvous, addresses }: NodeStatus): string[] {
+  if (!rendezvous) return [];
+  const { introduced, relays, bytes, refused } = rendezvous;
+  if (role === "coordinator" && introduced + relays + bytes + refused === 0) return [];
+  const where = role === "coordinator" || addresses.length === 0 ? "" : `; on ${addresses.join(", ")}`;
+  return [printable(`${name}: ${rendezvousWords(rendezvous)}${where}`)];
+}
+
+function rendezvousWords(done: RendezvousStatus): string {
+  const { introduced, relays, bytes, packets, dropped, overQuota, refused } = done;
+  const inPackets = packets > 0 ? ` (${count(packets, "packet")} by UDP)` : "";
+  const over = overQuota > 0 ? ` (${overQuota} over relayRate)` : "";
+  return [
+    `${count(introduced, "pair")} introduced`,
+    `${relays} relayed now`,
+    ...(bytes > 0 ? [`${bytesWords(bytes)} forwarded${inPackets}`] : []),
+    ...(dropped > 0 ? [`${count(dropped, "packet")} dropped${over}`] : []),
+    ...(refused > 0 ? [`${count(refused, "relay")} refused`] : []),
+  ].join(", ");
 }
 
 function nodeColumns({ mesh }: Status, now: number): Column<NodeStatus>[] {

@@ -74,9 +74,8 @@ async function gone(mesh: string): Promise<void> {
 }
 
 async function start(given: CoordinatorSettings, signal: AbortSignal): Promise<void> {
-  const { name, listen, transports, timing, leaseMs, rendezvousPorts } = given;
-  const own = { name, listen, transports, timing, leaseMs };
-  const settings: CoordinatorSettings = { ...own, ...(rendezvousPorts && { rendezvousPorts }) };
+  const { name, listen, transports, timing, rendezvous, leaseMs } = given;
+  const settings: CoordinatorSettings = { name, listen, transports, timing, rendezvous, leaseMs };
   const spawnWith = async (...more: string[]) => {
     const args = ["--settings", JSON.stringify(settings), ...more];
     (await spawnCoordinator(name, { stdin: "ignore", args, signal })).unref();

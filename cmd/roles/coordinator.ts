@@ -41,7 +41,7 @@ export function command() {
 /** What a coordinator takes from mesh.toml. */
 export type CoordinatorSettings = Pick<
   MeshSettings,
-  "name" | "listen" | "transports" | "timing" | "leaseMs" | "rendezvousPorts"
+  "name" | "listen" | "transports" | "timing" | "leaseMs" | "rendezvous"
 >;
 
 interface CoordinatorOptions {
@@ -73,7 +73,7 @@ async function run(options: CoordinatorOptions): Promise<number> {
     version: version().version,
     commit: version().commit,
     build: buildName(),
-    ...(settings.rendezvousPorts && { rendezvousPorts: settings.rendezvousPorts }),
+    rendezvous: settings.rendezvous,
     timing: settings.timing,
     leaseMs: settings.leaseMs,
     isDiscoverable: options.discoverable ?? false,

@@ -2,11 +2,14 @@
 import { Command, Option } from "@commander-js/extra-typings";
 import type { ManagedWorker } from "../../core/bootstrap/managed-worker.ts";
 import { RENDEZVOUS_NAME } from "../../core/config/names.ts";
-import { type PortRange, parsePortRange } from "../../core/config/port-range.ts";
+import { parsePortRange } from "../../core/config/port-range.ts";
+import { parseRelayRate, RELAY_PAIRS_LIMIT } from "../../core/config/relay-rate.ts";
 import { Rendezvous } from "../../core/rendezvous/rendezvous.ts";
+import type { RendezvousSettings } from "../../core/rendezvous/settings.ts";
+import { reportOf } from "../../core/rendezvous/tally.ts";
 import { MessageType } from "../../core/wire/message-types.ts";
 import { meshSettings } from "../mesh-settings.ts";
-import { meshOption, parsed } from "../options.ts";
+import { meshOption, parsed, wholeNumber } from "../options.ts";
 import { accessFor, endWhenDeserted, lastingMember, type MemberSettings, runManaged } from "./lasting-member.ts";
 import {
   advertiseOption,
@@ -17,10 +20,6 @@ import {
   tokenFileOption,
 } from "./member-options.ts";
 import { endSignal, foregroundLog, machineReport, newNode, nodeFacts } from "./node-process.ts";
-
-interface RendezvousOptions extends MemberCommandOptions {
-  ports?: PortRange | undefined;
-}
 
 const PORT = 7451;
 
@@ -41,27 +40,44 @@ export function command() {
         'UDP and TCP ports for echoes and relays, such as "40000-40099" (default: any)',
       ).argParser(parsed(parsePortRange)),
     )
+    .addOption(
+      new Option(
+        "--relay-rate <size>",
+        'what one pair may send through a relay in a second, such as "10M" (default: no limit)',
+      ).argParser(parsed(parseRelayRate)),
+    )
+    .addOption(
+      new Option("--relay-pairs <count>", "how many pairs are relayed at once (default: 2000)").argParser(
+        wholeNumber(1, RELAY_PAIRS_LIMIT),
+      ),
+    )
     .addOption(tokenFileOption())
     .addOption(meshOption())
     .addOption(managedOption())
-    .action(async (options) => {
-      const given = { ...options, name: options.name ?? RENDEZVOUS_NAME, advertise: options.advertise ?? [] };
-      process.exitCode = await run(given as RendezvousOptions);
+    .action(async ({ ports, relayRate, relayPairs, name = RENDEZVOUS_NAME, advertise = [], ...options }) => {
+      const limits = { ...(relayRate && { relayBytesPerSecond: relayRate }), ...(relayPairs && { relayPairs }) };
+      const own: RendezvousSettings = { ...(ports && { ports }), ...limits };
+      process.exitCode = await run({ ...options, name, advertise } as MemberCommandOptions, own);
     });
 }
 
-async function run(given: RendezvousOptions): Promise<number> {
+async function run(given: MemberCommandOptions, own: RendezvousSettings): Promise<number> {
   if (!given.managed) {
     const settings = await meshSettings(given.mesh);
-    return await serve({ ...given, ports: given.ports ?? settings.rendezvousPorts }, settings);
+    return await serve(given, settings, { ...settings.rendezvous, ...own });
   }
   return await runManaged(given, (managed, settings) => {
-    const { listen, advertise = [], ports } = managed.wanted.worker;
-    return serve({ ...given, advertise, ports, ...(listen && { listen }) }, settings, managed);
+    const { listen, advertise = [], rendezvous = {} } = managed.wanted.worker;
+    return serve({ ...given, advertise, ...(listen && { listen }) }, settings, rendezvous, managed);
   });
 }
 
-async function serve(options: RendezvousOptions, settings: MemberSettings, managed?: ManagedWorker): Promise<number> {
+async function serve(
+  options: MemberCommandOptions,
+  settings: MemberSettings,
+  own: RendezvousSettings,
+  managed?: ManagedWorker,
+): Promise<number> {
   const access = await accessFor("rendezvous", options, settings);
   const log = foregroundLog();
   const node = newNode();
@@ -75,14 +91,13 @@ async function serve(options: RendezvousOptions, settings: MemberSettings, manag
     ...{ access, settings, managed, node, log, listen: options.listen, advertise: options.advertise },
     port: PORT,
     facts: nodeFacts({ slots: 0 }),
-    report: () => machineReport(0),
+    report: () => ({ ...machineReport(0), rendezvous: reportOf(rendezvous.metrics) }),
     changed: () => {},
   });
-  const { ports } = options;
   const rendezvous = await Rendezvous.start({
     ...{ node, log, role: "rendezvous" },
     peers: (other) => member.sessionWith(other),
-    ...(ports && { ports }),
+    ...own,
   });
   node.onPeerLost = (peer, error) => {
     rendezvous.peerGone(peer.node);

@@ -22,7 +22,14 @@ export class TemporaryCoordinator {
     const mesh = temporaryMeshName();
     // What mesh.toml says of hosts and ports is for the mesh of that name.
     const { transports, timing, leaseMs } = await meshSettings(mesh);
-    const settings: CoordinatorSettings = { name: mesh, listen: undefined, transports, timing, leaseMs };
+    const settings: CoordinatorSettings = {
+      name: mesh,
+      listen: undefined,
+      transports,
+      timing,
+      rendezvous: {},
+      leaseMs,
+    };
     const args = ["--any-port", "--temporary", "--settings", JSON.stringify(settings)];
     return new TemporaryCoordinator(mesh, await spawnCoordinator(mesh, { stdin: "pipe", args, signal, started }));
   }

@@ -3,7 +3,7 @@
 import { lstatSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { isMeshError, MeshError } from "../errors.ts";
-import type { PortRange } from "./port-range.ts";
+import type { RendezvousSettings } from "../rendezvous/settings.ts";
 import { type LocatedProblem, problemsOf, render } from "./problems.ts";
 import { expandRanges } from "./ranges.ts";
 import type { ConfigFile } from "./schema.ts";
@@ -42,8 +42,8 @@ export interface RendezvousConfig {
   /** Where it listens, and what others are told instead. */
   listen?: string[];
   advertise?: string[];
-  /** Ports for echoes and relays, also of the coordinator. */
-  ports?: PortRange;
+  /** Also of the coordinator. */
+  settings: RendezvousSettings;
 }
 
 /** A mesh.toml that has been checked, with every default filled in. */
@@ -178,7 +178,7 @@ function resolveConfig(file: ConfigFile, path: string): MeshConfig {
     downAfterMs: file.mesh.downAfter,
     leaseMs: file.mesh.lease,
     coordinator: { host: file.coordinator.host, ...(listen && { listen }) },
-    rendezvous: given(file.rendezvous),
+    rendezvous: resolveRendezvous(file.rendezvous),
     hosts: Object.entries(file.hosts).flatMap(([pattern, host]) => resolveHosts(pattern, host, file.mesh)),
     transport: file.transport,
     plugins: {
@@ -192,6 +192,15 @@ type Given<Table> = { [Key in keyof Table]?: Exclude<Table[Key], undefined> };
 /** Without what is undefined. */
 function given<Table extends object>(table: Table): Given<Table> {
   return Object.fromEntries(Object.entries(table).filter(([, value]) => value !== undefined)) as Given<Table>;
+}
+
+function resolveRendezvous({
+  ports,
+  relayRate: relayBytesPerSecond,
+  relayPairs,
+  ...where
+}: ConfigFile["rendezvous"]): RendezvousConfig {
+  return { ...given(where), settings: given({ ports, relayBytesPerSecond, relayPairs }) };
 }
 
 function resolveHosts(pattern: string, host: ConfigFile["hosts"][string], mesh: ConfigFile["mesh"]): HostConfig[] {

@@ -5,6 +5,7 @@ import * as z from "zod";
 import { isMeshError } from "../errors.ts";
 import { portOf } from "../ip-address.ts";
 import { PORT_RANGE_WORDS, parsePortRange } from "./port-range.ts";
+import { parseRelayRate, RELAY_PAIRS_LIMIT, RELAY_RATE_WORDS } from "./relay-rate.ts";
 import { DURATION_WORDS, parseDuration, parseSize, SIZE_WORDS } from "./units.ts";
 
 /** Names of the providers that ship; their factories are listed in plugins/builtin.ts. */
@@ -98,6 +99,14 @@ const rendezvous = table({
     .describe(
       "UDP and TCP ports for echoes and relays, for a router to forward; default: any. Also of the coordinator.",
     )
+    .optional(),
+  relayRate: read(`expected ${RELAY_RATE_WORDS}`, parseRelayRate)
+    .describe(
+      "What one pair may send through a relay in a second, in bytes; default: no limit. Also of the coordinator.",
+    )
+    .optional(),
+  relayPairs: wholeNumber(1, RELAY_PAIRS_LIMIT)
+    .describe("How many pairs are relayed at once; default: 2000. Also of the coordinator.")
     .optional(),
 });
 

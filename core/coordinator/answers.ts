@@ -1,7 +1,7 @@
 // What the coordinator answers and sends: plain shapes. It is the authority of its mesh; who gets these trusts them.
 import type { Role } from "../identity/names.ts";
 import type { RevocationData } from "../identity/revocations.ts";
-import type { JobProgress, LogRecord, Register } from "./bodies.ts";
+import type { JobProgress, LogRecord, Register, RendezvousReport } from "./bodies.ts";
 
 /** "suspect": not heard of for a while, or between two links. */
 export type NodeState = "up" | "suspect" | "down";
@@ -124,6 +124,12 @@ export interface PeerStatus extends Omit<PathInfo, "kind"> {
   path: string;
 }
 
+/** What a rendezvous did since it began, and which pairs it relays now: of more than 64 those that have sent the most. */
+export interface RendezvousStatus extends Omit<RendezvousReport, "pairs"> {
+  /** By the names of the nodes. */
+  pairs: { between: [string, string]; bytes: number }[];
+}
+
 /** One row of status. What is not known is null. */
 export interface NodeStatus {
   name: string;
@@ -146,6 +152,8 @@ export interface NodeStatus {
   /** From the coordinator. */
   path: PathInfo | null;
   peers: PeerStatus[];
+  /** What it did as a rendezvous; null where it is none, or has not told yet. */
+  rendezvous: RendezvousStatus | null;
 }
 
 /** Answer to status. */

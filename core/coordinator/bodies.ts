@@ -40,6 +40,26 @@ export const askMembership = z.object({});
 /** So many of its peers a node tells of. */
 export const REPORTED_PEERS = 1_024;
 
+/** So many of the pairs that it relays a rendezvous tells of, those that have sent the most. */
+export const REPORTED_PAIRS = 64;
+
+/** What a rendezvous did since it began, and `relays`, those of now. */
+const rendezvous = z.object({
+  /** Pairs that met. */
+  introduced: measure(2 ** 53),
+  relays: measure(2 ** 53),
+  /** What it forwarded: of both kinds of relay, and of those by UDP. */
+  bytes: measure(2 ** 53),
+  packets: measure(2 ** 53),
+  /** Packets that it did not forward, and those of them that were over the bytes a pair may send in a second. */
+  dropped: measure(2 ** 53),
+  overQuota: measure(2 ** 53),
+  /** Requests for a relay that a limit kept from it. */
+  refused: measure(2 ** 53),
+  pairs: z.array(z.object({ nodes: z.tuple([nodeId(), nodeId()]), bytes: measure(2 ** 53) })).max(REPORTED_PAIRS),
+});
+export type RendezvousReport = z.infer<typeof rendezvous>;
+
 /** node -> coordinator, every 2 s. */
 export const report = z.object({
   slotsUsed: whole(0, 65_535),
@@ -63,6 +83,8 @@ export const report = z.object({
       }),
     )
     .max(REPORTED_PEERS),
+  /** Of a rendezvous alone. */
+  rendezvous: z.exactOptional(rendezvous),
 });
 export type Report = z.infer<typeof report>;
 

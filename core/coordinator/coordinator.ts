@@ -46,6 +46,8 @@ export interface CoordinatorOptions {
   dropRevoked(): void;
   /** How a node is reached now, if known. */
   pathTo?(node: number): PathInfo | undefined;
+  /** What its node did as a rendezvous, if it is one. */
+  rendezvous?(): bodies.RendezvousReport | undefined;
   /** How this node itself reaches another one, at length; see path-report.ts. */
   explainPath(body: ExplainPath): Promise<PathReport>;
   /** Ends this process, when somebody kills the coordinator by name. */
@@ -181,6 +183,7 @@ export class Coordinator {
       jobs: this.#jobs.running(),
       visitors: [...this.#visitors.values()],
       pathTo: (other) => this.#options.pathTo?.(other),
+      rendezvous: this.#options.rendezvous?.(),
     });
   }
 

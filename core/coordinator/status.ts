@@ -1,6 +1,6 @@
 // What `mesh status` is told.
-import type { NodeInfo, NodeStatus, PathInfo, PeerStatus, Status } from "./answers.ts";
-import type { Report } from "./bodies.ts";
+import type { NodeInfo, NodeStatus, PathInfo, PeerStatus, RendezvousStatus, Status } from "./answers.ts";
+import type { RendezvousReport, Report } from "./bodies.ts";
 import type { Membership } from "./membership.ts";
 
 export interface StatusSource {
@@ -12,6 +12,8 @@ export interface StatusSource {
   visitors: Status["visitors"];
   /** How the coordinator reaches a node, if it knows. */
   pathTo(node: number): PathInfo | undefined;
+  /** What the coordinator itself did as a rendezvous, if it is one. */
+  rendezvous: RendezvousReport | undefined;
 }
 
 /** Coordinator first, then by name; of one name the node that has it before those that retire. */
@@ -21,7 +23,8 @@ export function statusOf(source: StatusSource): Status {
   return { mesh: { ...mesh, coordinator }, nodes: nodes.map((info) => nodeStatusOf(info, source)), jobs, visitors };
 }
 
-function nodeStatusOf(info: NodeInfo, { coordinator, membership, reports, pathTo }: StatusSource): NodeStatus {
+function nodeStatusOf(info: NodeInfo, source: StatusSource): NodeStatus {
+  const { coordinator, membership, reports, pathTo } = source;
   const { memoryBytes: _, retiring, ...rest } = info;
   const report = info.state === "down" ? undefined : reports.get(info.node);
   const own = report?.peers.find(({ node }) => node === coordinator.node);
@@ -36,6 +39,7 @@ function nodeStatusOf(info: NodeInfo, { coordinator, membership, reports, pathTo
     memory: report?.memory ?? null,
     path: isSelf ? pathOf({ path: "self" }) : (path ?? null),
     peers: (report?.peers ?? []).map((peer) => peerStatusOf(peer, membership)),
+    rendezvous: rendezvousStatusOf(isSelf ? source.rendezvous : report?.rendezvous, membership),
   };
 }
 
@@ -45,6 +49,16 @@ function peerStatusOf(peer: ReportedPeer, membership: Membership): PeerStatus {
   const { kind, ...path } = pathOf(peer);
   const { node, state } = peer;
   return { node, name: membership.get(node)?.name ?? null, state, path: kind, ...path };
+}
+
+function rendezvousStatusOf(report: RendezvousReport | undefined, membership: Membership): RendezvousStatus | null {
+  if (!report) return null;
+  const nameOf = (node: number) => membership.get(node)?.name ?? `node ${node}`;
+  const pairs = report.pairs.map(({ nodes: [first, second], bytes }) => ({
+    between: [nameOf(first), nameOf(second)] as [string, string],
+    bytes,
+  }));
+  return { ...report, pairs };
 }
 
 function pathOf({ path: kind, address, rttMs, sinceMs, why }: Partial<ReportedPeer> & { path: string }): PathInfo {

@@ -40,11 +40,11 @@ export function roleOf({ worker }: FleetHost): HostRole {
 
 /** Where mesh.toml has `mesh up` start a rendezvous; undefined when the coordinator is the only one. */
 export function rendezvousOf({ rendezvous, hosts }: MeshConfig, common: CommonSettings): FleetHost | undefined {
-  const { host, ssh, listen, advertise, ports } = rendezvous;
+  const { host, ssh, listen, advertise, settings } = rendezvous;
   const entry = hosts.find(({ name }) => name === host);
   const target = ssh ?? entry?.ssh ?? host;
   if (target === undefined) return undefined;
-  const own = { ...(listen && { listen }), ...(advertise && { advertise }), ...(ports && { ports }) };
+  const own = { ...(listen && { listen }), ...(advertise && { advertise }), rendezvous: settings };
   return {
     name: RENDEZVOUS_NAME,
     provider: entry?.provider ?? (ssh === undefined ? "local" : "ssh"),

@@ -23,7 +23,8 @@ import type { Log } from "../log.ts";
 import { Meetings } from "../meeting/meetings.ts";
 import type { Node } from "../node/node.ts";
 import { Rendezvous } from "../rendezvous/rendezvous.ts";
-import type { PortRange } from "../rendezvous/udp-port.ts";
+import type { RendezvousSettings } from "../rendezvous/settings.ts";
+import { reportOf } from "../rendezvous/tally.ts";
 import type { Phase, Timing } from "../session/machine/liveness.ts";
 import type { PeerSession } from "../session/peer-session.ts";
 import type { Peers } from "../session/peers.ts";
@@ -45,8 +46,7 @@ export interface CoordinatorServerOptions extends Listening {
   transport(credentials: () => Identity["credentials"]): MeshTransport;
   unix: Transport;
   advertise: readonly string[];
-  /** Ports that its rendezvous may use; default any. */
-  rendezvousPorts?: PortRange;
+  rendezvous: RendezvousSettings;
   version: string;
   /** The commit this binary was built from. */
   commit: string;
@@ -217,7 +217,7 @@ export class CoordinatorServer {
 
   /** A mesh without one works, as far as its nodes can dial each other: nobody asked for it here. */
   async #startRendezvous(): Promise<Rendezvous | undefined> {
-    const { node, log, rendezvousPorts: ports, clock = systemClock } = this.#options;
+    const { node, log, rendezvous, clock = systemClock } = this.#options;
     try {
       return await Rendezvous.start({
         node,
@@ -225,7 +225,7 @@ export class CoordinatorServer {
         peers: (other) => this.#peers.get(other),
         clock,
         log,
-        ...(ports && { ports }),
+        ...rendezvous,
       });
     } catch (error) {
       log.warn("no rendezvous here", { error: (error as Error).message });
@@ -263,6 +263,7 @@ export class CoordinatorServer {
       startDetached,
       dropRevoked: () => this.#dropRevoked(),
       pathTo: (other) => this.#paths.pathTo(other),
+      rendezvous: () => this.#rendezvous && reportOf(this.#rendezvous.metrics),
       explainPath: (body) => this.#paths.explain(body),
       stop,
       audit: (event, fields) => log.info(event, fields),

@@ -16,6 +16,8 @@ export type Pair = readonly [number, number];
 
 /** Forwards between the two nodes of a pair. */
 export interface PairRelay {
+  /** What it has forwarded so far, both ways. */
+  readonly bytes: number;
   /** Where that one of both finds the other. */
   placeOf(node: number): Pick<Relayed, "port" | "token">;
   /** One of both asked again: it may come from elsewhere now. */
@@ -29,6 +31,12 @@ export interface RelayEvents {
   over(): void;
   /** The node of the pair that dials has come, and the other is missing. */
   missing(): void;
+}
+
+/** A pair that is relayed now. */
+export interface RelayedPair {
+  nodes: Pair;
+  bytes: number;
 }
 
 /** Begins to forward. */
@@ -60,11 +68,15 @@ const TELLINGS = { each: 10, all: 10_000 };
 interface Entry {
   pair: Pair;
   relay: Promise<PairRelay>;
+  /** The same, once it is there. */
+  opened?: PairRelay;
   /** Those of both whose session is over. */
   gone: Set<number>;
 }
 
 export class Relays {
+  /** Requests that a limit kept from getting one. */
+  refused = 0;
   readonly #options: RelaysOptions;
   readonly #limits: RelayLimits;
   readonly #asks: RateLimit;
@@ -82,16 +94,19 @@ export class Relays {
     return this.#entries.size;
   }
 
+  /** The `most` pairs that have sent the most. */
+  busiest(most: number): RelayedPair[] {
+    const all = [...this.#entries.values()].map(({ pair, opened }) => ({ nodes: pair, bytes: opened?.bytes ?? 0 }));
+    return all.sort((a, b) => b.bytes - a.bytes).slice(0, most);
+  }
+
   /** Throws UNREACHABLE when the other has no session here, FULL over a limit, what opening a relay throws. */
   async ask(asker: Peer, { node, by }: Relay): Promise<Relayed> {
     const { clock, find, tell } = this.#options;
     const other = node === asker.node ? undefined : find(node);
     if (!other) throw notHere(node);
     if (!this.#asks.take(String(asker.node), clock.now())) {
-      throw new MeshError(
-        "FULL",
-        `${asker.name} asked for relays over ${this.#limits.asksEach} times in a second: wait`,
-      );
+      throw this.#full(`${asker.name} asked for relays over ${this.#limits.asksEach} times in a second: wait`);
     }
     const { key, entry } = this.#entryFor(asker, other, by);
     const relay = await entry.relay;
@@ -129,7 +144,12 @@ export class Relays {
       missing: () => void this.#remind(key, entry, by),
     });
     const entry: Entry = { pair, relay, gone: new Set() };
-    relay.catch(() => this.#forget(key, entry));
+    relay.then(
+      (opened) => {
+        entry.opened = opened;
+      },
+      () => this.#forget(key, entry),
+    );
     this.#entries.set(key, entry);
     for (const node of pair) this.#counts.set(node, (this.#counts.get(node) ?? 0) + 1);
     return { key, entry };
@@ -146,8 +166,14 @@ export class Relays {
   #checkRoom(...nodes: Peer[]): void {
     const { each, all } = this.#limits;
     const busy = nodes.find(({ node }) => (this.#counts.get(node) ?? 0) >= each);
-    if (busy) throw new MeshError("FULL", `${busy.name} has ${each} relays here, and may have no more`);
-    if (this.#entries.size >= all) throw new MeshError("FULL", `this rendezvous has ${all} relays, and takes no more`);
+    if (busy) throw this.#full(`${busy.name} has ${each} relays here, and may have no more`);
+    if (this.#entries.size < all) return;
+    throw this.#full(`this rendezvous relays ${all} pairs, and takes no more: raise relayPairs of [rendezvous]`);
+  }
+
+  #full(message: string): MeshError {
+    this.refused++;
+    return new MeshError("FULL", message);
   }
 
   #end(key: string, entry: Entry): void {

@@ -4,6 +4,7 @@
 // It is attached to a node that has sessions: the coordinator's, or one of its own. It must not know who is in the mesh
 // beyond those sessions.
 import { type Clock, systemClock } from "../clock.ts";
+import { REPORTED_PAIRS } from "../coordinator/bodies.ts";
 import { Door, type DoorNode, type Peer } from "../coordinator/door.ts";
 import { MeshError } from "../errors.ts";
 import type { Role } from "../identity/names.ts";
@@ -15,13 +16,14 @@ import { type DroppedEchoes, EchoGate } from "./echo-gate.ts";
 import { EchoPorts } from "./echo-ports.ts";
 import { Members } from "./members.ts";
 import { type PairingLimits, Pairings } from "./pairings.ts";
-import { type RelayLimits, Relays } from "./relays.ts";
+import { type RelayedPair, type RelayLimits, Relays } from "./relays.ts";
+import type { RendezvousSettings } from "./settings.ts";
 import { Tally } from "./tally.ts";
 import { type TcpRelayMetrics, TcpRelays } from "./tcp-relays.ts";
-import { type PortRange, UdpPorts } from "./udp-port.ts";
+import { UdpPorts } from "./udp-port.ts";
 import { type UdpRelayMetrics, UdpRelays } from "./udp-relay.ts";
 
-export interface RendezvousOptions {
+export interface RendezvousOptions extends RendezvousSettings {
   node: DoorNode;
   /** The role of that node. */
   role: Extract<Role, "coordinator" | "rendezvous">;
@@ -29,14 +31,10 @@ export interface RendezvousOptions {
   peers(node: number): Peer | undefined;
   log: Log;
   clock?: Clock;
-  /** UDP and TCP ports to use; default any. */
-  ports?: PortRange;
   /** The address to bind; default all of this machine. */
   host?: string;
   pairings?: Partial<PairingLimits>;
-  relays?: Partial<RelayLimits>;
-  /** What one pair may send through a relay by UDP in a second, both ways together. Default: no limit. */
-  relayBytesPerSecond?: number;
+  relays?: Partial<Omit<RelayLimits, "all">>;
 }
 
 /** What a rendezvous did since it began. */
@@ -47,6 +45,10 @@ export interface RendezvousMetrics {
   waiting: number;
   /** Pairs that were brought together. */
   met: number;
+  /** Requests for a relay that a limit kept from it. */
+  refused: number;
+  /** Those that are relayed and have sent the most. */
+  pairs: RelayedPair[];
   echoes: { answered: number; dropped: DroppedEchoes };
   udpRelay: UdpRelayMetrics;
   tcpRelay: TcpRelayMetrics;
@@ -68,12 +70,13 @@ export class Rendezvous {
     const udpPorts = new UdpPorts(host, ports);
     const echo = await EchoPorts.open(udpPorts, gate, clock);
     if (echo.numbers.length < 2) log.warn("rendezvous has one UDP port only: it cannot tell the kinds of routers");
-    const udp = new UdpRelays({ clock, ports: udpPorts, members, gate, ...(bytesPerSecond && { bytesPerSecond }) });
-    return new Rendezvous(options, { clock, members, gate, echo, udp, tcp: new TcpRelays({ clock, host, ports }) });
+    const udp = new UdpRelays({ clock, ports: udpPorts, members, gate, bytesPerSecond });
+    const tcp = new TcpRelays({ clock, host, ports, bytesPerSecond });
+    return new Rendezvous(options, { clock, members, gate, echo, udp, tcp });
   }
 
   private constructor(options: RendezvousOptions, parts: Parts) {
-    const { pairings, relays } = options;
+    const { pairings, relays, relayPairs } = options;
     const { clock, udp, tcp } = parts;
     this.#options = options;
     this.#parts = parts;
@@ -86,7 +89,7 @@ export class Rendezvous {
     this.#relays = new Relays({
       ...{ clock, find, open: { udp: udp.open, tcp: tcp.open } },
       tell: (to, relayed) => this.#tell(to, MessageType.relayed, relayed),
-      ...(relays && { limits: relays }),
+      limits: { ...relays, ...(relayPairs !== undefined && { all: relayPairs }) },
     });
     this.#tally = new Tally(options.log, clock, () => this.metrics);
     this.#listen();
@@ -103,6 +106,8 @@ export class Rendezvous {
       members: members.size,
       waiting: this.#pairings.waiting,
       met: this.#pairings.met,
+      refused: this.#relays.refused,
+      pairs: this.#relays.busiest(REPORTED_PAIRS),
       echoes: { answered: gate.answered, dropped: { ...gate.dropped } },
       udpRelay: { ...udp.metrics, dropped: { ...udp.metrics.dropped } },
       tcpRelay: tcp.metrics,

@@ -1,7 +1,10 @@
 // One relay by TCP: connections of both nodes of a pair become streams, two by two.
 import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import type { Clock, Timer } from "../clock.ts";
 import { splice } from "../tether/splice.ts";
+import { ByteRate } from "./byte-rate.ts";
+import { pacedStream } from "./paced.ts";
 import { IDLE_MS, type Pair, type PairRelay, type RelayEvents } from "./relays.ts";
 import { TOKEN_BYTES } from "./tcp-door.ts";
 import { WaitingConnection } from "./tcp-waiting.ts";
@@ -27,6 +30,8 @@ interface TcpRelayParts {
   tokens: readonly [Uint8Array, Uint8Array];
   clock: Clock;
   counts: TcpCounts;
+  /** What the pair may send in a second, both ways together. Default: no limit. */
+  bytesPerSecond: number | undefined;
   /** Called once, however it ends. */
   ended(): void;
   events: RelayEvents;
@@ -37,18 +42,32 @@ export class TcpRelay implements PairRelay {
   readonly #waiting: [Set<WaitingConnection>, Set<WaitingConnection>] = [new Set(), new Set()];
   readonly #streams = new Set<Stream>();
   #timer: Timer | undefined;
+  readonly #rate: ByteRate | undefined;
   #usedAt: number;
+  #bytes = 0;
   #isClosed = false;
 
   constructor(parts: TcpRelayParts) {
     this.#parts = parts;
-    this.#usedAt = parts.clock.now();
+    const { clock, bytesPerSecond } = parts;
+    this.#rate = bytesPerSecond === undefined ? undefined : new ByteRate(bytesPerSecond);
+    this.#usedAt = clock.now();
     this.#watch(IDLE_MS);
   }
 
   placeOf(node: number): { port: number; token: Uint8Array } {
     const { pair, port, tokens } = this.#parts;
     return { port, token: tokens[pair.indexOf(node)]! };
+  }
+
+  get bytes(): number {
+    this.count();
+    return this.#bytes;
+  }
+
+  /** Adds what came since the last time. */
+  count(): void {
+    for (const stream of this.#streams) this.#count(stream);
   }
 
   renew(): void {
@@ -90,17 +109,21 @@ export class TcpRelay implements PairRelay {
   }
 
   async #join(first: WaitingConnection, second: Socket): Promise<void> {
-    const { counts } = this.#parts;
+    const { counts, clock } = this.#parts;
     const { socket, early } = first.take();
-    for (const bytes of early) second.write(bytes);
-    const stream = new Stream(socket, second, this.#parts.clock.now());
+    const rate = this.#rate;
+    for (const bytes of early) {
+      second.write(bytes);
+      rate?.spend(bytes.length, clock.now());
+    }
+    const stream = new Stream(socket, second, clock.now(), rate && (() => pacedStream(rate, clock)));
     this.#streams.add(stream);
     counts.streams++;
     counts.spliced++;
     await stream.over;
     this.#streams.delete(stream);
     counts.streams--;
-    counts.bytes += stream.newBytes();
+    this.#count(stream);
     this.renew();
   }
 
@@ -116,12 +139,16 @@ export class TcpRelay implements PairRelay {
   }
 
   #check(stream: Stream): void {
-    const now = this.#parts.clock.now();
-    const bytes = stream.newBytes();
-    this.#parts.counts.bytes += bytes;
-    if (bytes > 0) stream.usedAt = now;
-    if (now - stream.usedAt >= IDLE_MS) stream.end();
+    this.#count(stream);
+    if (this.#parts.clock.now() - stream.usedAt >= IDLE_MS) stream.end();
     else this.renew();
+  }
+
+  #count(stream: Stream): void {
+    const bytes = stream.newBytes();
+    this.#bytes += bytes;
+    this.#parts.counts.bytes += bytes;
+    if (bytes > 0) stream.usedAt = this.#parts.clock.now();
   }
 }
 
@@ -133,10 +160,10 @@ class Stream {
   readonly #ends: readonly [Socket, Socket];
   #counted = 2 * TOKEN_BYTES;
 
-  constructor(a: Socket, b: Socket, now: number) {
+  constructor(a: Socket, b: Socket, now: number, through: (() => Duplex) | undefined) {
     this.#ends = [a, b];
     this.usedAt = now;
-    this.over = splice(a, b);
+    this.over = splice(a, b, through);
   }
 
   /** Bytes that came since the last call, from both ends. */

@@ -17,6 +17,8 @@ export interface TcpRelayOptions {
   clock: Clock;
   host: string | undefined;
   ports: PortRange | undefined;
+  /** What one pair may send in a second, both ways together. Default: no limit. */
+  bytesPerSecond?: number | undefined;
 }
 
 /** What a token is for. */
@@ -38,6 +40,7 @@ export class TcpRelays {
   }
 
   get metrics(): TcpRelayMetrics {
+    for (const { relay } of this.#places.values()) relay.count();
     return { ...this.#counts, refused: { ...this.#door.refused } };
   }
 
@@ -49,7 +52,8 @@ export class TcpRelays {
       for (const token of tokens) this.#places.delete(keyOf(token));
       this.#counts.pairs--;
     };
-    const relay = new TcpRelay({ pair, port, tokens, clock: this.#options.clock, counts: this.#counts, ended, events });
+    const { clock, bytesPerSecond } = this.#options;
+    const relay = new TcpRelay({ pair, port, tokens, clock, bytesPerSecond, counts: this.#counts, ended, events });
     tokens.forEach((token, side) => void this.#places.set(keyOf(token), { relay, side: side as 0 | 1 }));
     this.#counts.pairs++;
     return relay;

@@ -1,6 +1,7 @@
 // Relays by UDP: two ports for each pair of nodes. What comes in at the one goes out at the other as it is, so that the nodes
 // speak QUIC with each other, end to end, and the relay sees its ciphertext.
 import type { Clock, Timer } from "../clock.ts";
+import { ByteRate } from "./byte-rate.ts";
 import type { EchoGate } from "./echo-gate.ts";
 import type { Members } from "./members.ts";
 import { type DroppedPackets, RelaySide, type SideContext } from "./relay-side.ts";
@@ -21,7 +22,7 @@ export interface UdpRelayOptions {
   members: Members;
   gate: EchoGate;
   /** What one pair may send in a second, both ways together. Default: no limit. */
-  bytesPerSecond?: number;
+  bytesPerSecond?: number | undefined;
 }
 
 export class UdpRelays {
@@ -52,12 +53,13 @@ class UdpRelay implements PairRelay {
   #timer: Timer | undefined;
   #isClosed = false;
   #usedAt: number;
-  /** The second that bytes are counted in. */
-  #second = Number.NEGATIVE_INFINITY;
-  #bytesInIt = 0;
+  #bytes = 0;
+  readonly #rate: ByteRate | undefined;
 
   private constructor(parts: UdpRelayParts) {
     this.#parts = parts;
+    const { bytesPerSecond } = parts;
+    this.#rate = bytesPerSecond === undefined ? undefined : new ByteRate(bytesPerSecond);
     this.#usedAt = parts.clock.now();
   }
 
@@ -79,6 +81,10 @@ class UdpRelay implements PairRelay {
 
   placeOf(node: number): { port: number } {
     return { port: this.#sides[this.#parts.pair.indexOf(node)]!.port };
+  }
+
+  get bytes(): number {
+    return this.#bytes;
   }
 
   renew(): void {
@@ -112,24 +118,14 @@ class UdpRelay implements PairRelay {
   #forward(bytes: Uint8Array, now: number, to: number): void {
     this.#usedAt = now;
     const { metrics } = this.#parts;
-    if (!this.#isWithinQuota(bytes.length, now)) {
+    if (this.#rate && !this.#rate.take(bytes.length, now)) {
       metrics.dropped.overQuota++;
       return;
     }
+    this.#bytes += bytes.length;
     metrics.packets++;
     metrics.bytes += bytes.length;
     this.#sides[to]?.deliver(bytes, now);
-  }
-
-  #isWithinQuota(bytes: number, now: number): boolean {
-    const { bytesPerSecond } = this.#parts;
-    if (bytesPerSecond === undefined) return true;
-    if (now - this.#second >= 1_000) {
-      this.#second = now;
-      this.#bytesInIt = 0;
-    }
-    this.#bytesInIt += bytes;
-    return this.#bytesInIt <= bytesPerSecond;
   }
 
   #watch(afterMs: number): void {

@@ -165,6 +165,7 @@ export function nodeOf(more: Partial<NodeStatus> & { name: string }): NodeStatus
     addresses: [`tcp://${more.name}:7450`],
     path: pathOf("tcp", { rttMs: 0.4213 }),
     peers: [],
+    rendezvous: null,
     ...more,
   };
 }

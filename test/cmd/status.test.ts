@@ -112,6 +112,55 @@ describe("mesh status", () => {
     expect((await show(["-p"], {}, lonely)).stdout).toBe("the mesh: no two nodes have a session with each other\n");
   });
 
+  const done = {
+    introduced: 12,
+    relays: 1,
+    bytes: 1.2 * 2 ** 30,
+    packets: 1_400,
+    dropped: 17,
+    overQuota: 5,
+    refused: 2,
+  };
+  const nothing = { introduced: 0, relays: 0, bytes: 0, packets: 0, dropped: 0, overQuota: 0, refused: 0, pairs: [] };
+  const between: [string, string] = ["gpu10", "gpu2"];
+  const vps = nodeOf({
+    ...{ name: "vps", node: 20, role: "rendezvous", addresses: ["udp://10.0.0.2:7451"], slots: 0 },
+    rendezvous: { ...done, pairs: [{ between, bytes: 5 * 2 ** 20 }] },
+  });
+  const withRelay = () => new FakeMesh({ status: () => statusOf({ nodes: [...pairs, vps] }) });
+
+  it("F2 F24 says in one line what each rendezvous did, of the coordinator only when it was used; --json says which pairs", async () => {
+    const { stdout } = await show([], {}, withRelay());
+    const line =
+      "vps: 12 pairs introduced, 1 relayed now, 1.2G forwarded (1400 packets by UDP), 17 packets dropped (5 over relayRate), 2 relays refused; on udp://10.0.0.2:7451";
+    expect(stdout.split("\n").filter((each) => each.includes("introduced"))).toEqual([line]);
+    const { nodes: all } = JSON.parse((await show(["--json"], {}, withRelay())).stdout);
+    expect(all.at(-1).rendezvous).toEqual(vps.rendezvous);
+    const both = (ofCoordinator: typeof nothing) =>
+      new FakeMesh({
+        status: () =>
+          statusOf({
+            nodes: [
+              { ...pairs[0]!, rendezvous: ofCoordinator },
+              { ...vps, rendezvous: nothing, addresses: [] },
+            ],
+          }),
+      });
+    expect((await show([], {}, both(nothing))).stdout).toMatch(/\n\nvps: 0 pairs introduced, 0 relayed now\n/);
+    const used = (await show([], {}, both({ ...nothing, introduced: 1 }))).stdout;
+    expect(used).toMatch(/\n\ncoordinator: 1 pair introduced, 0 relayed now\nvps: /);
+  });
+
+  it("F24 F93 --peers: what a relayed pair has sent", async () => {
+    const { stdout } = await show(["--peers"], {}, withRelay());
+    expect(stdout.split("\n").filter((line) => !line.includes("vps"))).toEqual([
+      expect.stringMatching(/ FOR +RELAYED +ADDRESS/),
+      expect.stringMatching(/^coordinator +gpu2 +up +udp +1.50ms +7s +udp:/),
+      expect.stringMatching(/^gpu2 +gpu10 +up +relay +- +1m05s +5.0M +relay:/),
+      "",
+    ]);
+  });
+
   it.each([30, 60, 100])(
     "F93 --peers on a terminal of %i columns is no wider, and keeps who and how",
     async (columns) => {

@@ -27,7 +27,10 @@ describe("loadConfig", () => {
       slotMemoryBytes: 16 * 2 ** 30,
       tags: ["gpu"],
     });
-    expect(config.rendezvous).toMatchObject({ ssh: "alice@vps.example.net", ports: [40_000, 40_099] });
+    expect(config.rendezvous).toMatchObject({
+      ssh: "alice@vps.example.net",
+      settings: { ports: [40_000, 40_099], relayBytesPerSecond: 10 * 2 ** 20, relayPairs: 40 },
+    });
     expect(config.hosts[16]).toMatchObject({ name: "rack16", ssh: "rack16.lan", slots: 4 });
     expect(config.hosts[17]).toMatchObject({ name: "here", provider: "local" });
     expect(readFileSync(join(ROOT, "mesh.toml.example"), "utf8")).toMatch(/^#:schema /);
@@ -45,7 +48,7 @@ describe("loadConfig", () => {
       downAfterMs: 10_000,
       leaseMs: 10_000,
       coordinator: { host: "local" },
-      rendezvous: {},
+      rendezvous: { settings: {} },
       hosts: [],
       transport: {},
       plugins: { providers: [] },
@@ -115,6 +118,12 @@ describe("checkConfig tells place and reason (F88)", () => {
     ["[rendezvous]\nssh = 'a'\n[hosts.rendezvous]", "2:1: rendezvous.ssh: its node is named rendezvous"],
     ["[rendezvous]\nssh = '-oProxyCommand=x'", '2:7: rendezvous.ssh: expected a name for ssh, such as "alice@vps'],
     ["[rendezvous]\nports = 40000", '2:9: rendezvous.ports: expected a range of ports such as "40000-40099"'],
+    ["[rendezvous]\nrelay_rate = '1M'", "2:1: rendezvous.relay_rate: unknown key: did you mean `relayRate`?"],
+    ["[rendezvous]\nrelayRate = '1K'", '2:13: rendezvous.relayRate: expected a size such as "512M"'],
+    ["[rendezvous]\nrelayRate = '1M/s'", "at least 128K, got"],
+    ["[rendezvous]\nrelayRate = 10", "expected a size"],
+    ["[rendezvous]\nrelayPairs = 0", "2:14: rendezvous.relayPairs: expected a whole number of 1 to 30000, got 0"],
+    ["[rendezvous]\nrelayPairs = '9'", "expected a whole number of 1 to 30000"],
     ["[rendezvous]\nports = '40000-40001'", "4 or more, from 1 to 65535, got"],
     ["[rendezvous]\nports = '40099-40000'", "expected a range of ports"],
     ["[rendezvous]\nports = '65000-66000'", "expected a range of ports"],

@@ -65,7 +65,7 @@ describe("rendezvousOf (F2)", () => {
       name: "rendezvous",
       provider,
       target,
-      worker: { ports: [40_000, 40_099], ...timing },
+      worker: { rendezvous: { ports: [40_000, 40_099] }, ...timing },
     });
     expect(roleOf(host)).toBe("rendezvous");
   });

@@ -55,6 +55,29 @@ test("F24 QUIC goes through a relay: TLS is between the nodes, also when both di
   await Promise.all([fromA.ended(), fromB.ended()]);
 });
 
+test("F24 QUIC through a relay with a quota is slower, loses nothing, and stays connected", async () => {
+  const relayBytesPerSecond = 4 << 20;
+  await using rendezvous = await TestRendezvous.start({ relayBytesPerSecond });
+  const [a, b] = [await nodeAt(rendezvous, "left", left), await nodeAt(rendezvous, "right", right)];
+  await using _a = a.server;
+  await using _b = b.server;
+  const [fromA] = await Promise.all([dial(a, b.node), dial(b, a.node)]);
+  await until(() => b.server.accepted.length === 1, { what: "the link" });
+  const far = b.server.accepted[0]!;
+  const before = { atMs: performance.now(), bytes: rendezvous.metrics.udpRelay.bytes };
+  const large = "x".repeat(6 << 20);
+  fromA.send(large);
+  fromA.send("after it");
+  await until(() => far.texts.length === 2, { what: "all of it", timeoutMs: 60_000 });
+  expect([far.texts[0] === large, far.texts[1]]).toEqual([true, "after it"]);
+  const { bytes, dropped } = rendezvous.metrics.udpRelay;
+  expect(dropped.overQuota).toBeGreaterThan(0);
+  // A tenth of a second's worth may pass at once.
+  const allowed = relayBytesPerSecond * ((performance.now() - before.atMs) / 1_000 + 0.1);
+  expect(bytes - before.bytes).toBeLessThanOrEqual(allowed);
+  expect([fromA.ends, far.ends]).toEqual([[], []]);
+}, 90_000);
+
 test("F24 TLS goes through a relay by TCP", async () => {
   await using rendezvous = await TestRendezvous.start();
   const [a, b] = [rendezvous.join("left"), rendezvous.join("right")];

@@ -17,7 +17,7 @@ import { until } from "../support/until.ts";
 export const RENDEZVOUS_NODE = 16;
 
 export type TestOptions = Partial<
-  Pick<RendezvousOptions, "role" | "ports" | "host" | "pairings" | "relays" | "relayBytesPerSecond">
+  Pick<RendezvousOptions, "role" | "ports" | "host" | "pairings" | "relays" | "relayBytesPerSecond" | "relayPairs">
 >;
 
 export class TestRendezvous {

@@ -126,6 +126,34 @@ describe("relay by TCP (F24)", () => {
     expect(rendezvous.metrics.tcpRelay).toMatchObject({ spliced: 1, bytes: (64 << 20) + 6 });
   });
 
+  test("what goes through is counted while it does; a pair sends no faster than its quota, exactly, its streams together", async () => {
+    const clock = new ManualClock();
+    await using rendezvous = await TestRendezvous.start({ relayBytesPerSecond: 1_000_000 }, clock);
+    const { ofA, ofB } = await pairAt(rendezvous);
+    using a = new Connection(ofA);
+    using b = new Connection(ofB);
+    await until(() => rendezvous.metrics.tcpRelay.streams === 1, { what: "the stream" });
+    const block = randomBytes(1 << 20);
+    a.socket.write(block);
+    const got = () => b.chunks.reduce((sum, { length }) => sum + length, 0);
+    const pass = () => {
+      clock.advance(10);
+      // A tenth of a second's worth may pass at once.
+      expect(got()).toBeLessThanOrEqual(100_000 + 1_000 * clock.now());
+      return got() === 1 << 20;
+    };
+    await until(pass, { what: "all of it" });
+    expect(clock.now()).toBeGreaterThan(900);
+    expect(Buffer.concat(b.chunks).equals(block)).toBe(true);
+    const [first, second] = [rendezvous.metrics, rendezvous.metrics];
+    expect(first.tcpRelay).toMatchObject({ streams: 1, bytes: 1 << 20 });
+    expect(second.pairs).toEqual([{ nodes: [ofB.node, ofA.node], bytes: 1 << 20 }]);
+    a.socket.end();
+    b.socket.end();
+    await until(() => rendezvous.metrics.tcpRelay.streams === 0, { what: "the end of the stream" });
+    expect(rendezvous.metrics.tcpRelay.bytes).toBe(1 << 20);
+  });
+
   test("several streams of a pair do not mix, and those of one side alone do not meet", async () => {
     await using rendezvous = await TestRendezvous.start();
     const { ofA, ofB } = await pairAt(rendezvous);

@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { type Clock, ManualClock } from "../../core/clock.ts";
 import type { MeetPlaces, Relayed } from "../../core/rendezvous/bodies.ts";
 import { encodeEchoRequest } from "../../core/rendezvous/echo.ts";
+import { reportOf } from "../../core/rendezvous/tally.ts";
 import { rejection, settled } from "../coordinator/support.ts";
 import { until } from "../support/until.ts";
 import { echoFrom, freeRange, type TestNode, type TestOptions, TestPort, TestRendezvous } from "./support.ts";
@@ -220,8 +221,8 @@ describe("relay by UDP (F24)", () => {
   });
 
   test("limits: relays of one node, of all, and requests in a second", async () => {
-    const relays = { each: 2, all: 3, asksEach: 5 };
-    await using rendezvous = await TestRendezvous.start({ relays }, new ManualClock());
+    const relays = { each: 2, asksEach: 5 };
+    await using rendezvous = await TestRendezvous.start({ relays, relayPairs: 3 }, new ManualClock());
     const nodes = Array.from({ length: 7 }, (_, i) => rendezvous.join(`n${i}`));
     const [a, b, c, d, e, f] = nodes as [TestNode, TestNode, TestNode, TestNode, TestNode, TestNode];
     await Promise.all([a.relay(b.id), a.relay(c.id)]);
@@ -229,10 +230,10 @@ describe("relay by UDP (F24)", () => {
     expect(await rejection(d.relay(a.id))).toMatchObject({ code: "FULL" });
     await a.relay(c.id); // again, and no other
     await d.relay(e.id);
-    expect((await rejection(e.relay(f.id))).message).toContain("takes no more");
+    expect((await rejection(e.relay(f.id))).message).toContain("takes no more: raise relayPairs");
     await a.relay(b.id);
     expect((await rejection(a.relay(b.id))).message).toContain("over 5 times in a second");
-    expect(rendezvous.metrics.udpRelay.pairs).toBe(3);
+    expect(reportOf(rendezvous.metrics)).toMatchObject({ relays: 3, refused: 4, bytes: 0 });
     for (const node of [d, e]) node.leave();
     await settled();
     await b.relay(f.id);
@@ -247,17 +248,25 @@ describe("relay by UDP (F24)", () => {
     expect(rendezvous.metrics.udpRelay.pairs).toBe(0);
   });
 
-  test("a pair sends no more in a second than its quota, if there is one", async () => {
+  test("a pair sends no more than its quota, if there is one: the rest is dropped and counted", async () => {
     const clock = new ManualClock();
-    await using pair = await relayedPair({ relayBytesPerSecond: 2_500 }, clock);
+    await using pair = await relayedPair({ relayBytesPerSecond: 200_000 }, clock);
     const { rendezvous, a, b } = pair;
     b.send("here");
-    for (let i = 0; i < 3; i++) a.send(Buffer.alloc(1_000));
-    await until(() => dropped(rendezvous).overQuota === 1, { what: "a packet over the quota" });
-    await b.port.received(2);
-    clock.advance(1_000);
-    a.send(Buffer.alloc(1_000));
-    await b.port.received(3);
+    const send = (count: number) => {
+      for (let i = 0; i < count; i++) a.send(Buffer.alloc(1_000));
+    };
+    send(40);
+    await until(() => dropped(rendezvous).overQuota === 8, { what: "what is over 32 KiB at once" });
+    await b.port.received(32);
+    clock.advance(50);
+    send(12);
+    await until(() => dropped(rendezvous).overQuota === 10, { what: "what is over 10,000 B in 50 ms" });
+    await b.port.received(42);
+    expect(reportOf(rendezvous.metrics)).toEqual({
+      ...{ introduced: 0, relays: 1, refused: 0, packets: 43, bytes: 42_004, dropped: 10, overQuota: 10 },
+      pairs: [{ nodes: [a.node.id, b.node.id], bytes: 42_004 }],
+    });
   });
 
   test("close closes all ports", async () => {
