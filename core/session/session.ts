@@ -6,13 +6,15 @@ import type { Link, LinkHandler } from "../transport.ts";
 import type { Codec } from "../wire/codec.ts";
 import { checkFrameSize } from "../wire/frame.ts";
 import { MessageType, messageTypeName } from "../wire/message-types.ts";
+import { CurrentLink, type NewLink } from "./current-link.ts";
 import { type Goodbye, type GoodbyeCode, readGoodbye, writeGoodbye } from "./goodbye.ts";
 import { Incoming } from "./incoming.ts";
-import type { LinkEnd, Receiver } from "./link-end.ts";
+import type { Receiver } from "./link-end.ts";
 import { type Ack, isControl, readAck, readHeartbeat, writeAck, writeHeartbeat } from "./machine/control-frames.ts";
-import { beginLiveness, type LivenessEvent, type Phase, stepLiveness, type Timing } from "./machine/liveness.ts";
-import { microsOf, RoundTrip } from "./machine/round-trip.ts";
+import type { Phase, Timing } from "./machine/liveness.ts";
+import { microsOf } from "./machine/round-trip.ts";
 import { Outgoing, type OutgoingLimits } from "./outgoing.ts";
+import { Pulse } from "./pulse.ts";
 import { Refusal, readRefused } from "./refusal.ts";
 
 export interface SessionLimits extends OutgoingLimits {
@@ -71,17 +73,6 @@ export interface SessionOptions {
   owner: SessionOwner;
 }
 
-/** A link past its handshake. */
-export interface NewLink {
-  end: LinkEnd;
-  /** This side dialed it. */
-  isOwn: boolean;
-  address: string;
-  generation: number;
-  /** What the peer said in its welcome; a dialer says it in an ack, its first frame. */
-  ack?: Ack;
-}
-
 export interface SessionStatus {
   phase: Phase;
   /** How long ago that began. */
@@ -103,29 +94,13 @@ export interface SessionStatus {
 }
 
 export class Session implements Link {
-  /** Number of the last link; 0 before the first. */
-  generation = 0;
-  /** Number of the last link of which both sides know that it was made. */
-  sharedGeneration = 0;
-  /** Where the link in use, or the last one, leads. */
-  address = "";
   /** The peer ended the session on purpose, and got through with all it had to say. */
   peerLeft = false;
   readonly #options: SessionOptions;
   readonly #out: Outgoing;
   readonly #in: Incoming;
-  readonly #roundTrip = new RoundTrip();
-  #life: ReturnType<typeof beginLiveness>;
-  #timer: Timer | undefined;
-  #timerAt = Number.POSITIVE_INFINITY;
-  /** The peer was heard since this was set to false. */
-  #heard = false;
-  #end: LinkEnd | undefined;
-  /** The link before, until the peer has taken the one in its place: to see it end earlier would tell the peer that it is lost. */
-  #left: LinkEnd | undefined;
-  #isOwn = false;
-  #linkedAt = 0;
-  #ref = true;
+  readonly #link: CurrentLink;
+  readonly #pulse: Pulse;
   #why = "no link was made yet";
   #wantsPeerToDial = false;
   /** Up to which frame this link's peer was asked for an ack. */
@@ -145,17 +120,39 @@ export class Session implements Link {
     this.#options = options;
     this.#in = new Incoming(options.limits.windowBytes);
     this.#out = new Outgoing(options.limits, () => this.#in.tellRoom());
-    this.#life = beginLiveness(options.clock.now(), options.timing, options.isLazy);
-    this.#arm();
+    this.#link = new CurrentLink(options.clock);
+    this.#pulse = new Pulse(options.clock, options.timing, options.isLazy, {
+      doubt: () => options.owner.doubted(this),
+      beat: () => this.#beat(),
+      seek: () => this.#seek(),
+      settle: () => options.owner.settle(this),
+      expire: () => this.#expire(),
+      ticked: () => this.#parkIfIdle(),
+    });
   }
 
   get label(): string {
     return `${this.#options.peer()} (${this.address || "no link yet"})`;
   }
 
+  /** Number of the last link; 0 before the first. */
+  get generation(): number {
+    return this.#link.generation;
+  }
+
+  /** Number of the last link of which both sides know that it was made. */
+  get sharedGeneration(): number {
+    return this.#link.sharedGeneration;
+  }
+
+  /** Where the link in use, or the last one, leads. */
+  get address(): string {
+    return this.#link.address;
+  }
+
   /** A link is there and the peer was heard lately. */
   get isUp(): boolean {
-    return this.#life.phase === "up";
+    return this.#pulse.phase === "up";
   }
 
   /** Both sides have agreed on the session: its epoch stays. */
@@ -168,31 +165,31 @@ export class Session implements Link {
   }
 
   get phase(): Phase {
-    return this.#life.phase;
+    return this.#pulse.phase;
   }
 
   get hasLink(): boolean {
-    return this.#end !== undefined;
+    return this.#link.end !== undefined;
   }
 
   /** The link in use works in both directions, as far as is known. */
   get hasGoodLink(): boolean {
-    return this.#end !== undefined && this.isUp && this.sharedGeneration === this.generation;
+    return this.hasLink && this.isUp && this.sharedGeneration === this.generation;
   }
 
   /** How long ago the link in use, or the last one, was made. */
   get linkedForMs(): number {
-    return this.#options.clock.now() - this.#linkedAt;
+    return this.#link.forMs;
   }
 
   /** The link in use was dialed from here. */
   get hasOwnLink(): boolean {
-    return this.#end !== undefined && this.#isOwn;
+    return this.hasLink && this.#link.isOwn;
   }
 
   /** The last link, whether it is there or not, was dialed from here. */
   get wasOwnLink(): boolean {
-    return this.#isOwn;
+    return this.#link.isOwn;
   }
 
   /** Frames of data that came, from the beginning of the session. */
@@ -213,10 +210,10 @@ export class Session implements Link {
   get status(): SessionStatus {
     const { intake } = this.#in;
     return {
-      phase: this.#life.phase,
-      forMs: this.#options.clock.now() - this.#life.since,
+      phase: this.#pulse.phase,
+      forMs: this.#pulse.forMs,
       why: this.#why,
-      rttMs: this.#roundTrip.ms,
+      rttMs: this.#link.roundTrip.ms,
       framesSent: this.#out.frames,
       bytesSent: this.#out.bytes,
       framesReceived: intake.received,
@@ -246,7 +243,7 @@ export class Session implements Link {
     if (isControl(type)) throw new Error(`frames of type ${type} are the session's own`);
     if (this.#out.isFull) return this.#overflow();
     const hasRoom = this.#out.send(head, body);
-    if (this.#life.phase === "idle") this.want("there is something to send");
+    if (this.#pulse.phase === "idle") this.want("there is something to send");
     return hasRoom;
   }
 
@@ -260,8 +257,7 @@ export class Session implements Link {
   }
 
   setRef(keepsProcess: boolean): void {
-    this.#ref = keepsProcess;
-    this.#end?.link.setRef(keepsProcess);
+    this.#link.setRef(keepsProcess);
   }
 
   /** Sends what was taken, then says goodbye; `closed` comes when the peer has confirmed that, or after a limit. */
@@ -299,37 +295,31 @@ export class Session implements Link {
   }
 
   /** Goes on over another link, in place of the one in use. */
-  adopt({ end, isOwn, address, generation, ack }: NewLink): void {
-    if (ack) this.#drop();
-    else this.#leave();
-    this.#end = end;
-    this.#isOwn = isOwn;
-    this.#linkedAt = this.#options.clock.now();
-    this.address = address;
-    this.generation = generation;
+  adopt(link: NewLink): void {
+    const { end, ack } = link;
+    this.#link.replace(link);
+    this.#out.disconnect();
     this.#saidGoodbye = false;
     this.#wantsPeerToDial = false;
     this.#askedFrames = -1;
-    this.#roundTrip.reset();
     this.#why = `linked over ${end.link.label}`;
     this.#markBusy();
-    end.link.setRef(this.#ref);
     end.receiver = ack ? this.#receiver : this.#unconfirmed;
     if (ack) this.#sendAck();
-    this.#step("linked");
+    this.#pulse.step("linked");
     if (ack) this.#confirm(ack);
   }
 
   /** Looks for a link, if there is none. */
   want(why: string): void {
-    if (this.#life.phase !== "idle") return;
+    if (this.#pulse.phase !== "idle") return;
     this.#why = why;
-    this.#step("wanted");
+    this.#pulse.step("wanted");
   }
 
   /** As Link.probe, of the link in use. */
   probe(): void {
-    this.#end?.link.probe?.();
+    this.#link.end?.link.probe?.();
   }
 
   /** Asks the peer, over this session, to dial the bulk lane. */
@@ -365,7 +355,7 @@ export class Session implements Link {
 
   readonly #receiver: Receiver = {
     span: (bytes, start, end) => {
-      if (!this.#heard) this.#hear();
+      this.#pulse.hear();
       const type = bytes[start]!;
       if (isControl(type)) this.#control(type, bytes, start, end);
       else this.#take(bytes, start, end);
@@ -389,7 +379,7 @@ export class Session implements Link {
       this.#guard(() => {
         if (type !== MessageType.ack) throw new MeshError("PROTOCOL", `it began with ${messageTypeName(type)}, no ack`);
         const ack = readAck(bytes, start, end);
-        this.#end!.receiver = this.#receiver;
+        this.#link.end!.receiver = this.#receiver;
         this.#confirm(ack);
       });
     },
@@ -439,12 +429,11 @@ export class Session implements Link {
   }
 
   #confirm(ack: Ack): void {
-    const end = this.#end!;
+    const end = this.#link.end!;
     this.#isConfirmed = true;
-    this.sharedGeneration = this.generation;
-    this.#cutLeft();
+    this.#link.confirm();
     this.#options.owner.confirmed(this);
-    if (this.#end !== end) return; // the owner ended it
+    if (this.#link.end !== end) return; // the owner ended it
     const problem = this.#out.connect(end.link, ack);
     if (problem) {
       this.#violated(problem);
@@ -457,9 +446,9 @@ export class Session implements Link {
   #heartbeat(bytes: Uint8Array, start: number, end: number): void {
     const { stamp, echo, wantsBulk, wantsAck, ...ack } = readHeartbeat(bytes, start, end);
     const now = this.#options.clock.now();
-    this.#roundTrip.heard(stamp, now);
-    if (echo) this.#roundTrip.measure(echo.stamp, echo.heldUs, now);
-    this.#step("heard");
+    this.#link.roundTrip.heard(stamp, now);
+    if (echo) this.#link.roundTrip.measure(echo.stamp, echo.heldUs, now);
+    this.#pulse.step("heard");
     if (wantsAck) this.#sendAck();
     this.#acked(ack);
     if (wantsBulk && !this.#isOver) this.#options.owner.peerWantsBulk(this);
@@ -489,11 +478,10 @@ export class Session implements Link {
   }
 
   #linkClosed(error?: Error): void {
-    this.#cutLeft();
-    this.#end = undefined;
+    this.#link.gone();
     this.#out.disconnect();
     this.#why = `its link ended: ${error?.message ?? "the other side closed it"}`;
-    this.#step(this.#needsLink ? "lost" : "released");
+    this.#pulse.step(this.#needsLink ? "lost" : "released");
     this.#options.owner.unlinked(this);
   }
 
@@ -506,7 +494,7 @@ export class Session implements Link {
 
   #sendAck(): void {
     const { intake } = this.#in;
-    this.#end?.link.send(writeAck({ taken: intake.received, allowedBytes: intake.tell() }));
+    this.#link.tell(writeAck({ taken: intake.received, allowedBytes: intake.tell() }));
   }
 
   /** Tells the peer of room, when the handler took enough of what was kept. */
@@ -522,16 +510,16 @@ export class Session implements Link {
       taken: intake.received,
       allowedBytes: intake.tell(),
       stamp: microsOf(now),
-      echo: this.#roundTrip.echo(now),
+      echo: this.#link.roundTrip.echo(now),
       wantsBulk: this.#wantsPeerToDial,
       wantsAck,
     };
     this.#wantsPeerToDial = false;
-    this.#end?.link.send(writeHeartbeat(beat));
+    this.#link.tell(writeHeartbeat(beat));
   }
 
   #sayGoodbye(goodbye: Goodbye): void {
-    this.#end?.link.send(writeGoodbye(this.#options.codec, goodbye));
+    this.#link.tell(writeGoodbye(this.#options.codec, goodbye));
   }
 
   #overflow(): boolean {
@@ -547,111 +535,51 @@ export class Session implements Link {
     return true;
   }
 
-  #drop(): void {
-    this.#cutLeft();
-    this.#end?.cut(replaced());
-    this.#end = undefined;
-    this.#out.disconnect();
-  }
-
-  #leave(): void {
-    this.#cutLeft();
-    this.#end?.mute();
-    this.#left = this.#end;
-    this.#out.disconnect();
-  }
-
-  #cutLeft(): void {
-    this.#left?.cut(replaced());
-    this.#left = undefined;
-  }
-
   #finish(error: Error | undefined): void {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#why = error?.message ?? "it was closed";
     this.#closing?.cancel();
-    this.#cutLeft();
-    this.#end?.close(this.#options.clock);
-    this.#end = undefined;
+    this.#link.close();
     this.#out.clear();
-    this.#step("ended");
+    this.#pulse.step("ended");
     this.#options.owner.ended(this, error);
     this.#in.end(error);
   }
 
   // Time.
 
-  #hear(): void {
-    this.#heard = true;
-    if (this.#life.phase === "suspect") this.#step("heard");
-  }
-
-  #step(event: LivenessEvent): void {
-    this.#apply(event);
-    this.#arm();
-  }
-
-  #apply(event: LivenessEvent): void {
-    const { clock, timing, owner } = this.#options;
-    const [life, effects] = stepLiveness(this.#life, event, clock.now(), timing);
-    const { phase } = this.#life;
-    this.#life = life;
-    if (phase !== "suspect" && life.phase === "suspect") this.#why = "it was not heard lately";
-    for (const effect of effects) {
-      if (effect === "doubt") owner.doubted(this);
-      else if (effect === "beat") this.#beat();
-      else if (effect === "settle") owner.settle(this);
-      else if (effect === "seek") this.#seek();
-      else this.#expire();
-    }
-  }
-
   #seek(): void {
-    if (this.#needsLink || this.#life.phase === "connecting") this.#options.owner.seek(this);
+    const { phase } = this.#pulse;
+    if (phase === "suspect") this.#why = "it was not heard lately";
+    if (this.#needsLink || phase === "connecting") this.#options.owner.seek(this);
     else this.#park();
   }
 
   /** Gives up the link of a lane that carries nothing; the next frame makes another. */
   #park(): void {
-    this.#cutLeft();
-    this.#end?.close(this.#options.clock);
-    this.#end = undefined;
+    this.#link.close();
     this.#out.disconnect();
     this.#why = "nothing to send";
-    this.#step("released");
+    this.#pulse.step("released");
     this.#options.owner.unlinked(this);
   }
 
   #expire(): void {
-    const { clock, timing, owner } = this.#options;
+    const { owner } = this.#options;
     const error = this.#needsLink ? owner.expired(this) : undefined;
     if (error) {
       this.fail(error, "DOWN");
       return;
     }
-    this.#drop();
-    this.#life = beginLiveness(clock.now(), timing, !this.#needsLink);
+    this.#link.cut();
+    this.#out.disconnect();
+    this.#pulse.restart(!this.#needsLink);
     if (this.#needsLink) owner.seek(this);
   }
 
-  #arm(): void {
-    const { wakeAt } = this.#life;
-    if (wakeAt === this.#timerAt) return;
-    this.#timer?.cancel();
-    this.#timer = undefined;
-    this.#timerAt = wakeAt;
-    if (wakeAt === Number.POSITIVE_INFINITY) return;
-    const { clock } = this.#options;
-    this.#timer = clock.after(Math.ceil(wakeAt - clock.now()), () => this.#tick());
-  }
-
-  #tick(): void {
-    this.#timerAt = Number.NaN; // it has to be set again
-    if (this.#heard) this.#apply("heard");
-    this.#heard = false;
-    this.#step("tick");
-    if (this.#options.isLazy && this.#end && this.#isIdle) this.#park();
+  #parkIfIdle(): void {
+    if (this.#options.isLazy && this.hasLink && this.#isIdle) this.#park();
   }
 
   /** Nothing went over a lane that is made when it is needed, for long enough. */
@@ -664,8 +592,4 @@ export class Session implements Link {
     this.#busyAt = this.#options.clock.now();
     this.#busyFrames = this.#out.frames + this.received;
   }
-}
-
-function replaced(): MeshError {
-  return new MeshError("LINK_CLOSED", "another link took its place");
 }
