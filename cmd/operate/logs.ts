@@ -1,4 +1,4 @@
-// mesh logs: what a job printed, while it runs and afterwards; or what a worker itself has to say.
+// mesh logs: what a job printed, while it runs and afterwards; or what a node itself has to say.
 import { Command, Option } from "@commander-js/extra-typings";
 import type { MeshClient } from "../../core/coordinator/client.ts";
 import { isMeshError, MeshError } from "../../core/errors.ts";
@@ -21,10 +21,13 @@ export const LOG_JSON = "{ timeMs, host, slot, stream, line } for each line, at 
 export function command(_context?: ProgramContext, around = surroundingsOfProcess()) {
   return new Command("logs")
     .description(
-      "Print what a job printed: its script and its slots, each to stdout or stderr as it was. Or the own log of a worker.",
+      "Print what a job printed: its script and its slots, each to stdout or stderr as it was. Or the own log of a node.",
     )
-    .argument("<job>", "the number of a job, or a name: then the last job of that name, else the worker of that name")
-    .option("-f, --follow", "go on until the job, or the worker, is over")
+    .argument(
+      "<job>",
+      "the number of a job, or a name: then the last job of that name, else the worker, rendezvous or coordinator of that name",
+    )
+    .option("-f, --follow", "go on until the job, or the node, is over")
     .addOption(new Option("--host <name>", "only of this node").argParser(nodeName))
     .addOption(
       new Option("--slot <number>", "only of this slot; 0 is the script").argParser(wholeNumber(0, SEATS_LIMIT)),
@@ -62,7 +65,7 @@ async function logs(client: MeshClient, request: LogRequest, json: boolean, arou
   }
 }
 
-/** What names no job may name a worker; false when it does not. */
+/** What names no job may name a node; false when it does not. */
 async function logsOfNode(
   client: MeshClient,
   { job: name, follow, tail, host, slot, stream }: LogRequest,

@@ -1,4 +1,4 @@
-// The log of a worker itself, as far as it keeps one: read over the mesh, from wherever it lies.
+// The log of a node itself, as far as it keeps one: read over the mesh, from wherever it lies.
 import type { Status } from "../../core/coordinator/answers.ts";
 import type { MeshClient } from "../../core/coordinator/client.ts";
 import { MeshError } from "../../core/errors.ts";
@@ -8,7 +8,7 @@ import { LineSplitter } from "../../core/worker/lines.ts";
 import { brokenOutput, print, type Surroundings } from "../surroundings.ts";
 
 export interface NodeLogRequest {
-  /** The name of the worker. */
+  /** The name of the node. */
   name: string;
   follow: boolean;
   json: boolean;
@@ -21,7 +21,7 @@ const FOLLOW_MS = 300;
 const LF = 10;
 
 /**
- * Prints what a worker has logged. Throws USAGE for a node that is no worker, UNREACHABLE for one that is down, STORAGE when it keeps
+ * Prints what a node has logged. Throws USAGE for a head, whose log is its job's, UNREACHABLE for one that is down, STORAGE when it keeps
  * no log; following, LINK_CLOSED when it ends and CANCELLED when aborted.
  */
 export async function printNodeLog(
@@ -32,16 +32,12 @@ export async function printNodeLog(
   signal: AbortSignal,
 ): Promise<void> {
   const { name, follow, json, tail } = request;
-  const worker = nodes.find((node) => node.name === name)!;
-  if (worker.role !== "worker") {
-    throw new MeshError(
-      "USAGE",
-      `${name} is a ${worker.role}: the logs of workers are read by name, those of jobs by number`,
-    );
-  }
-  if (worker.state === "down") throw new MeshError("UNREACHABLE", `${name} is down: its log is on ${worker.host}`);
-  await client.meet([worker]);
-  const files = new RemoteFiles({ node: client.node, of: worker.node, name, signal });
+  const { node, role, state, host, ...info } = nodes.find((each) => each.name === name)!;
+  if (role === "head")
+    throw new MeshError("USAGE", `${name} is a head: what its job prints is read by the job's number`);
+  if (state === "down") throw new MeshError("UNREACHABLE", `${name} is down: its log is on ${host}`);
+  if (role !== "coordinator") await client.meet([{ ...info, node, role, host }]);
+  const files = new RemoteFiles({ node: client.node, of: node, name, signal });
   const source = await files.open({ root: "log" });
   const write = json ? jsonWriter(name, around) : (bytes: Uint8Array) => around.stdout(bytes);
   let offset = tail === undefined ? 0 : await startOfTail(source, tail);

@@ -2,6 +2,7 @@
 
 import { rmSync } from "node:fs";
 import { Command, Option } from "@commander-js/extra-typings";
+import { FileHost } from "../../core/files/file-host.ts";
 import { stateFolder } from "../../core/identity/state-folder.ts";
 import { CoordinatorServer } from "../../core/member/coordinator-server.ts";
 import { becomeSubreaper } from "../../core/worker/libc.ts";
@@ -62,8 +63,11 @@ async function run(options: CoordinatorOptions): Promise<number> {
   const log = foregroundLog();
   const over = Promise.withResolvers<string>();
   void endSignal().then((signal) => over.resolve(signal));
+  const node = newNode();
+  const files = new FileHost({ node });
+  node.onPeerLost = (peer) => files.gone(peer);
   const server = await CoordinatorServer.open({
-    node: newNode(),
+    node,
     meshName: settings.name,
     folder,
     transport: (credentials) => nodeTransport({ credentials, transports: settings.transports, admitsStrangers: true }),
@@ -89,6 +93,7 @@ async function run(options: CoordinatorOptions): Promise<number> {
     if (options.temporary) await server.endAll().catch((error) => log.error("not all ended", { error: error.message }));
   } finally {
     await server.close();
+    await files.close();
     if (options.temporary) rmSync(folder, { recursive: true, force: true });
   }
   return 0;

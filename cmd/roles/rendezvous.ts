@@ -4,6 +4,7 @@ import type { ManagedWorker } from "../../core/bootstrap/managed-worker.ts";
 import { RENDEZVOUS_NAME } from "../../core/config/names.ts";
 import { parsePortRange } from "../../core/config/port-range.ts";
 import { parseRelayRate, RELAY_PAIRS_LIMIT } from "../../core/config/relay-rate.ts";
+import { FileHost } from "../../core/files/file-host.ts";
 import { Rendezvous } from "../../core/rendezvous/rendezvous.ts";
 import type { RendezvousSettings } from "../../core/rendezvous/settings.ts";
 import { reportOf } from "../../core/rendezvous/tally.ts";
@@ -87,6 +88,7 @@ async function serve(
   process.on("SIGUSR1", () => over.resolve("SIGUSR1"));
   node.handle(MessageType.shutdown, () => over.resolve("the coordinator"));
   node.onProblem = (error) => log.warn("message not handled", { error: (error as Error).message });
+  const files = new FileHost({ node });
   const member = lastingMember({
     ...{ access, settings, managed, node, log, listen: options.listen, advertise: options.advertise },
     port: PORT,
@@ -101,6 +103,7 @@ async function serve(
   });
   node.onPeerLost = (peer, error) => {
     rendezvous.peerGone(peer.node);
+    files.gone(peer);
     member.peerLost(peer, error);
     if (!member.coordinator) managed?.is("lost");
   };
@@ -115,6 +118,7 @@ async function serve(
     log.info("ending", { by: await over.promise });
   } finally {
     await rendezvous.close();
+    await files.close();
     await member.close();
   }
   return 0;

@@ -9,8 +9,8 @@ import { homeFolder } from "./root.ts";
 
 export interface FileHostOptions {
   node: Node;
-  /** The folder of files for jobs. */
-  root: string;
+  /** The folder of files for jobs; missing for a node that has none, whose log alone can be read. */
+  root?: string;
   /** The largest file that is taken there, in bytes. */
   limitBytes?: number | undefined;
   /** Somebody asks for something. */
@@ -64,7 +64,8 @@ export class FileHost {
     ]);
     const { node, root, limitBytes } = this.#options;
     return new FileService({
-      files: new LocalFiles({ root, userFolder: homeFolder(), expandsHome: true, limitBytes }),
+      files: new LocalFiles({ root: root ?? "", userFolder: homeFolder(), expandsHome: true, limitBytes }),
+      hasLogAlone: root === undefined,
       clock: systemClock,
       roleOf: (other) => node.roleOf(other) as Role | undefined,
     });

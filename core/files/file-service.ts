@@ -14,6 +14,8 @@ import type { Files, Look, Place, Source, Target } from "./files.ts";
 
 export interface FileServiceOptions {
   files: Files;
+  /** Whether nothing but the node's log can be asked for. */
+  hasLogAlone: boolean;
   clock: Clock;
   /** The role of another node; undefined for processes of the own one. */
   roleOf(node: number): Role | undefined;
@@ -122,8 +124,12 @@ export class FileService {
 
   /** Throws AUTHENTICATION for a place that the asker may not go to. */
   #files(place: Place, { node }: Address): Files {
-    const role = this.#options.roleOf(node);
-    if (place.root === "files" || role === "client" || role === "head") return this.#options.files;
+    const { files, hasLogAlone, roleOf } = this.#options;
+    const role = roleOf(node);
+    if (hasLogAlone && place.root !== "log") {
+      throw new MeshError("AUTHENTICATION", "the files of this node are not for others: its log alone can be read");
+    }
+    if (place.root === "files" || role === "client" || role === "head") return files;
     throw new MeshError("AUTHENTICATION", "tasks reach the node's folder of files alone, not other files of its user");
   }
 

@@ -28,6 +28,11 @@ const TO_USERS: Rule = ["coordinator>client", "coordinator>head"];
 /** Whoever may run jobs may run commands on workers. */
 const TO_WORKERS_OF_USERS: Rule = ["client>worker", "head>worker"];
 const OF_WORKERS_TO_USERS: Rule = ["worker>client", "worker>head"];
+/** The log of a node, which is all of a rendezvous or coordinator that can be read. */
+const OF_LOGS: Rule = [
+  ...TO_WORKERS_OF_USERS,
+  ...(["client>rendezvous", "head>rendezvous", "client>coordinator", "head>coordinator"] as const),
+];
 /** Tasks send files too; what of a worker's files its sender may reach is decided there (core/files). */
 const OF_FILES: Rule = [...TO_WORKERS_OF_USERS, "worker>worker"];
 
@@ -125,10 +130,10 @@ const RULES: Record<keyof typeof MessageType, Rule> = {
   execStop: TO_WORKERS_OF_USERS,
 
   fileList: TO_WORKERS_OF_USERS,
-  fileOpen: TO_WORKERS_OF_USERS,
-  fileRead: TO_WORKERS_OF_USERS,
+  fileOpen: OF_LOGS,
+  fileRead: OF_LOGS,
   fileHash: TO_WORKERS_OF_USERS,
-  fileClose: TO_WORKERS_OF_USERS,
+  fileClose: OF_LOGS,
   fileBegin: OF_FILES,
   fileWrite: OF_FILES,
   fileFinish: OF_FILES,

@@ -36,7 +36,7 @@ describe("F77: mesh logs of a worker", () => {
     ]);
     const refused = await mesh.mesh(["logs", "kept", "--slot", "1"]);
     expect([refused.status, refused.stderr]).toEqual([2, expect.stringContaining("kept is a node, no job")]);
-    expect((await mesh.mesh(["logs", "coordinator"])).stderr).toContain("coordinator is a coordinator");
+    expect((await mesh.mesh(["logs", "coordinator"])).stderr).toContain("coordinator: it keeps no log");
     expect((await mesh.mesh(["logs", "nobody"])).stderr).toContain('there is no job "nobody"');
     worker.signal("SIGTERM");
     expect((await worker.ended()).status).toBe(0);

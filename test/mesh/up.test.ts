@@ -111,7 +111,7 @@ describe.skipIf(noSshd)(`mesh up${noSshd ? ` (skipped: ${noSshd})` : ""}`, () =>
     expect([hosts.flatMap(left), processesLeft()]).toEqual([[], []]);
   }, 120_000);
 
-  test("F2 F6 F9 F96 [rendezvous] host: started beside that host's worker, changed nothing, healed, replaced, purged", async () => {
+  test("F2 F6 F9 F77 F96 [rendezvous] host: started beside that host's worker, changed nothing, healed, replaced, purged", async () => {
     const listen = 'listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]\n';
     const rendezvous = `[rendezvous]\nhost = "h1"\n${listen}`;
     await using desk = new Desk(`${config}${rendezvous}`);
@@ -133,6 +133,10 @@ describe.skipIf(noSshd)(`mesh up${noSshd ? ` (skipped: ${noSshd})` : ""}`, () =>
     // One login of one machine: what the first of the two was sent is there for the other.
     expect(first.find(([name]) => name === "h1")?.[2]).toBe(false);
     expect(await inMesh()).toEqual(["rendezvous up"]);
+    for (const name of ["rendezvous", "coordinator"]) {
+      const { status, stdout, stderr } = await desk.mesh("logs", name);
+      expect([status, stdout, stderr]).toEqual([0, expect.stringMatching(/^\S+ .* ready .*\n$/ms), ""]);
+    }
     const before = pid();
     expect(await up()).toEqual(all("unchanged"));
     const doctor = await desk.mesh("doctor");
