@@ -1,64 +1,17 @@
 // What transports/udp/quic.ts covers of node:quic, seen at the bare API: a test that fails here says that the runtime has changed, and
 // that what was done about it may go, or must be done otherwise.
-import { createPrivateKey } from "node:crypto";
-import type { QuicEndpoint, QuicSession, QuicStream, SessionOptions } from "node:quic";
+import type { QuicSession, QuicStream } from "node:quic";
 import { afterEach, expect, it } from "vitest";
-import type { Credentials } from "../../core/identity/identity.ts";
-import { TRUSTS_ANYBODY, UdpIdentity } from "../../transports/udp/identity.ts";
-import { type Connection, Endpoint } from "../../transports/udp/quic.ts";
 import { UdpForwarder } from "../session/udp-forwarder.ts";
 import { TestCa } from "../support/certificates.ts";
 import { until } from "../support/until.ts";
+import { bare, client, destroyAll, dial, portOf, quic, serve, server, shownBy } from "./bare-quic.ts";
 
-const ca = await TestCa.make();
-const otherCa = await TestCa.make();
-const server = await ca.issue("server");
-const client = await ca.issue("client");
-const other = await otherCa.issue("other");
-new Endpoint({ host: "127.0.0.1", port: 0 }); // loads it without its warning
-const quic = process.getBuiltinModule("node:quic") as typeof import("node:quic");
+const other = await (await TestCa.make()).issue("other");
 const MIB = 1024 * 1024;
-const endpoints: QuicEndpoint[] = [];
-
-afterEach(() => {
-  for (const endpoint of endpoints.splice(0)) endpoint.destroy();
-});
-
-function bare(address = "127.0.0.1:0"): QuicEndpoint {
-  const endpoint = new quic.QuicEndpoint({ address });
-  endpoint.closed.catch(() => {});
-  endpoints.push(endpoint);
-  return endpoint;
-}
-
-function calm(session: QuicSession): QuicSession {
-  session.onerror = () => {};
-  session.opened.catch(() => {});
-  session.closed.catch(() => {});
-  return session;
-}
-
-const shownBy = ({ keyPem, certificatePem }: Credentials) => ({
-  keys: [createPrivateKey(keyPem)],
-  certs: [Buffer.from(certificatePem)],
-});
-
-async function serve(
-  on: (session: QuicSession) => void,
-  more: SessionOptions = {},
-  endpoint = bare(),
-): Promise<QuicEndpoint> {
-  const sni = { "*": shownBy(server) };
-  return await quic.listen((session) => on(calm(session)), { endpoint, alpn: ["test"], sni, ...more });
-}
-
-async function dial(port: number, more: SessionOptions = {}): Promise<QuicSession> {
-  const ours = { endpoint: bare(), alpn: "test", servername: "mesh", ca: [Buffer.from(client.caPem)] };
-  return calm(await quic.connect(`127.0.0.1:${port}`, { ...ours, verifyPeer: "strict", ...more }));
-}
-
-const portOf = (endpoint: QuicEndpoint) => endpoint.address!.port;
 const asksForCertificates = { ca: [Buffer.from(server.caPem)], verifyClient: true, rejectUnauthorized: true };
+
+afterEach(destroyAll);
 
 it("node:quic: a client's appended certificate passes for its own on the server's side, even one that our CA never signed", async () => {
   let shown: string | undefined;
@@ -105,13 +58,26 @@ it("node:quic: a stream that nobody reads takes all that is sent", async () => {
   await until(() => Number(unread?.stats.bytesReceived ?? 0) > 40 * MIB, { what: "what nobody reads to arrive" });
 });
 
-it("node:quic: a peer that fell silent looks as if it had ended on purpose", async () => {
-  const at = await serve(() => {});
+it("node:quic: a peer that fell silent looks as if it had ended on purpose, and its streams as if all had come", async () => {
+  let ended: number | undefined;
+  const idle = { transportParams: { maxIdleTimeout: 1 } };
+  const at = await serve((session) => {
+    session.onstream = async (stream) => {
+      let bytes = 0;
+      for await (const batch of stream) for (const chunk of batch) bytes += chunk.length;
+      ended = bytes;
+    };
+  }, idle);
   const forwarder = await UdpForwarder.start(`udp://127.0.0.1:${portOf(at)}`);
-  const session = await dial(Number(forwarder.address.split(":").at(-1)), { transportParams: { maxIdleTimeout: 1 } });
+  const session = await dial(Number(forwarder.address.split(":").at(-1)), idle);
   await session.opened;
+  const stream = await session.createBidirectionalStream();
+  stream.closed.catch(() => {});
+  stream.writer.writeSync(new Uint8Array(10));
+  await until(() => forwarder.forwarded > 0 && stream.stats.bytesSent > 0n, { what: "the bytes to be sent" });
   forwarder[Symbol.dispose]();
   await expect(session.closed).resolves.toBeUndefined();
+  await until(() => ended !== undefined, { what: "the end of the stream" });
 });
 
 it("node:quic: strict verification says nothing of its reason", async () => {
@@ -139,66 +105,102 @@ it("node:quic: a peer whose port is gone stops what its endpoint sends to anybod
   expect(late).toBe(1);
 });
 
-/** A port of ours, and the connections that came to it. */
-async function ours(host = "127.0.0.1"): Promise<{ endpoint: Endpoint; accepted: Connection[] }> {
-  const endpoint = new Endpoint({ host, port: 0 });
-  const accepted: Connection[] = [];
-  await endpoint.listen(new UdpIdentity(() => server).current()!.shown, (connection) => accepted.push(connection));
-  return { endpoint, accepted };
-}
-
-it("X23 Endpoint: a ticket, if one is given at all, brings nobody's early data in", async () => {
-  const { endpoint } = await ours();
-  const tickets: Uint8Array[] = [];
-  const more: SessionOptions = {
-    alpn: "mesh/1",
-    onsessionticket: (ticket) => tickets.push(ticket as Uint8Array),
-  };
-  const first = await dial(endpoint.address.port, more);
-  await first.opened;
-  (await first.createBidirectionalStream()).writer.writeSync(new Uint8Array([9]));
-  await Promise.race([
-    first.closed.catch(() => {}),
-    until(() => tickets.length > 0, { what: "a ticket", timeoutMs: 1_000 }).catch(() => {}),
-  ]);
-  if (tickets.length > 0) {
-    const again = await dial(endpoint.address.port, { ...more, sessionTicket: tickets[0]!, enableEarlyData: true });
-    expect((await again.opened).earlyDataAccepted).toBe(false);
-  }
-  await endpoint.close();
-});
-
-it("Endpoint: an error in what hears of connections ends that connection and nothing else", async () => {
-  const endpoint = new Endpoint({ host: "127.0.0.1", port: 0 });
-  let calls = 0;
-  await endpoint.listen(new UdpIdentity(() => server).current()!.shown, () => {
-    if (++calls === 1) throw new Error("a bug");
+it("node:quic: a throw in what hears of sessions ends the whole endpoint", async () => {
+  const at = await serve(() => {
+    throw new Error("a bug");
   });
-  const to = { host: "127.0.0.1", port: endpoint.address.port };
-  const from = new Endpoint({ host: "127.0.0.1", port: 0 });
-  const first = await from.connect(to, TRUSTS_ANYBODY);
-  await first.closed;
-  await (await from.connect(to, TRUSTS_ANYBODY)).opened;
-  expect(calls).toBe(2);
-  await from.close();
-  await endpoint.close();
+  await dial(portOf(at));
+  await expect(at.closed).rejects.toThrow("a bug");
 });
 
-it("Endpoint: reaches IPv4 from a socket of both, and hears at once when the other side cuts", async () => {
-  const { endpoint, accepted } = await ours("::");
-  const from = new Endpoint({ host: "::", port: 0 });
-  const connection = await from.connect({ host: "127.0.0.1", port: endpoint.address.port }, TRUSTS_ANYBODY);
-  await connection.opened;
-  accepted[0]!.cut("enough of it");
-  expect(await connection.closed).toEqual({ isClean: false, reason: "enough of it", transportCode: undefined });
-  await Promise.all([from.close(), endpoint.close()]);
+it("node:quic: a session whose ends nobody waits for takes its process with it, when the peer says that it broke", async () => {
+  const code = `
+    import { TestCa } from ${JSON.stringify(new URL("../support/certificates.ts", import.meta.url).pathname)};
+    import { createPrivateKey } from "node:crypto";
+    import { listen, QuicEndpoint } from "node:quic";
+    const { keyPem, certificatePem } = await (await TestCa.make()).issue("server");
+    const endpoint = new QuicEndpoint({ address: "127.0.0.1:0" });
+    const sni = { "*": { keys: [createPrivateKey(keyPem)], certs: [Buffer.from(certificatePem)] } };
+    await listen(() => {}, { endpoint, alpn: ["test"], sni });
+    console.log(endpoint.address.port);`;
+  const child = Bun.spawn([process.execPath, "-e", code], { stdout: "pipe", stderr: "ignore" });
+  try {
+    const { value } = await child.stdout.getReader().read();
+    const session = await dial(Number(new TextDecoder().decode(value)), { verifyPeer: "manual" });
+    await session.opened;
+    session.destroy(undefined, { code: 1, type: "application", reason: "broken" });
+    expect(await child.exited).toBe(1);
+  } finally {
+    child.kill();
+  }
 });
 
-it("F23 Endpoint: no warning that the runtime's API is experimental reaches anybody", async () => {
-  const path = new URL("../../transports/udp/quic.ts", import.meta.url).pathname;
-  const code = `import { Endpoint } from ${JSON.stringify(path)}; const e = new Endpoint({ host: "127.0.0.1", port: 0 }); await e.close(); console.log("done");`;
-  const { NODE_NO_WARNINGS: _, ...env } = process.env;
-  const child = Bun.spawn([process.execPath, "-e", code], { env, stdout: "pipe", stderr: "pipe" });
-  const [stdout, stderr] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
-  expect([stdout, stderr]).toEqual(["done\n", ""]);
+it("node:quic: a session that was asked for its path too early never knows it", async () => {
+  const sessions: QuicSession[] = [];
+  const at = await serve((session) => {
+    if (sessions.push(session) === 1) void session.path;
+  });
+  for (let i = 0; i < 2; i++) await (await dial(portOf(at))).opened;
+  await Promise.all(sessions.map(({ opened }) => opened));
+  expect(sessions.map(({ path }) => path?.remote?.port !== undefined)).toEqual([false, true]);
+});
+
+it("node:quic: the end of an endpoint is told to nobody", async () => {
+  const at = await serve(() => {});
+  const session = await dial(portOf(at), { transportParams: { maxIdleTimeout: 1 } });
+  await session.opened;
+  const begin = performance.now();
+  at.destroy();
+  await session.closed;
+  expect(performance.now() - begin).toBeGreaterThan(500); // it was the idle timeout
+});
+
+it("node:quic: a limit for each host is ignored, and so is that a port may be shared", async () => {
+  const at = await serve(() => {}, {}, bare("127.0.0.1:0", { maxConnectionsPerHost: 1, reusePort: true }));
+  for (let i = 0; i < 3; i++) await (await dial(portOf(at))).opened;
+  const second = await serve(() => {}, {}, bare(`127.0.0.1:${portOf(at)}`, { reusePort: true }));
+  expect(second.address).toBeUndefined();
+});
+
+it("node:quic: tickets are given to everybody who does not say otherwise", async () => {
+  const at = await serve(() => {});
+  let isGiven = false;
+  const onsessionticket = () => {
+    isGiven = true;
+  };
+  await (await dial(portOf(at), { onsessionticket })).opened;
+  await until(() => isGiven, { what: "a ticket" });
+});
+
+it("node:quic: an address of IPv4 is not reached from a socket of both as it is", async () => {
+  const at = await serve(() => {}, {}, bare("0.0.0.0:0"));
+  const session = await dial(portOf(at), { endpoint: bare("[::]:0"), handshakeTimeout: 300 });
+  await expect(session.opened).rejects.toThrow(/timed out/);
+});
+
+it("node:quic: a full stream takes nothing: false from one call, an error from the other", async () => {
+  const at = await serve(() => {});
+  const session = await dial(portOf(at));
+  await session.opened;
+  const { writer } = await session.createBidirectionalStream({ highWaterMark: 65_536 });
+  let taken = 0;
+  while (writer.writeSync(new Uint8Array(32_768))) taken++;
+  expect(taken).toBe(2);
+  await expect(writer.write(new Uint8Array(32_768))).rejects.toMatchObject({ code: "ERR_INVALID_STATE" });
+});
+
+it("node:quic: a port has a copy of all public CAs, 0.8 MB, unless it was given one", async () => {
+  const costMb = async (more: object) => {
+    const before = process.memoryUsage.rss();
+    for (let i = 0; i < 20; i++) await serve(() => {}, more);
+    return (process.memoryUsage.rss() - before) / 20e6;
+  };
+  const own = { ca: [Buffer.from(server.caPem)] };
+  await costMb(own);
+  expect(await costMb({})).toBeGreaterThan(0.5);
+  expect(await costMb(own)).toBeLessThan(0.4);
+});
+
+it("node:quic: no endpoint lets its process end", () => {
+  expect("unref" in quic.QuicEndpoint.prototype).toBe(false);
 });
