@@ -50,7 +50,7 @@ export interface Link {
   /** Stops or resumes delivery; the peer's `send` returns false once what lies between is full. */
   pause(): void;
   resume(): void;
-  /** Whether this link, while open, keeps the process from ending by itself. True at first. */
+  /** Whether this link, while open, keeps the process from ending by itself. True at first; always so over UDP. */
   setRef(keepsProcess: boolean): void;
   /**
    * Where the end of the peer's process closes no link: asks its machine, without a word to the process, and ends the link with an error

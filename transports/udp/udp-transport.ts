@@ -32,7 +32,8 @@ export interface UdpOptions {
 
 /**
  * Accepted links are of anybody: `tls.greetingDecides` says that whoever uses them asks for proof. Links keep the process from
- * ending as long as they live, whatever `setRef` says, and so do listeners.
+ * ending as long as they live, whatever `setRef` says, and so do listeners: those that use them end on purpose, and processes of jobs, which
+ * end by themselves, have Unix sockets alone.
  */
 export class UdpTransport implements Transport {
   readonly name = "udp";
