@@ -32,6 +32,8 @@ describe.skipIf(missing)(`paths${missing ? ` (skipped: ${missing})` : ""}`, () =
     await mesh.nodeIs("w2", (node) => node?.peers.some(({ name }) => name === "w1") ?? false);
     const shown = await mesh.mesh(CENTRE, ["status", "--peers", "w1"]);
     const why = "no hole: UDP is blocked here and there";
-    expect(shown.stdout).toMatch(new RegExp(String.raw`^w1 +w2 +up +tcprelay +[\d.]+ms +\d+s +${RELAY} +${why}`, "m"));
+    expect(shown.stdout).toMatch(
+      new RegExp(String.raw`^w1 +w2 +up +tcprelay +[\d.]+ms +\d+s +[\d.]+[BK] +${RELAY} +${why}`, "m"),
+    );
   }, 60_000);
 });
