@@ -77,7 +77,7 @@ async function run(options: CoordinatorOptions): Promise<number> {
     version: version().version,
     commit: version().commit,
     build: buildName(),
-    rendezvous: settings.rendezvous,
+    rendezvous: { ...settings.rendezvous, usesUdp: settings.transports.includes("udp") },
     timing: settings.timing,
     leaseMs: settings.leaseMs,
     isDiscoverable: options.discoverable ?? false,

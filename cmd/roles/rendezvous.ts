@@ -100,6 +100,7 @@ async function serve(
     ...{ node, log, role: "rendezvous" },
     peers: (other) => member.sessionWith(other),
     ...own,
+    usesUdp: settings.transports.includes("udp"),
   });
   node.onPeerLost = (peer, error) => {
     rendezvous.peerGone(peer.node);

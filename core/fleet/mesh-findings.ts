@@ -63,7 +63,10 @@ function absenceFindings(a: Pair, b: Pair): Finding[] | undefined {
 
 /** Nothing where the path is straight, or nobody was asked. */
 function explanation(a: Pair, b: Pair): Finding[] {
-  const [own, other] = [a, b].map(({ name, report }) => report && { name, report });
+  const [own, other] = [a, b].map(({ name, node, report }): Explained | undefined => {
+    const usesUdp = node?.addresses.some((address) => address.startsWith("udp://")) ?? false;
+    return report && { name, report, usesUdp };
+  });
   const used = usedPath(a, b);
   const isUp = used?.state === "up";
   const rank = used && isUp ? rankOf(used.path) : Number.POSITIVE_INFINITY;

@@ -17,6 +17,8 @@ export interface Explained {
   name: string;
   /** An error when it could not be asked. */
   report: PathReport | Error;
+  /** Whether it listens on UDP. */
+  usesUdp: boolean;
 }
 
 /** What the routers before a node do with UDP. */
@@ -33,7 +35,7 @@ export function natFinding(report: Pick<PathReport, "nat"> | Error): Finding {
 }
 
 function unknownWords({ places }: NatReport): string {
-  if (places === 0) return "not known: no rendezvous could be asked";
+  if (places === 0) return "not known: no rendezvous that answers over UDP was reached";
   return "not known: the rendezvous is on the same machine, or tells too little";
 }
 
@@ -80,6 +82,11 @@ function holeFinding(a: Explained, b: Explained, hasPath: boolean): Finding {
 }
 
 function obstacle(a: Explained, b: Explained): { words: string; fix: string } {
+  const without = [a, b].filter(({ usesUdp }) => !usesUdp).map(({ name }) => name);
+  if (without.length > 0) {
+    const words = `${without.join(" and ")} ${without.length > 1 ? "do" : "does"} not listen on UDP: no hole can be made`;
+    return { words, fix: NO_UDP_FIX };
+  }
   const [own, other] = [mappingOf(a), mappingOf(b)];
   const forward = `forward a UDP port on one of the two routers to the node behind it, and start that one with \`--listen udp://[::]:PORT --advertise udp://OUTSIDE:PORT\``;
   if (own === "dependent" && other === "dependent") {
@@ -99,6 +106,8 @@ function obstacle(a: Explained, b: Explained): { words: string; fix: string } {
   return { words, fix: `wait a moment: it is tried again; where that is in vain, ${forward}` };
 }
 
+const NO_UDP_FIX =
+  'let it use UDP, if the network does: in mesh.toml `transports` of [mesh] without "udp", or `listen` without a udp:// address, rules it out';
 const RENDEZVOUS_FIX = "start a rendezvous where both reach it: `mesh rendezvous` there, or [rendezvous] in mesh.toml";
 
 function sharedFinding(a: Explained, b: Explained): Finding {

@@ -20,7 +20,7 @@ const PUNCH_LIMIT_MS = 12_000;
 /** A node that is not reached by then is relayed, while the search goes on. */
 const RELAY_AFTER_MS = 400;
 
-const NO_UDP = "links over UDP are not allowed here";
+const NO_UDP = "this node does not listen on UDP";
 
 export interface MeetingOptions {
   node: Node;
@@ -44,7 +44,7 @@ export interface MeetingOutcome {
 
 /** Throws UNREACHABLE when the peer is not known at that rendezvous, TIMEOUT when it does not come, CANCELLED. */
 export async function meetAt(
-  { node: rendezvous, echoes }: ReachedRendezvous,
+  { node: rendezvous, echoes, usesUdp }: ReachedRendezvous,
   session: PeerSession,
   { node, holes, relays, clock, listener }: MeetingOptions,
   signal: AbortSignal,
@@ -55,14 +55,18 @@ export async function meetAt(
   const options = { timeoutMs: MEET_LIMIT_MS, signal, keepsProcess: false };
   const met = (await node.request({ node: rendezvous, slot: 0 }, MessageType.meet, body, options)) as Met;
   const mappings = { ownMapping: own.mapping, theirMapping: met.mapping };
-  const by = Object.values(mappings).includes("blocked") ? "tcp" : "udp";
+  const by = usesUdp && !Object.values(mappings).includes("blocked") ? "udp" : "tcp";
   const relay = () => {
     if (met.dials && !session.isUp) void relays.ask(rendezvous, session, by);
   };
   const prospects = prospectsOf(own, met);
-  if (!port || "why" in prospects) {
+  if (!port) {
     relay();
-    return { words: "why" in prospects ? prospects.why : NO_UDP, ...mappings, isFinal: true };
+    return { words: NO_UDP, isFinal: true }; // says nothing of routers
+  }
+  if ("why" in prospects) {
+    relay();
+    return { words: prospects.why, ...mappings, isFinal: true };
   }
   const timer = clock.after(RELAY_AFTER_MS, relay);
   try {

@@ -22,6 +22,8 @@ export interface ReachedRendezvous {
   /** IP addresses at which it may be sent packets, the likeliest first. */
   hosts: readonly string[];
   echoes: readonly EchoPlace[];
+  /** Whether it uses UDP: answers echoes, and relays by it. */
+  usesUdp: boolean;
 }
 
 export interface PlacesOptions {
@@ -54,7 +56,8 @@ export class Places {
   async #ask(session: PeerSession, { node, name, addresses }: PeerInfo): Promise<ReachedRendezvous> {
     const { echoPorts: ports, id, key } = await this.#places(session);
     const hosts = await hostsOf(session, addresses);
-    return { node, name, hosts, echoes: hosts.map((host) => ({ host, ports, id, key })) };
+    const usesUdp = ports.length > 0;
+    return { node, name, hosts, usesUdp, echoes: usesUdp ? hosts.map((host) => ({ host, ports, id, key })) : [] };
   }
 
   #places(session: PeerSession): Promise<MeetPlaces> {

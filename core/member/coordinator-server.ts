@@ -22,7 +22,7 @@ import { verifyCertificate } from "../identity/verify.ts";
 import type { Log } from "../log.ts";
 import { Meetings } from "../meeting/meetings.ts";
 import type { Node } from "../node/node.ts";
-import { Rendezvous } from "../rendezvous/rendezvous.ts";
+import { Rendezvous, type RendezvousOptions } from "../rendezvous/rendezvous.ts";
 import type { RendezvousSettings } from "../rendezvous/settings.ts";
 import { reportOf } from "../rendezvous/tally.ts";
 import type { Phase, Timing } from "../session/machine/liveness.ts";
@@ -46,7 +46,7 @@ export interface CoordinatorServerOptions extends Listening {
   transport(credentials: () => Identity["credentials"]): MeshTransport;
   unix: Transport;
   advertise: readonly string[];
-  rendezvous: RendezvousSettings;
+  rendezvous: RendezvousSettings & Pick<RendezvousOptions, "usesUdp">;
   version: string;
   /** The commit this binary was built from. */
   commit: string;

@@ -174,6 +174,7 @@ function candidatesOf(session: PeerSession): PairReport["candidates"] {
 
 async function natOf(reached: readonly ReachedRendezvous[]): Promise<NatReport | null> {
   const places = reached.flatMap(({ echoes }) => echoes);
+  if (places.length === 0) return { mapping: "unknown", filtering: "unknown", outside: [], places: 0 };
   try {
     const { mapping, filtering, outside } = await examineNat(places, { limitMs: NAT_LIMIT_MS });
     return { mapping, filtering, outside: outside.slice(0, 8), places: places.length };

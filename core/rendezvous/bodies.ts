@@ -19,7 +19,7 @@ export const meetPlaces = z.object({});
 
 /** Answer to meetPlaces. */
 export interface MeetPlaces {
-  /** UDP ports that answer echoes (core/rendezvous/echo.ts); two, unless the rendezvous has only one to give. */
+  /** UDP ports that answer echoes (core/rendezvous/echo.ts); two, unless it has only one to give; none: it uses no UDP. */
   echoPorts: number[];
   /** 16 bytes: names the asker in its echoes. */
   id: Uint8Array;

@@ -33,6 +33,8 @@ export interface RendezvousOptions extends RendezvousSettings {
   clock?: Clock;
   /** The address to bind; default all of this machine. */
   host?: string;
+  /** Whether it may use UDP; else it answers no echoes, and relays by TCP alone. Default true. */
+  usesUdp?: boolean;
   pairings?: Partial<PairingLimits>;
   relays?: Partial<Omit<RelayLimits, "all">>;
 }
@@ -64,12 +66,12 @@ export class Rendezvous {
 
   /** Opens its ports and answers from then on. Throws UNREACHABLE or FULL when there is no port for it. */
   static async start(options: RendezvousOptions): Promise<Rendezvous> {
-    const { clock = systemClock, host, ports, relayBytesPerSecond: bytesPerSecond, log } = options;
+    const { clock = systemClock, host, ports, usesUdp = true, relayBytesPerSecond: bytesPerSecond, log } = options;
     const members = new Members();
     const gate = new EchoGate(members);
     const udpPorts = new UdpPorts(host, ports);
-    const echo = await EchoPorts.open(udpPorts, gate, clock);
-    if (echo.numbers.length < 2) log.warn("rendezvous has one UDP port only: it cannot tell the kinds of routers");
+    const echo = usesUdp ? await EchoPorts.open(udpPorts, gate, clock) : undefined;
+    if (echo?.numbers.length === 1) log.warn("rendezvous has one UDP port only: it cannot tell the kinds of routers");
     const udp = new UdpRelays({ clock, ports: udpPorts, members, gate, bytesPerSecond });
     const tcp = new TcpRelays({ clock, host, ports, bytesPerSecond });
     return new Rendezvous(options, { clock, members, gate, echo, udp, tcp });
@@ -87,7 +89,7 @@ export class Rendezvous {
       ...(pairings && { limits: pairings }),
     });
     this.#relays = new Relays({
-      ...{ clock, find, open: { udp: udp.open, tcp: tcp.open } },
+      ...{ clock, find, open: { udp: parts.echo ? udp.open : refuseUdp, tcp: tcp.open } },
       tell: (to, relayed) => this.#tell(to, MessageType.relayed, relayed),
       limits: { ...relays, ...(relayPairs !== undefined && { all: relayPairs }) },
     });
@@ -97,7 +99,7 @@ export class Rendezvous {
 
   /** UDP ports at which echoes are answered. */
   get echoPorts(): readonly number[] {
-    return this.#parts.echo.numbers;
+    return this.#parts.echo?.numbers ?? [];
   }
 
   get metrics(): RendezvousMetrics {
@@ -127,7 +129,7 @@ export class Rendezvous {
     this.#isClosed = true;
     this.#pairings.close();
     this.#relays.close();
-    this.#parts.echo.close();
+    this.#parts.echo?.close();
     await this.#parts.tcp.close();
   }
 
@@ -162,12 +164,17 @@ export class Rendezvous {
   }
 }
 
+async function refuseUdp(): Promise<never> {
+  throw new MeshError("UNREACHABLE", "this rendezvous uses no UDP, as mesh.toml says: ask for a relay by TCP");
+}
+
 /** What it is made of. */
 interface Parts {
   clock: Clock;
   members: Members;
   gate: EchoGate;
-  echo: EchoPorts;
+  /** Undefined where it uses no UDP. */
+  echo: EchoPorts | undefined;
   udp: UdpRelays;
   tcp: TcpRelays;
 }

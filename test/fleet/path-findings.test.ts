@@ -19,8 +19,9 @@ function report(mapping: NatReport["mapping"], to: Partial<PairReport> = {}, ren
 const AWAY = new MeshError("TIMEOUT", "it said nothing");
 const RELAY: PairReport["path"] = { kind: "relay", address: "relay://198.51.100.1:9", rttMs: 12, sinceMs: 5_000 };
 
-function side(name: string, said: PathReport | Error): Pair {
-  return { name, node: { name, state: "up", peers: [] } as unknown as Pair["node"], dials: undefined, report: said };
+function side(name: string, said: PathReport | Error, addresses = ["tcp://10.0.0.5:1", "udp://10.0.0.5:1"]): Pair {
+  const node = { name, state: "up", peers: [], addresses } as unknown as Pair["node"];
+  return { name, node, dials: undefined, report: said };
 }
 
 function found(a: PathReport | Error, b: PathReport | Error): Record<string, Finding> {
@@ -40,7 +41,7 @@ describe("natFinding: F25 F98", () => {
     [
       "nobody to ask",
       { nat: nat("unknown", { places: 0 }) },
-      { state: "skipped", words: "not known: no rendezvous could be asked" },
+      { state: "skipped", words: "not known: no rendezvous that answers over UDP was reached" },
     ],
     ["asked on this machine", { nat: nat("unknown") }, { state: "skipped" }],
     ["no port", { nat: null }, { state: "warning", words: "not known: it could open no UDP port" }],
@@ -95,6 +96,15 @@ describe("nodePairFindings: F98 F93", () => {
     expect(rows.path!.words).toContain("over TCP (tcprelay://198.51.100.1:9)");
     expect(rows.hole).toMatchObject({ fix: "let UDP out of the network of a" });
     expect(rows.rendezvous!.words).toBe("both reach b");
+  });
+
+  test("one that does not listen on UDP: mesh.toml is why, not a router", () => {
+    const path = { kind: "tcprelay", sinceMs: 1_000 };
+    const said = report("unknown", { path, meeting: { agoMs: 1_000, words: "this node does not listen on UDP" } });
+    const rows = nodePairFindings(side("a", said, ["tcp://10.0.0.5:1"]), side("b", report("none", { path })));
+    const hole = rows.find(({ check }) => check === "hole");
+    expect(hole).toMatchObject({ words: "a does not listen on UDP: no hole can be made", state: "warning" });
+    expect(hole!.fix).toContain("`transports` of [mesh]");
   });
 
   test("a hole is as good as it gets where nobody can be dialed: no row on holes, no warning", () => {

@@ -1,4 +1,5 @@
 // A mesh of real processes whose coordinator and workers listen on UDP alone.
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { NodeStatus, Status } from "../../core/coordinator/answers.ts";
 import { MeshProcess, testFolder } from "../support/mesh.ts";
@@ -8,6 +9,21 @@ import { open, prelude, whenNoted } from "./notes.ts";
 const MIB = 1024 * 1024;
 /** Silence alone would tell after a minute. */
 const patient = '[mesh]\nheartbeat = "200ms"\nsuspectAfter = "30s"\ndownAfter = "60s"\n';
+
+/** How many UDP sockets a process has. */
+function udpPorts(pid: number): number {
+  const rows = ["udp", "udp6"].flatMap((file) => readFileSync(`/proc/${pid}/net/${file}`, "utf8").split("\n"));
+  const all = new Set(rows.map((row) => `socket:[${row.trim().split(/\s+/)[9]}]`));
+  return readdirSync(`/proc/${pid}/fd`).filter((fd) => all.has(targetOf(`/proc/${pid}/fd/${fd}`))).length;
+}
+
+function targetOf(link: string): string {
+  try {
+    return readlinkSync(link);
+  } catch {
+    return ""; // closed meanwhile
+  }
+}
 
 describe("a mesh over UDP", () => {
   test("F23 F35 nodes join, a job's results are exact, 64 MiB come through whole, and status names the path", async () => {
@@ -83,7 +99,7 @@ out(await pool().map(work, [0, 1, 2, 3], { chunkSize: 1 }));`;
     ["by default all listen on TCP and UDP", "", ["tcp", "udp"]],
     ["transports of mesh.toml: TCP alone", '[mesh]\ntransports = ["tcp"]\n', ["tcp"]],
   ])(
-    "F23 F17 %s",
+    "F23 F17 F24 %s",
     async (_, config, schemes) => {
       using folder = testFolder({ "mesh.toml": config });
       const start = (args: string[]) => new MeshProcess(folder, args, { limitMs: 60_000, isOneOfMany: true });
@@ -103,6 +119,7 @@ console.log(JSON.stringify((await nodes()).map(({ role }) => role).sort()));`,
       const { nodes } = JSON.parse((await asked.ended()).stdout) as Status;
       const of = ({ addresses }: NodeStatus) => [...new Set(addresses.map((address) => address.split(":")[0]))];
       expect(nodes.map(of)).toEqual([schemes, schemes]);
+      expect([coordinator, worker].map(({ pid }) => udpPorts(pid) > 0)).toEqual(Array(2).fill(schemes.includes("udp")));
       for (const each of [worker, coordinator]) {
         each.signal("SIGTERM");
         expect((await each.ended()).status).toBe(0);

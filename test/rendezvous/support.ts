@@ -17,7 +17,10 @@ import { until } from "../support/until.ts";
 export const RENDEZVOUS_NODE = 16;
 
 export type TestOptions = Partial<
-  Pick<RendezvousOptions, "role" | "ports" | "host" | "pairings" | "relays" | "relayBytesPerSecond" | "relayPairs">
+  Pick<
+    RendezvousOptions,
+    "role" | "ports" | "host" | "pairings" | "relays" | "relayBytesPerSecond" | "relayPairs" | "usesUdp"
+  >
 >;
 
 export class TestRendezvous {

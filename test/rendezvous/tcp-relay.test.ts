@@ -154,6 +154,18 @@ describe("relay by TCP (F24)", () => {
     expect(rendezvous.metrics.tcpRelay.bytes).toBe(1 << 20);
   });
 
+  test("without UDP it says so, tells of no echo port, and relays by TCP", async () => {
+    await using rendezvous = await TestRendezvous.start({ usesUdp: false });
+    const { a, b, ofA, ofB } = await pairAt(rendezvous);
+    expect([rendezvous.rendezvous.echoPorts, (await a.places()).echoPorts, rendezvous.warnings]).toEqual([[], [], []]);
+    const message = expect.stringContaining("uses no UDP, as mesh.toml says");
+    expect(await rejection(a.relay(b.id, "udp"))).toMatchObject({ code: "UNREACHABLE", message });
+    using first = new Connection(ofA);
+    using second = new Connection(ofB);
+    first.socket.write("through");
+    await second.receives("through");
+  });
+
   test("several streams of a pair do not mix, and those of one side alone do not meet", async () => {
     await using rendezvous = await TestRendezvous.start();
     const { ofA, ofB } = await pairAt(rendezvous);
