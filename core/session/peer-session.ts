@@ -5,6 +5,7 @@ import { isMeshError, MeshError } from "../errors.ts";
 import type { Role } from "../identity/names.ts";
 import { type DialFailure, isVerdict } from "./dial-round.ts";
 import type { Expectation, Welcomed } from "./dialer.ts";
+import { FailedRounds } from "./failed-rounds.ts";
 import { LANE_BULK, LANE_MAIN } from "./greeting.ts";
 import type { VerifiedIdentity } from "./handshake.ts";
 import type { LinkEnd } from "./link-end.ts";
@@ -72,8 +73,6 @@ export interface SessionHome {
 
 /** No use in asking more often to be introduced to the same peer. */
 const INTRODUCE_EVERY_MS = 2_000;
-/** A peer that had dialed itself, and lives, is back by then: its addresses may never have led to it from here. */
-const PEER_RETURNS_MS = 1_000;
 
 export class PeerSession {
   readonly main: Session;
@@ -92,16 +91,13 @@ export class PeerSession {
   readonly #waiting: { resolve(): void; reject(error: Error): void }[] = [];
   readonly #whenOver = Promise.withResolvers<void>();
   #identity: VerifiedIdentity | undefined;
-  #expect: Expectation;
+  readonly #expect: Expectation;
   /** Fails when the first round does. */
   readonly #tryOnce: boolean;
   readonly #where: Whereabouts;
+  readonly #failed: FailedRounds;
   #isAnnounced = false;
   #isBegunHere = false;
-  #failures: readonly DialFailure[] = [];
-  #hasTriedAgain = false;
-  /** Addresses of which it was said that the peer, or this node, was refused there. */
-  readonly #reported = new Set<string>();
   /** When it was last asked for, while climbing and without a good path: the one must not hold up the other. */
   readonly #introducedAt = { climbing: Number.NEGATIVE_INFINITY, seeking: Number.NEGATIVE_INFINITY };
 
@@ -122,6 +118,10 @@ export class PeerSession {
     this.node = expect.node ?? 0;
     this.epoch = epoch ?? randomBytes(8).toString("hex");
     const peer = () => `node ${this.name}`;
+    this.#failed = new FailedRounds({
+      ...{ peer, where: this.#where, timing: home.lanes.timing, tryOnce, isNodeKnown: expect.node !== undefined },
+      refused: (error) => home.refused(error),
+    });
     this.main = new Session({ ...home.lanes, peer, isLazy: false, owner: this.#owner });
     this.bulk = new Session({ ...home.lanes, peer: () => `${peer()} (bulk)`, isLazy: true, owner: this.#owner });
     this.#seekers = { main: this.#seekerOf(this.main), bulk: this.#seekerOf(this.bulk) };
@@ -305,7 +305,7 @@ export class PeerSession {
         return { ...words, addresses: [...this.#home.addresses()], way: kindOf(address) };
       },
       welcomed: (welcomed, end, address) => this.#welcomed(session, welcomed, end, address),
-      failed: (failures, isClimbing) => this.#failed(session, failures, isClimbing),
+      failed: (failures, isClimbing) => this.#roundFailed(session, failures, isClimbing),
       // The other side may be able to dial, and need not wait for the end of this round.
       slow: (isClimbing) => {
         if (!isBulk) this.#askForIntroduction(isClimbing);
@@ -323,69 +323,26 @@ export class PeerSession {
   #welcomed(session: Session, { identity, fields }: Welcomed, end: LinkEnd, address: string): void {
     if (fields.epoch !== this.epoch) throw new Refusal("MALFORMED", "it welcomed to another session");
     this.meet(identity, fields);
-    this.#failures = [];
+    this.#failed.forget();
     this.#where.reached(address);
-    this.#reported.clear();
     const { generation, taken, allowedBytes } = fields;
     session.adopt({ end, isOwn: true, address, generation, ack: { taken, allowedBytes } });
   }
 
-  #failed(session: Session, failures: DialFailure[], isClimbing: boolean): void {
+  #roundFailed(session: Session, failures: DialFailure[], isClimbing: boolean): void {
     this.#where.failed(failures);
     const verdict = failures.map(({ error }) => error).find(isVerdict);
     if (verdict?.refusal === "GONE") this.main.gone(verdict.taken, verdict.message);
     if (verdict || this.isOver) return;
-    if (session === this.main) this.#failedMain(failures, isClimbing);
+    if (session === this.main) this.#mainRoundFailed(failures, isClimbing);
     else if (!isClimbing) this.main.askForBulk();
   }
 
-  #failedMain(failures: DialFailure[], isClimbing: boolean): void {
-    if (isClimbing) {
-      this.#askForIntroduction(true);
-      return;
-    }
-    if (failures.length > 0) this.#failures = failures;
-    for (const { address, error } of failures) this.#report(address, error);
-    const final = failures.map(({ error }) => error).find((error) => this.#isFinal(error));
-    if (!this.main.isConfirmed && (final || this.#hasTriedEnough(failures))) {
-      this.main.stop(final ?? this.#unreachable());
-    } else if (this.main.isConfirmed && this.#isAbandoned(failures)) {
-      const where = failures.map(({ address }) => shownAddress(address)).join(", ");
-      this.main.stop(this.#lost(`nothing of it listens on ${where} any more`));
-    } else {
-      this.#askForIntroduction(false);
-    }
-  }
-
-  /** With `once`: a round in which nobody refused and nobody answered is tried again, as a packet may have been lost. */
-  #hasTriedEnough(failures: readonly DialFailure[]): boolean {
-    if (!this.#tryOnce || this.#hasTriedAgain) return this.#tryOnce;
-    this.#hasTriedAgain = failures.length > 0 && failures.every(({ error }) => error.code === "TIMEOUT");
-    return !this.#hasTriedAgain;
-  }
-
-  /** Says once for each address that it is refused there. */
-  #report(address: string, error: MeshError): void {
-    if (!(error instanceof Refusal) || !error.isFinal || this.#reported.has(address)) return;
-    this.#reported.add(address);
-    this.#home.refused(error);
-  }
-
-  /** Another try would not help. Another node at an address of a certain one is no such case: private addresses repeat. */
-  #isFinal(error: MeshError): boolean {
-    if (!(error instanceof Refusal) || !error.isFinal) return false;
-    return error.refusal !== "IDENTITY" || this.#expect.node === undefined;
-  }
-
-  /** Its link ended, and all its addresses say that no process of it is there: it ended too. */
-  #isAbandoned(failures: readonly DialFailure[]): boolean {
-    const { phase, forMs } = this.main.status;
-    const direct = failures.filter(({ address }) => !this.#where.isWay(address));
-    if (phase !== "detached" || direct.length === 0) return false;
-    if (!direct.every(({ address, error }) => isNobodyThere(error, this.#where.wasReached(address)))) return false;
-    if (direct.some(({ address }) => this.#where.wasReached(address))) return true;
-    // Behind a router others may have its addresses, and refuse for themselves.
-    return forMs >= PEER_RETURNS_MS && direct.length === failures.length;
+  #mainRoundFailed(failures: readonly DialFailure[], isClimbing: boolean): void {
+    const { isConfirmed } = this.main;
+    const end = isClimbing ? undefined : this.#failed.judge(failures, { isConfirmed, ...this.state });
+    if (end) this.main.stop(end);
+    else this.#askForIntroduction(isClimbing);
   }
 
   /** Asks others for a way to it; while there is a link, for a better one than by way of others. */
@@ -398,28 +355,17 @@ export class PeerSession {
     this.#home.introduce(this.info);
   }
 
-  #lost(why: string): MeshError {
-    const [failure] = this.#failures;
-    return new MeshError("LINK_CLOSED", `node ${this.name} is lost: ${why}`, failure && { cause: failure.error });
-  }
-
-  #unreachable(): MeshError {
-    const { connectTimeoutMs } = this.#home.lanes.timing;
-    const tried = this.#failures.map(({ address, error }) => `${address} (${error.message})`).join("; ");
-    const wait = this.#tryOnce ? "" : ` within ${connectTimeoutMs} ms`;
-    const what = tried === "" ? "no address of it is known, and it did not dial itself" : `tried ${tried}`;
-    const [failure] = this.#failures;
-    const cause = failure && { cause: failure.error };
-    return new MeshError("UNREACHABLE", `node ${this.name} cannot be reached${wait}: ${what}`, cause);
-  }
-
   #expired(session: Session): MeshError | undefined {
     const seconds = this.#home.lanes.timing.downAfterMs / 1_000;
     if (session === this.main) {
-      return this.main.isConfirmed ? this.#lost(`it did not answer for ${seconds} s`) : this.#unreachable();
+      return this.main.isConfirmed
+        ? this.#failed.lost(`it did not answer for ${seconds} s`)
+        : this.#failed.unreachable();
     }
     // While the main lane has trouble of its own, that decides.
-    return this.main.isUp ? this.#lost(`its second link, for bulk, cannot be made or does not answer`) : undefined;
+    return this.main.isUp
+      ? this.#failed.lost(`its second link, for bulk, cannot be made or does not answer`)
+      : undefined;
   }
 
   readonly #owner: SessionOwner = {
@@ -495,12 +441,6 @@ export class PeerSession {
 
 function ended(name: string): MeshError {
   return new MeshError("LINK_CLOSED", `the session with node ${name} was closed`);
-}
-
-/** The port is closed; or, where the peer was reached before, another node's. */
-function isNobodyThere(error: MeshError, wasReached: boolean): boolean {
-  if (error instanceof Refusal) return error.refusal === "IDENTITY" && wasReached;
-  return (error.cause as { code?: unknown } | undefined)?.code === "ECONNREFUSED";
 }
 
 function pathOf({ address, linkedForMs, status }: Session): Path | undefined {
