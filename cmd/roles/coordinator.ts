@@ -1,5 +1,4 @@
 // `mesh coordinator`: the node that knows who is in the mesh and which jobs run, in the foreground.
-
 import { rmSync } from "node:fs";
 import { Command, Option } from "@commander-js/extra-typings";
 import { FileHost } from "../../core/files/file-host.ts";

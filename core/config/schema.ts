@@ -1,6 +1,5 @@
 // The shape of mesh.toml. Loaded only when there is one to check, because zod takes longer to load than mesh to start.
 // Messages that begin with "expected" get what was found appended; see problems.ts.
-
 import * as z from "zod";
 import { isMeshError } from "../errors.ts";
 import { portOf } from "../ip-address.ts";

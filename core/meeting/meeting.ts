@@ -1,7 +1,7 @@
 // One meeting of two nodes that cannot simply be dialed: what happens in which order.
 import type { Clock } from "../clock.ts";
 import type { Node } from "../node/node.ts";
-import type { OwnPlace } from "../punch/hole.ts";
+import type { OwnPlace, PunchPort } from "../punch/hole.ts";
 import { prospectsOf } from "../punch/prospects.ts";
 import { openPunchPort } from "../punch/punch-port.ts";
 import type { Mapping, Meet, Met } from "../rendezvous/bodies.ts";
@@ -59,23 +59,34 @@ export async function meetAt(
   const relay = () => {
     if (met.dials && !session.isUp) void relays.ask(rendezvous, session, by);
   };
-  const prospects = prospectsOf(own, met);
   if (!port) {
     relay();
     return { words: NO_UDP, isFinal: true }; // says nothing of routers
   }
+  const prospects = prospectsOf(own, met);
   if ("why" in prospects) {
     relay();
     return { words: prospects.why, ...mappings, isFinal: true };
   }
   const timer = clock.after(RELAY_AFTER_MS, relay);
+  const words = await punch(port, met, session, holes, signal);
+  timer.cancel();
+  return { words, ...mappings, isFinal: false };
+}
+
+/** What came of it, for people. */
+async function punch(
+  port: PunchPort,
+  met: Met,
+  session: PeerSession,
+  holes: Holes,
+  signal: AbortSignal,
+): Promise<string> {
   try {
     const hole = await port.punch(met, { signal, limitMs: PUNCH_LIMIT_MS });
     await holes.use(session, hole, met.dials);
-    return { words: `a hole to ${hole.remote}`, ...mappings, isFinal: false };
+    return `a hole to ${hole.remote}`;
   } catch (error) {
-    return { words: (error as Error).message, ...mappings, isFinal: false };
-  } finally {
-    timer.cancel();
+    return (error as Error).message;
   }
 }

@@ -1,5 +1,4 @@
 // The rendezvous of the mesh, as far as this node reaches them, and where they answer echoes.
-
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { hostOf } from "../ip-address.ts";

@@ -1,5 +1,4 @@
 // Ways through a rendezvous, for nodes between which there is no other: it forwards what it cannot read.
-
 import { hostAndPort } from "../ip-address.ts";
 import type { Log } from "../log.ts";
 import type { Node } from "../node/node.ts";
@@ -44,17 +43,13 @@ export class RelayWays {
   async use(session: PeerSession, { by, port, token, dials }: Relayed, rendezvous: number): Promise<void> {
     const [reached] = await this.#options.places.reached(rendezvous);
     const places = (reached?.hosts ?? []).map((host) => hostAndPort(host, port));
-    if (by === "udp")
-      this.#add(
-        session,
-        places.map((place) => `relay://${place}`),
-      );
-    else if (token && dials) {
+    if (by === "udp") {
+      const ways = places.map((place) => `relay://${place}`);
+      this.#add(session, ways);
+    } else if (token && dials) {
       const hex = Buffer.from(token).toString("hex");
-      this.#add(
-        session,
-        places.map((place) => `tcprelay://${place}?token=${hex}`),
-      );
+      const ways = places.map((place) => `tcprelay://${place}?token=${hex}`);
+      this.#add(session, ways);
     } else if (token) await this.#splice(places, token);
   }
 

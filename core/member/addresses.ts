@@ -1,5 +1,4 @@
 // Where a node can be dialed: what it listens on, as others see it.
-
 import { networkInterfaces } from "node:os";
 import { hostAndPort, hostOf, isLoopback, portOf } from "../ip-address.ts";
 

@@ -1,5 +1,4 @@
 // Why a peer is not reached by a better path, in words short enough for every report. Pure.
-
 import { WHY_LIMIT_CHARS } from "../coordinator/path-report.ts";
 import { hostOf, isLoopback } from "../ip-address.ts";
 import type { MeetingOutcome } from "../meeting/meeting.ts";

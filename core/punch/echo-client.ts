@@ -6,7 +6,7 @@ import type { Mapping } from "../rendezvous/bodies.ts";
 import { TRANSACTION_BYTES } from "../rendezvous/echo.ts";
 import { candidatesOf, ownHosts } from "./candidates.ts";
 import { EchoAsker, type Question } from "./echo-asker.ts";
-import type { EchoPlace } from "./hole.ts";
+import type { EchoPlace, TryOptions } from "./hole.ts";
 import { judgeMapping } from "./mapping.ts";
 import { RawPort } from "./raw-port.ts";
 import { runUntil } from "./run.ts";
@@ -31,13 +31,8 @@ export interface PortKind {
   roundTripMs: number | undefined;
 }
 
-interface AskOptions {
-  signal?: AbortSignal;
-  limitMs: number;
-}
-
 /** Asks all ports of all places. Throws CANCELLED. */
-export async function kindOfPort(port: RawPort, places: readonly EchoPlace[], options: AskOptions): Promise<PortKind> {
+export async function kindOfPort(port: RawPort, places: readonly EchoPlace[], options: TryOptions): Promise<PortKind> {
   const questions = places.flatMap((place) => place.ports.map((each) => question(place, each, false)));
   const hosts = ownHosts();
   const own = hosts.map((host) => hostAndPort(host, port.number));
@@ -51,7 +46,7 @@ export async function kindOfPort(port: RawPort, places: readonly EchoPlace[], op
  * Finds out what the routers before this machine do with UDP, as far as two ports of one place tell (RFC 4787); takes up to
  * `limitMs`, 1,500 is enough. Throws CANCELLED, and UNREACHABLE when no port can be opened.
  */
-export async function examineNat(places: readonly EchoPlace[], options: AskOptions): Promise<NatKind> {
+export async function examineNat(places: readonly EchoPlace[], options: TryOptions): Promise<NatKind> {
   using first = await RawPort.open();
   using second = await RawPort.open();
   const [{ mapping, outside }, filtering] = await Promise.all([
@@ -62,7 +57,7 @@ export async function examineNat(places: readonly EchoPlace[], options: AskOptio
 }
 
 /** Its port sends to one port of a place alone, and asks for an answer from the other one. */
-async function filteringOf(port: RawPort, places: readonly EchoPlace[], options: AskOptions): Promise<Filtering> {
+async function filteringOf(port: RawPort, places: readonly EchoPlace[], options: TryOptions): Promise<Filtering> {
   const place = places.find(({ host, ports }) => ports.length > 1 && !isLoopback(host));
   if (!place) return "unknown";
   const plain = question(place, place.ports[0]!, false);
@@ -76,7 +71,7 @@ async function ask(
   port: RawPort,
   questions: Question[],
   own: readonly string[],
-  { signal, limitMs }: AskOptions,
+  { signal, limitMs }: TryOptions,
 ): Promise<EchoAsker> {
   const asker = new EchoAsker(questions, { limitMs, own }, systemClock.now());
   await runUntil<true>(systemClock, signal, (wake) => {

@@ -36,6 +36,12 @@ export interface Hole {
   remote: string;
 }
 
+/** How long something is tried, and what ends it before, with CANCELLED. */
+export interface TryOptions {
+  signal?: AbortSignal;
+  limitMs: number;
+}
+
 /** A UDP port that is to lead to one other node. */
 export interface PunchPort extends AsyncDisposable {
   readonly place: OwnPlace;
@@ -44,11 +50,5 @@ export interface PunchPort extends AsyncDisposable {
    * when there is none; CANCELLED. Closes the port either way. Of `limitMs` no more is taken than the method is worth: 3 s, or
    * 10 s where many ports are tried; nothing where no way can be.
    */
-  punch(meeting: Meeting, options: { signal?: AbortSignal; limitMs: number }): Promise<Hole>;
+  punch(meeting: Meeting, options: TryOptions): Promise<Hole>;
 }
-
-/** Opens a port and asks the places what it looks like from there; gives up asking after `limitMs`. */
-export type OpenPunchPort = (
-  places: readonly EchoPlace[],
-  options: { signal?: AbortSignal; limitMs: number },
-) => Promise<PunchPort>;

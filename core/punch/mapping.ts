@@ -1,5 +1,4 @@
 // How the routers before this machine name its UDP ports outside, from what echoes told (RFC 4787, section 4.1).
-
 import { hostOf, isLoopback } from "../ip-address.ts";
 import type { Mapping } from "../rendezvous/bodies.ts";
 

@@ -1,5 +1,4 @@
 // What may work between two nodes, by what is known of the routers before them.
-
 import { hostOf, isLoopback } from "../ip-address.ts";
 import type { Mapping } from "../rendezvous/bodies.ts";
 import { outsideHost } from "./candidates.ts";

@@ -2,7 +2,7 @@
 import { systemClock } from "../clock.ts";
 import { MeshError } from "../errors.ts";
 import { kindOfPort, type PortKind } from "./echo-client.ts";
-import type { Hole, Meeting, OpenPunchPort, OwnPlace, PunchPort } from "./hole.ts";
+import type { EchoPlace, Hole, Meeting, OwnPlace, PunchPort, TryOptions } from "./hole.ts";
 import { Sealer } from "./packet.ts";
 import { type Method, prospectsOf, WORTH_MS } from "./prospects.ts";
 import { type PunchEffect, Puncher } from "./puncher.ts";
@@ -16,12 +16,8 @@ const CROWD_AFTER_MS = 300;
 const CROWDS_AT_ONCE = 4;
 let crowds = 0;
 
-interface PunchOptions {
-  signal?: AbortSignal;
-  limitMs: number;
-}
-
-export const openPunchPort: OpenPunchPort = async (places, options) => {
+/** Opens a port and asks the places what it looks like from there; gives up asking after `limitMs`. */
+export async function openPunchPort(places: readonly EchoPlace[], options: TryOptions): Promise<PunchPort> {
   const port = await RawPort.open();
   try {
     return new OpenedPort(port, await kindOfPort(port, places, options));
@@ -29,7 +25,7 @@ export const openPunchPort: OpenPunchPort = async (places, options) => {
     port.close();
     throw error;
   }
-};
+}
 
 class OpenedPort implements PunchPort {
   readonly #port: RawPort;
@@ -46,7 +42,7 @@ class OpenedPort implements PunchPort {
     return { candidates, mapping };
   }
 
-  async punch(meeting: Meeting, { signal, limitMs }: PunchOptions): Promise<Hole> {
+  async punch(meeting: Meeting, { signal, limitMs }: TryOptions): Promise<Hole> {
     const ends = [this.#closing.signal, ...(signal ? [signal] : [])];
     try {
       const prospects = prospectsOf(this.#kind, meeting);

@@ -4,7 +4,6 @@
 //            first way proven      30 ms since heard, or a better one   used
 //   probing ------------------> waiting -----------------------> pressing ------> leaving -> done     the side that dials
 //   probing ------------------------------------------------------> use comes -> done                 the side that listens
-
 import { hostOf } from "../ip-address.ts";
 import { type Crowd, guessPorts, openPorts, type Turn } from "./crowd.ts";
 import type { Packet } from "./packet.ts";

@@ -1,5 +1,4 @@
 // A plain UDP port, before QUIC takes it over: it sends and receives single packets.
-
 import { MeshError } from "../errors.ts";
 import { hostOf, portOf } from "../ip-address.ts";
 import { remoteOf } from "./remote.ts";

@@ -1,5 +1,4 @@
 // The ways that are tried between this side's sockets and addresses of the other.
-
 import { hostOf } from "../ip-address.ts";
 import { CANDIDATE_LIMIT } from "../rendezvous/bodies.ts";
 import { outsideHost } from "./candidates.ts";

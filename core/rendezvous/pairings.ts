@@ -23,7 +23,7 @@ const DEFAULT_LIMITS: PairingLimits = { waitingEach: 64, waitingAll: 10_000, ask
 /** How long a node waits for the other. */
 export const WAIT_MS = 10_000;
 
-export interface MeetingsOptions {
+export interface PairingsOptions {
   clock: Clock;
   /** A node that can be met here; undefined for all others. */
   find(node: number): Peer | undefined;
@@ -43,7 +43,7 @@ interface Waiting {
 export class Pairings {
   /** Pairs that met. */
   met = 0;
-  readonly #options: MeetingsOptions;
+  readonly #options: PairingsOptions;
   readonly #limits: PairingLimits;
   readonly #asks: RateLimit;
   readonly #invitations: RateLimit;
@@ -51,7 +51,7 @@ export class Pairings {
   readonly #waiting = new Map<number, Map<number, Waiting>>();
   #count = 0;
 
-  constructor(options: MeetingsOptions) {
+  constructor(options: PairingsOptions) {
     this.#options = options;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     const { asksEach, asksAll } = this.#limits;

@@ -3,7 +3,6 @@
 // Where the node is it learns from packets, and only from those that the node has signed (echoes to this very port) or that
 // come from an IP address which the node has shown by a signed echo before. All else is dropped: who spoofs an address gets
 // nothing sent there, and what goes out is never more than what came in.
-
 import { plainIp } from "../ip-address.ts";
 import { isEchoRequest } from "./echo.ts";
 import type { Echo } from "./echo-gate.ts";

@@ -137,12 +137,12 @@ export class Rendezvous {
     const { node, role, peers, log } = this.#options;
     const problem = (error: unknown) => log.warn("rendezvous", { error: (error as Error).message });
     const door = new Door(node, role, { get: peers }, problem);
-    door.on(MessageType.meetPlaces, meetPlaces, (_, asker) => this.#open(() => this.#places(asker)));
-    door.on(MessageType.meet, meet, (body, asker) => this.#open(() => this.#pairings.meet(asker, body)));
-    door.on(MessageType.relay, relay, (body, asker) => this.#open(() => this.#relays.ask(asker, body)));
+    door.on(MessageType.meetPlaces, meetPlaces, (_, asker) => this.#unlessClosed(() => this.#places(asker)));
+    door.on(MessageType.meet, meet, (body, asker) => this.#unlessClosed(() => this.#pairings.meet(asker, body)));
+    door.on(MessageType.relay, relay, (body, asker) => this.#unlessClosed(() => this.#relays.ask(asker, body)));
   }
 
-  #open<T>(answer: () => T): T {
+  #unlessClosed<T>(answer: () => T): T {
     if (this.#isClosed) throw new MeshError("UNREACHABLE", "this rendezvous is ending: ask another one, or later");
     return answer();
   }

@@ -1,5 +1,5 @@
 // What mesh.toml, or who starts one, may say of a rendezvous; what is missing is at its default.
-import type { PortRange } from "./udp-port.ts";
+import type { PortRange } from "../config/port-range.ts";
 
 export interface RendezvousSettings {
   /** UDP and TCP ports for echoes and relays, both included. Default: any. */

@@ -1,6 +1,5 @@
 // Who comes to the TCP port of a relay: a connection says its token first, and soon, or it is closed. There is room for so
 // many that have not, from one address and in all.
-
 import type { Socket } from "node:net";
 import type { Clock } from "../clock.ts";
 import { hostAndPort, plainIp } from "../ip-address.ts";

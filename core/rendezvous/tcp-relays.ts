@@ -3,11 +3,11 @@
 import { randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
 import type { Clock } from "../clock.ts";
+import type { PortRange } from "../config/port-range.ts";
 import type { OpenRelay } from "./relays.ts";
 import { type RefusedConnections, TcpDoor, TOKEN_BYTES } from "./tcp-door.ts";
 import { listenTcp } from "./tcp-port.ts";
 import { type TcpCounts, TcpRelay } from "./tcp-relay.ts";
-import type { PortRange } from "./udp-port.ts";
 
 export interface TcpRelayMetrics extends TcpCounts {
   refused: RefusedConnections;

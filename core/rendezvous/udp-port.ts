@@ -1,8 +1,6 @@
 // Raw UDP ports of this machine: plain datagrams in and out, and no error that anybody would have to wait for.
-import { MeshError } from "../errors.ts";
-
-/** From and to, both included. */
-export type PortRange = readonly [from: number, to: number];
+import type { PortRange } from "../config/port-range.ts";
+import { allTaken, bindHost, isTaken, notBound } from "./binding.ts";
 
 /** Gets each datagram; the bytes are the receiver's. */
 export type TakeDatagram = (bytes: Uint8Array, fromPort: number, fromHost: string) => void;
@@ -33,21 +31,14 @@ export class UdpPorts {
       const opened = await this.#bind(port, take).catch(unlessTaken);
       if (opened) return opened;
     }
-    const what = `all UDP ports from ${from} to ${to} are in use`;
-    throw new MeshError("FULL", `${what}: give the rendezvous more of them, or end what else uses them`);
+    throw allTaken("UDP", this.#range);
   }
 
   async #bind(port: number, take: TakeDatagram): Promise<UdpPort> {
     try {
-      if (this.#host !== undefined) return await bind(this.#host, port, take);
-      return await bind("::", port, take).catch((error) => {
-        if (isTaken(error)) throw error;
-        return bind("0.0.0.0", port, take); // without IPv6
-      });
+      return await bindHost(this.#host, (host) => bind(host, port, take));
     } catch (cause) {
-      if (isTaken(cause)) throw cause;
-      const where = `UDP port ${port} of ${this.#host ?? "this machine"}`;
-      throw new MeshError("UNREACHABLE", `${where} cannot be bound: ${(cause as Error).message}`, { cause });
+      throw isTaken(cause) ? cause : notBound("UDP", port, this.#host, cause);
     }
   }
 }
@@ -92,10 +83,6 @@ function sendAgain<T>(send: () => T): T | undefined {
   } catch {
     return undefined; // no route there, or the port is closed
   }
-}
-
-function isTaken(error: unknown): boolean {
-  return (error as { code?: string }).code === "EADDRINUSE";
 }
 
 function unlessTaken(error: unknown): undefined {

@@ -1,7 +1,6 @@
 // Where a tether connects its hosts to: nodes of the mesh, and nothing else. A host is not this machine's user, and what it says
 // is no reason to open a connection from here; so an address must be one that a node of the mesh told the coordinator,
 // and, as nodes may tell anything, what listens there must first prove to this machine that it is a node.
-
 import { connect, isIP, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Clock } from "../clock.ts";

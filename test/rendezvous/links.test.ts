@@ -1,7 +1,7 @@
 // Links of the real transports through the relays of a rendezvous: end to end between the two nodes.
 import { expect, test } from "vitest";
+import type { PortRange } from "../../core/config/port-range.ts";
 import type { Credentials } from "../../core/identity/identity.ts";
-import type { PortRange } from "../../core/rendezvous/udp-port.ts";
 import { RelayTransport } from "../../transports/tcp/relay-transport.ts";
 import { spliceRelay } from "../../transports/tcp/splice-relay.ts";
 import { TestCa } from "../support/certificates.ts";

@@ -1,6 +1,5 @@
 // A port that accepts links. Connections come in as plain TCP, are counted, and only then get TLS: whoever is over a
 // limit costs no more than a socket, and each new connection gets the credentials of now.
-
 import type { Clock } from "../../core/clock.ts";
 import { MeshError } from "../../core/errors.ts";
 import { unmapped } from "../../core/ip-address.ts";

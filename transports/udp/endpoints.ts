@@ -1,6 +1,5 @@
 // The UDP ports of a node: dialing goes from the port it listens on, so that one hole through a router serves all; from another where
 // that one cannot reach the target, or is full. A hole to one other node has a port of its own, which is listened on beside that.
-
 import { isIP } from "node:net";
 import { MeshError } from "../../core/errors.ts";
 import { isLoopback, unmapped } from "../../core/ip-address.ts";

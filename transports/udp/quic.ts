@@ -17,7 +17,6 @@
 // - Without a `ca` each port and connection has a copy of all public CAs.
 // - There is no `unref`: an endpoint that listens, or has sessions, keeps the process.
 // - An IPv4 address dialed from "[::]" has to be written as one of IPv6.
-
 import { isIP } from "node:net";
 import type { QuicEndpoint, QuicSession, QuicStream, SessionOptions } from "node:quic";
 import { hostAndPort, unmapped } from "../../core/ip-address.ts";

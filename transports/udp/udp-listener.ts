@@ -1,6 +1,5 @@
 // A UDP port that accepts links. Who dials is not asked for a certificate (quic.ts says why): its greeting tells, to the layer above.
 // Here connections are counted until they have the streams of a link.
-
 import type { Clock, Timer } from "../../core/clock.ts";
 import { MeshError } from "../../core/errors.ts";
 import { unmapped } from "../../core/ip-address.ts";
