@@ -1,6 +1,7 @@
 // mesh doctor: what works on this machine, on each host and between two of them, what does not, why, and what to do.
 import { Command } from "@commander-js/extra-typings";
 import type { NodeStatus } from "../../core/coordinator/answers.ts";
+import type { PathReport } from "../../core/coordinator/path-report.ts";
 import { isMeshError, MeshError } from "../../core/errors.ts";
 import type { Examination } from "../../core/fleet/examine.ts";
 import { roleOf } from "../../core/fleet/hosts.ts";
@@ -85,11 +86,13 @@ async function diagnose(
   const nodes = words.length === 2 && hosts.areUnknown && (await pathIfNodes(words, options.mesh, around));
   if (nodes) return nodes;
   const isPair = words.length === 2 && hosts.hosts.length === 2;
-  const found = await hosts.examine({ isThorough: options.thorough === true, isPair }, signal);
+  const isAll = words.length === 0;
+  const found = await hosts.examine({ isThorough: options.thorough === true, isPair, isAll }, signal);
   await hosts.settle();
   const own = await examineOwnMachine({ settings: hosts.settings, mesh: found.mesh, signal });
   const here = found.own ? [...own, natFinding(found.own)] : own;
-  return diagnosisOf(here, found, { isPair, isAll: words.length === 0 });
+  const [first, second] = hosts.hosts.map(({ name }) => name);
+  return diagnosisOf(here, found, isPair ? [first!, second!] : null);
 }
 
 /** mesh.toml or the state folder is such that no host is known: this machine's findings say so. */
@@ -103,8 +106,8 @@ async function withoutFleet(error: MeshError, signal: AbortSignal): Promise<Diag
 
 function diagnosisOf(
   here: Finding[],
-  { mesh, examinations, reports }: FleetExamination,
-  { isPair, isAll }: { isPair: boolean; isAll: boolean },
+  { mesh, examinations, nodesAlone, reports }: FleetExamination,
+  asked: [string, string] | null,
 ): Diagnosis {
   const nodes = mesh === undefined || mesh instanceof MeshError ? undefined : mesh.nodes;
   const workers = new Map(
@@ -118,40 +121,47 @@ function diagnosisOf(
     const hasWorker = findings.some(({ check, state }) => check === role && state !== "skipped");
     const about = { role, build: buildName(), hasWorker };
     const member = nodes ? [memberFinding(host.name, workers.get(host.name), about)] : [];
-    const report = reports.get(host.name);
-    const nat = report ? [natFinding(report)] : [];
     return {
       name: host.name,
       target: host.target,
       provider: host.provider,
-      findings: [...findings, ...member, ...nat],
+      findings: [...findings, ...member, ...natFindings(reports.get(host.name))],
     };
   });
-  const named = new Set(hosts.map(({ name }) => name));
-  const others = isAll ? [...workers.values()].filter(({ name }) => !named.has(name)) : [];
-  const members = others.map((node) => ({
-    name: node.name,
-    findings: [memberFinding(node.name, node, { role: node.role as HostRole, build: buildName(), hasWorker: true })],
-  }));
-  const between: Diagnosis["between"] = isPair && nodes ? [hosts[0]!.name, hosts[1]!.name] : null;
-  const pair = isPair && nodes ? pairOf(examinations, workers, reports) : null;
-  const isKeyNeeded = !hosts.some(({ findings }) => findings.some(isLogin)); // some login shows that there are keys
+  const others = nodesAlone.map((node) => {
+    const about = { role: node.role as HostRole, build: buildName(), hasWorker: true };
+    return {
+      name: node.name,
+      findings: [memberFinding(node.name, node, about), ...natFindings(reports.get(node.name))],
+    };
+  });
+  const between: Diagnosis["between"] = nodes ? asked : null;
+  const pair = between && pairOf(between, examinations, workers, reports);
+  // Some login shows that there are keys; whose nodes all joined by themselves needs none.
+  const isKeyNeeded =
+    !hosts.some(({ findings }) => findings.some(isLogin)) && (hosts.length > 0 || others.length === 0);
   const own = here.filter(({ check, state }) => isKeyNeeded || check !== "keys" || state !== "warning");
-  return { here: [...own, ...sharedSkew(examinations)], hosts, mesh: members, between, pair };
+  return { here: [...own, ...sharedSkew(examinations)], hosts, mesh: others, between, pair };
 }
 
 function isLogin({ check, state }: Finding): boolean {
   return check === "login" && state === "ok";
 }
 
+function natFindings(report: PathReport | MeshError | undefined): Finding[] {
+  return report ? [natFinding(report)] : [];
+}
+
 function pairOf(
+  names: [string, string],
   examinations: readonly Examination[],
   workers: ReadonlyMap<string, NodeStatus>,
   reports: FleetExamination["reports"],
 ): Finding[] {
-  const [a, b] = examinations.map(({ host: { name }, findings }, at): Pair => {
-    const other = examinations[1 - at]!.host.name;
-    const way = findings.find(({ check }) => check === `to ${other}`);
+  const [a, b] = names.map((name, at): Pair => {
+    const other = names[1 - at];
+    const findings = examinations.find(({ host }) => host.name === name)?.findings;
+    const way = findings?.find(({ check }) => check === `to ${other}`);
     const report = reports.get(name);
     return {
       name,

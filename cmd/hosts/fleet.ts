@@ -2,7 +2,7 @@
 
 import { existsSync } from "node:fs";
 import { BinaryStore } from "../../core/binary/store.ts";
-import type { Status } from "../../core/coordinator/answers.ts";
+import type { NodeStatus, Status } from "../../core/coordinator/answers.ts";
 import type { MeshClient } from "../../core/coordinator/client.ts";
 import type { PathReport } from "../../core/coordinator/path-report.ts";
 import { isMeshError, MeshError } from "../../core/errors.ts";
@@ -53,13 +53,17 @@ interface ExamineOptions {
   isThorough: boolean;
   /** Whether the hosts' workers are to reach each other, too. */
   isPair: boolean;
+  /** Whether nodes of the mesh are meant that are none of the hosts, too. */
+  isAll: boolean;
 }
 
 export interface FleetExamination {
   /** What the coordinator says; undefined when the mesh is not up, an error when it cannot be asked. */
   mesh: Status | MeshError | undefined;
   examinations: Examination[];
-  /** What the hosts' nodes say of routers before them, of two of each other besides; by their names. */
+  /** Nodes that were not looked at on their hosts: only the mesh knows of them. */
+  nodesAlone: NodeStatus[];
+  /** What all these nodes say of routers before them, of two of each other besides; by their names. */
   reports: ReadonlyMap<string, PathReport | MeshError>;
   /** What is before this machine; undefined when the mesh cannot be asked. */
   own: Pick<PathReport, "nat"> | undefined;
@@ -174,23 +178,40 @@ export class Fleet implements AsyncDisposable {
   }
 
   /** Looks at every host, and at the mesh. Rejects for nothing that is wrong with them. */
-  async examine({ isThorough, isPair }: ExamineOptions, signal: AbortSignal): Promise<FleetExamination> {
+  async examine({ isThorough, isPair, isAll }: ExamineOptions, signal: AbortSignal): Promise<FleetExamination> {
     const mesh = await this.#statusIfUp();
     const status = mesh instanceof MeshError ? undefined : mesh;
+    const nodesAlone = this.#nodesAlone(nodesOf(status), isAll);
+    const hosts = this.hosts.filter(({ name }) => !nodesAlone.some((node) => node.name === name));
     const goals = (host: FleetHost) => goalsOf(host, status, isPair ? this.hosts : []);
     const work = this.#work(this.#context(status, signal));
     const context = { ...work.context, isThorough };
     const [examinations, reports, own] = await Promise.all([
-      examineHosts({ ...work, context, goals }),
-      this.#reports(status, isPair),
+      examineHosts({ ...work, hosts, context, goals }),
+      this.#reports(status, nodesAlone, isPair),
       status && this.#client?.natAndRendezvous(),
     ]);
-    return { mesh, examinations, reports, own };
+    return { mesh, examinations, nodesAlone, reports, own };
   }
 
-  async #reports(status: Status | undefined, isPair: boolean): Promise<FleetExamination["reports"]> {
+  /** Nodes that joined by themselves: of all, or of those that were named, where a host by ssh is not what was meant. */
+  #nodesAlone(nodes: NodesByName, isAll: boolean): NodeStatus[] {
+    const isKnown = (name: string) => this.#known.some((host) => host.name === name);
+    const names = isAll ? [...nodes.keys()].toReversed() : this.hosts.map(({ name }) => name);
+    return names
+      .filter((name) => !isKnown(name))
+      .flatMap((name) => nodes.get(name) ?? [])
+      .filter(({ role }) => role === "worker" || role === "rendezvous");
+  }
+
+  async #reports(
+    status: Status | undefined,
+    nodesAlone: readonly NodeStatus[],
+    isPair: boolean,
+  ): Promise<FleetExamination["reports"]> {
     const nodes = nodesOf(status);
-    const wanted = this.hosts.flatMap(({ name }) => nodes.get(name) ?? []).filter(({ state }) => state !== "down");
+    const all = new Set([...this.hosts.flatMap(({ name }) => nodes.get(name) ?? []), ...nodesAlone]);
+    const wanted = [...all].filter(({ state }) => state !== "down");
     if (isPair && wanted.length === 2) return await askPair(this.#client!, wanted[0]!, wanted[1]!);
     const answers = wanted.map(async ({ name, node }) => [name, await askPath(this.#client!, { from: node })] as const);
     return new Map(await Promise.all(answers));

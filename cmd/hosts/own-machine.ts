@@ -84,7 +84,12 @@ function coordinatorFinding(settings: MeshSettings, mesh: Status | MeshError | u
 function unaskedFinding(settings: MeshSettings, { message: words, code }: MeshError): Finding {
   const check = "coordinator";
   const host = coordinatorHost(settings);
-  if (code !== "UNREACHABLE" || host === undefined) return { check, state: "problem", words, code };
+  if (code !== "UNREACHABLE") return { check, state: "problem", words, code };
+  if (host === undefined) {
+    const fix =
+      "see whether it runs where it was started; if it is elsewhere now, `mesh join ADDRESS` again with a new token";
+    return { check, state: "problem", words, fix, code };
+  }
   return { check, state: "warning", words, fix: `\`mesh up\` starts it on ${host} when it does not run there` };
 }
 

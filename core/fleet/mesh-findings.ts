@@ -19,7 +19,7 @@ export function memberFinding(
     const words = `its ${role} runs and is not in the mesh`;
     return unreachable(check, words, `its log on the host says why; \`mesh up ${name}\` starts it anew`);
   }
-  if (node.state === "down") return unreachable(check, "down: it was lost", `mesh up ${name}`);
+  if (node.state === "down") return unreachable(check, "down: it was lost", startWords(name));
   const slots = role === "worker" ? `, ${node.used} of ${node.slots} slots used` : "";
   const words = `${node.state}, ${wayWords(node)}${slots}`;
   if (node.state === "suspect") {
@@ -55,10 +55,15 @@ export function nodePairFindings(a: Pair, b: Pair): Finding[] {
 }
 
 function absenceFindings(a: Pair, b: Pair): Finding[] | undefined {
-  const missing = [a, b].filter(({ node }) => !node || node.state === "down").map(({ name }) => name);
+  const missing = [a, b].filter(({ node }) => !node || node.state === "down");
   if (missing.length === 0) return undefined;
-  const words = `${missing.join(" and ")} ${missing.length > 1 ? "are" : "is"} not in the mesh`;
-  return [unreachable("path", words, `mesh up ${missing.join(" ")}`)];
+  const words = missing.map(({ name, node }) => `${name} is ${node ? "down: it was lost" : "not in the mesh"}`);
+  return [unreachable("path", words.join(", and "), startWords(missing.map(({ name }) => name).join(" ")))];
+}
+
+/** Only who started it knows how. */
+function startWords(names: string): string {
+  return `\`mesh up ${names}\`; what joined by a token is started on its own machine`;
 }
 
 /** Nothing where the path is straight, or nobody was asked. */
@@ -120,7 +125,8 @@ function saidPath({ report }: Pair): UsedPath | undefined {
 }
 
 function whyWords(path: string, a: Pair, b: Pair): string {
-  if (rankOf(path) > STRAIGHT_RANK) return ": of the ways there, it was the one that answered";
+  if (rankOf(path) > PUNCH_RANK) return ": no better way was found; why, and what would help, is below";
+  if (rankOf(path) > STRAIGHT_RANK) return ": neither can be dialed";
   if (a.dials && b.dials) return ": each can dial the other";
   if (a.dials) return `: ${a.name} dials ${b.name}`;
   if (b.dials) return `: ${b.name} dials ${a.name}`;

@@ -88,10 +88,10 @@ function obstacle(a: Explained, b: Explained): { words: string; fix: string } {
     return { words, fix: NO_UDP_FIX };
   }
   const [own, other] = [mappingOf(a), mappingOf(b)];
-  const forward = `forward a UDP port on one of the two routers to the node behind it, and start that one with \`--listen udp://[::]:PORT --advertise udp://OUTSIDE:PORT\``;
   if (own === "dependent" && other === "dependent") {
-    const words = "both routers give each peer another port: no hole can be made";
-    return { words, fix: `${forward}; or put both on one network, or give both IPv6` };
+    const words =
+      "the routers of both give another port to each target (symmetric NAT), so that neither can know the other's: no hole can be made";
+    return { words, fix: `${FORWARD_FIX}; or put both on one network, or give both IPv6` };
   }
   const blocked = [a, b].filter((side) => mappingOf(side) === "blocked").map(({ name }) => name);
   if (blocked.length > 0) {
@@ -103,9 +103,12 @@ function obstacle(a: Explained, b: Explained): { words: string; fix: string } {
   }
   const told = meetingOf(a) ?? meetingOf(b);
   const words = told ? `the last try came to this: ${told.words}` : "none has been tried yet";
-  return { words, fix: `wait a moment: it is tried again; where that is in vain, ${forward}` };
+  return { words, fix: `wait a moment: it is tried again; where that is in vain, ${FORWARD_FIX}` };
 }
 
+const FORWARD_FIX =
+  "forward a UDP port of one of the two routers to the node behind it, which is to listen there (listen of [hosts.NAME] in mesh.toml, or " +
+  "--listen udp://[::]:PORT) and to tell others so (advertise, or --advertise udp://OUTSIDE:PORT)";
 const NO_UDP_FIX =
   'let it use UDP, if the network does: in mesh.toml `transports` of [mesh] without "udp", or `listen` without a udp:// address, rules it out';
 const RENDEZVOUS_FIX = "start a rendezvous where both reach it: `mesh rendezvous` there, or [rendezvous] in mesh.toml";

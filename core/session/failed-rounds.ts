@@ -7,7 +7,7 @@ import { Refusal } from "./refusal.ts";
 import type { Whereabouts } from "./whereabouts.ts";
 
 export interface FailedRoundsOptions {
-  /** "node gpu1", for errors. */
+  /** "node gpu1", "the coordinator": for errors. */
   peer: () => string;
   where: Whereabouts;
   timing: Timing;

@@ -117,7 +117,7 @@ export class PeerSession {
     this.#tryOnce = tryOnce;
     this.node = expect.node ?? 0;
     this.epoch = epoch ?? randomBytes(8).toString("hex");
-    const peer = () => `node ${this.name}`;
+    const peer = () => (this.role === "coordinator" ? "the coordinator" : `node ${this.name}`);
     this.#failed = new FailedRounds({
       ...{ peer, where: this.#where, timing: home.lanes.timing, tryOnce, isNodeKnown: expect.node !== undefined },
       refused: (error) => home.refused(error),

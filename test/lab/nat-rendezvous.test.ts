@@ -1,7 +1,7 @@
 // Where those behind routers meet: two rendezvous, of which one is killed; routers between which no hole can be made though it seems so.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../support/until.ts";
-import { jsonOf } from "./lab-mesh.ts";
+import { DESK, jsonOf, QUICK } from "./lab-mesh.ts";
 import { missingForNatLab } from "./namespaces.ts";
 import { NatMatrix, type Stand } from "./nat-matrix.ts";
 
@@ -29,11 +29,39 @@ describe.skipIf(missing)(`rendezvous${missing ? ` (skipped: ${missing})` : ""}`,
 
   beforeAll(async () => {
     const stands = { meet: { nat: "none" as const }, symmetric1: symmetric, symmetric2: symmetric };
-    matrix = await NatMatrix.start({ ...stands, polite1: polite, polite2: polite });
+    const config = `${QUICK}[rendezvous]\nrelayRate = "1M"\n`;
+    matrix = await NatMatrix.start({ ...stands, polite1: polite, polite2: polite }, { config });
   }, 60_000);
   afterAll(async () => {
     await matrix?.[Symbol.asyncDispose]();
   });
+
+  test("F2 F24 F98 two symmetric routers: relayed, no faster than relayRate, and counted; doctor says why, and what to do", async () => {
+    const { mesh } = matrix;
+    const bytes = 1 << 20;
+    expect(await matrix.talk(bytes, [["symmetric1", "symmetric2"]])).toEqual([]);
+    await mesh.nodeIs("coordinator", (node) => (node?.rendezvous?.bytes ?? 0) > 2 * bytes);
+    const { nodes } = await mesh.status();
+    const { introduced, relays, overQuota, pairs } = nodes.find(({ role }) => role === "coordinator")!.rendezvous!;
+    expect([introduced > 0, relays, overQuota > 0]).toEqual([true, 1, true]);
+    expect(pairs.map(({ between }) => between.toSorted())).toEqual([["symmetric1", "symmetric2"]]);
+    const peer = nodes.find(({ name }) => name === "symmetric1")?.peers.find(({ name }) => name === "symmetric2");
+    expect([peer?.state, peer?.path]).toEqual(["up", "relay"]);
+    const shown = await mesh.succeed(DESK, ["status", "--peers", "symmetric1"]);
+    expect(shown.stdout).toMatch(/^symmetric1 +symmetric2 +up +relay .* \d\.\dM +relay:/m);
+
+    const { status, stdout } = await mesh.mesh(DESK, ["doctor", "--path", "symmetric1", "symmetric2"]);
+    const found = stdout.replaceAll(/\n +/g, "\n");
+    expect([status, found]).toEqual([
+      0,
+      expect.stringContaining("\nok       path               relayed by a rendezvous, over UDP"),
+    ]);
+    expect(found.match(/^ok +NAT of symmetric[12] +UDP .* symmetric\)/gm)).toHaveLength(2);
+    expect(found).toMatch(
+      /^warning +hole +the routers of both .* \(symmetric NAT\).*: no hole can be made\nfix: forward a UDP port/m,
+    );
+    expect(found).toMatch(/^ok +rendezvous +both reach coordinator$/m);
+  }, 60_000);
 
   test("X9 routers that remember a stranger's packet, and give its port away: connected all the same", async () => {
     expect(await matrix.talk(1_000, [["polite1", "polite2"]])).toEqual([]);

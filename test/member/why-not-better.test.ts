@@ -5,7 +5,7 @@ import { type Tried, whyNotBetter } from "../../core/member/why-not-better.ts";
 const DIRECT = "tcp://10.0.0.5:7450";
 const refused = (address: string) => ({
   ...{ kind: "tcp", address },
-  error: `cannot reach ${address}: ${address}: refused: nothing listens there; is mesh running there?`,
+  error: `cannot reach ${address}: refused: nothing listens there; is mesh running there?`,
 });
 
 describe("whyNotBetter: F93", () => {

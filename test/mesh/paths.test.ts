@@ -56,7 +56,7 @@ describe("paths", () => {
     await mesh.nodeIs("w1", (node) => node?.state === "down");
     const lost = await mesh.mesh(["doctor", "--path", "coordinator", "w1"]);
     expect(lost.status).toBe(5);
-    expect(lost.stdout).toMatch(/PROBLEM {2}path {2}w1 is not in the mesh\n +fix: mesh up w1/);
+    expect(lost.stdout).toMatch(/PROBLEM {2}path {2}w1 is down: it was lost\n +fix: `mesh up w1`/);
   }, 60_000);
 
   test("F25 F98 mesh doctor of this machine tells of the routers before it", async () => {

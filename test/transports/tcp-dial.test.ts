@@ -47,7 +47,7 @@ it("TcpTransport: a refused connection keeps the system's code and says what to 
     .catch((caught) => caught);
   expect(error).toMatchObject({ code: "UNREACHABLE", cause: { code: "ECONNREFUSED" } });
   expect(error.message).toBe(
-    `cannot reach ${address}: ${address}: refused: nothing listens there; is mesh running there (mesh coordinator, mesh worker), and is the port right?`,
+    `cannot reach ${address}: refused: nothing listens there; is mesh running there (mesh coordinator, mesh worker), and is the port right?`,
   );
 });
 

@@ -6,7 +6,7 @@ import { certificateRefusal, codeOf, failureWords, isOwnFault } from "./failures
 /** All addresses failed. The cause is the error that tells most, so that its code can be asked for. */
 export function unreachable(address: string, tried: readonly Tried[]): MeshError {
   const best = tried.toSorted((a, b) => weight(b.error) - weight(a.error))[0];
-  const words = wordsOf(tried);
+  const words = wordsOf(address, tried);
   const options = { cause: best?.error };
   if (isOwnFault(best?.error)) return new MeshError("AUTHENTICATION", `cannot dial ${address}: ${words}`, options);
   if (certificateRefusal(best?.error)) {
@@ -16,7 +16,7 @@ export function unreachable(address: string, tried: readonly Tried[]): MeshError
 }
 
 export function lateFailure(address: string, timeoutMs: number, tried: readonly Tried[]): MeshError {
-  const words = tried.length > 0 ? wordsOf(tried) : "the name was not resolved in that time";
+  const words = tried.length > 0 ? wordsOf(address, tried) : "the name was not resolved in that time";
   const advice = "check the address, and that no firewall swallows what is sent to that port";
   return new MeshError("TIMEOUT", `${address} did not answer within ${timeoutMs} ms: ${words}; ${advice}`);
 }
@@ -30,8 +30,10 @@ export function unknownName(address: string, host: string, error: unknown): Mesh
   return new MeshError("UNREACHABLE", `cannot reach ${address}: ${why}; ${advice}`, { cause: error });
 }
 
-function wordsOf(tried: readonly Tried[]): string {
-  return tried.map(({ at, error }) => `${at}: ${error === undefined ? "no answer" : failureWords(error)}`).join("; ");
+/** What an address without a name led to is what it says itself. */
+function wordsOf(address: string, tried: readonly Tried[]): string {
+  const whyOf = ({ error }: Tried) => (error === undefined ? "no answer" : failureWords(error));
+  return tried.map((one) => (one.at === address ? whyOf(one) : `${one.at}: ${whyOf(one)}`)).join("; ");
 }
 
 /** What was said by something that listens tells more than that nothing listens, and that more than a missing route. */

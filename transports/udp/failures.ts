@@ -23,7 +23,7 @@ const NOT_TRUSTED =
 
 /** All addresses failed. */
 export function unreachable(address: string, tried: readonly Tried[]): MeshError {
-  const words = wordsOf(tried);
+  const words = wordsOf(address, tried);
   const untrusted = tried.find(({ error }) => isUntold(error));
   if (untrusted) {
     const options = { cause: untrusted.error };
@@ -38,7 +38,7 @@ export function unreachable(address: string, tried: readonly Tried[]): MeshError
 }
 
 export function lateFailure(address: string, timeoutMs: number, tried: readonly Tried[]): MeshError {
-  const words = tried.length > 0 ? wordsOf(tried) : "the name was not resolved in that time";
+  const words = tried.length > 0 ? wordsOf(address, tried) : "the name was not resolved in that time";
   const advice = "check the address, and that no firewall or router drops UDP to that port";
   return new MeshError("TIMEOUT", `${address} did not answer within ${timeoutMs} ms: ${words}; ${advice}`);
 }
@@ -61,8 +61,10 @@ export function listenFailure(address: string, error: unknown): MeshError {
   return new MeshError("UNREACHABLE", `cannot listen on ${address}: ${why}`, { cause: error });
 }
 
-function wordsOf(tried: readonly Tried[]): string {
-  return tried.map(({ at, error }) => `${at}: ${error === undefined ? "no answer" : failureWords(error)}`).join("; ");
+/** What an address without a name led to is what it says itself. */
+function wordsOf(address: string, tried: readonly Tried[]): string {
+  const whyOf = ({ error }: Tried) => (error === undefined ? "no answer" : failureWords(error));
+  return tried.map((one) => (one.at === address ? whyOf(one) : `${one.at}: ${whyOf(one)}`)).join("; ");
 }
 
 function failureWords(error: unknown): string {
