@@ -89,9 +89,7 @@ it("TcpTransport: a dial ends after its time and leaves no connection behind", a
   using listener = silent("127.0.0.1", port);
   await expect(dialer().dial(`tcp://127.0.0.1:${port}`, { timeoutMs: 50 })).rejects.toMatchObject({
     code: "TIMEOUT",
-    message: expect.stringMatching(
-      /did not answer within 50 ms: tcp:\/\/127\.0\.0\.1:\d+: no answer; check the address/,
-    ),
+    message: expect.stringMatching(/did not answer within 50 ms: no answer; check the address/),
   });
   await until(() => listener.closed === 1, { what: "the connection's end" });
 });

@@ -39,7 +39,7 @@ it.skipIf(lacking !== undefined)(
     });
     const lines = (await new Response(child.stdout).text()).trim().split("\n");
     expect(lines.map((line) => JSON.parse(line))).toEqual([
-      { code: "TIMEOUT", text: expect.stringMatching(/9001: no answer; .*no firewall/) },
+      { code: "TIMEOUT", text: expect.stringMatching(/9001 did not answer within 300 ms: no answer; .*no firewall/) },
       { code: "UNREACHABLE", cause: "EHOSTUNREACH", text: expect.stringMatching(/no route to it/) },
       { code: "UNREACHABLE", cause: "ECONNREFUSED", text: expect.stringMatching(/refused: nothing listens there/) },
       { code: "UNREACHABLE", cause: "ECONNREFUSED", text: expect.stringMatching(/refused: nothing listens there/) },
