@@ -1,12 +1,12 @@
 // mesh doctor: what works on this machine, on each host and between two of them, what does not, why, and what to do.
 import { Command } from "@commander-js/extra-typings";
 import type { NodeStatus } from "../../core/coordinator/answers.ts";
-import type { PathReport } from "../../core/coordinator/path-report.ts";
 import { isMeshError, MeshError } from "../../core/errors.ts";
 import type { Examination } from "../../core/fleet/examine.ts";
 import { roleOf } from "../../core/fleet/hosts.ts";
 import { memberFinding, type Pair, pairFindings } from "../../core/fleet/mesh-findings.ts";
 import { natFinding } from "../../core/fleet/path-findings.ts";
+import { reachFinding } from "../../core/fleet/rendezvous-findings.ts";
 import type { Finding, HostRole } from "../../core/provider.ts";
 import { jsonOption, meshOption } from "../options.ts";
 import type { ProgramContext } from "../program.ts";
@@ -120,20 +120,13 @@ function diagnosisOf(
     const role = roleOf(host);
     const hasWorker = findings.some(({ check, state }) => check === role && state !== "skipped");
     const about = { role, build: buildName(), hasWorker };
-    const member = nodes ? [memberFinding(host.name, workers.get(host.name), about)] : [];
-    return {
-      name: host.name,
-      target: host.target,
-      provider: host.provider,
-      findings: [...findings, ...member, ...natFindings(reports.get(host.name))],
-    };
+    const { name, target, provider } = host;
+    const inMesh = nodes ? nodeFindings(name, workers.get(name), about, { nodes, reports }) : [];
+    return { name, target, provider, findings: [...findings, ...inMesh] };
   });
   const others = nodesAlone.map((node) => {
     const about = { role: node.role as HostRole, build: buildName(), hasWorker: true };
-    return {
-      name: node.name,
-      findings: [memberFinding(node.name, node, about), ...natFindings(reports.get(node.name))],
-    };
+    return { name: node.name, findings: nodeFindings(node.name, node, about, { nodes: nodes!, reports }) };
   });
   const between: Diagnosis["between"] = nodes ? asked : null;
   const pair = between && pairOf(between, examinations, workers, reports);
@@ -148,8 +141,18 @@ function isLogin({ check, state }: Finding): boolean {
   return check === "login" && state === "ok";
 }
 
-function natFindings(report: PathReport | MeshError | undefined): Finding[] {
-  return report ? [natFinding(report)] : [];
+/** What the mesh says of a node, and the node itself. */
+function nodeFindings(
+  name: string,
+  node: NodeStatus | undefined,
+  about: Parameters<typeof memberFinding>[2],
+  { nodes, reports }: { nodes: readonly NodeStatus[]; reports: FleetExamination["reports"] },
+): Finding[] {
+  const member = memberFinding(name, node, about);
+  if (!node || node.state === "down") return [member];
+  if (node.role === "rendezvous") return [member, reachFinding(node, nodes)];
+  const report = reports.get(name);
+  return report ? [member, natFinding(report)] : [member];
 }
 
 function pairOf(

@@ -2,7 +2,8 @@
 import { buildOf, type NodeStatus, type PeerStatus } from "../coordinator/answers.ts";
 import type { Finding, HostRole } from "../provider.ts";
 import { PUNCH_RANK, rankOf, STRAIGHT_RANK } from "../session/machine/ladder.ts";
-import { type Explained, natFinding, PATH_WORDS, whyFindings } from "./path-findings.ts";
+import { type Explained, natFinding, PATH_WORDS, triedFindings, whyFindings } from "./path-findings.ts";
+import { mustDialFinding } from "./rendezvous-findings.ts";
 
 /**
  * How a worker is in the mesh. `hasWorker` says that its process was seen on its host; `build` is this one,
@@ -48,8 +49,8 @@ export function pairFindings(a: Pair, b: Pair): Finding[] {
 
 /** The same of any two nodes, as far as they and the coordinator tell. */
 export function nodePairFindings(a: Pair, b: Pair): Finding[] {
-  const nats = [a, b].flatMap(({ name, report }) =>
-    report ? [{ ...natFinding(report), check: `NAT of ${name}` }] : [],
+  const nats = [a, b].flatMap(({ name, node, report }) =>
+    report && node?.role !== "rendezvous" ? [{ ...natFinding(report), check: `NAT of ${name}` }] : [],
   );
   return absenceFindings(a, b) ?? [pathFinding(a, b), ...nats, ...explanation(a, b)];
 }
@@ -76,6 +77,11 @@ function explanation(a: Pair, b: Pair): Finding[] {
   const isUp = used?.state === "up";
   const rank = used && isUp ? rankOf(used.path) : Number.POSITIVE_INFINITY;
   if (!own || !other || rank <= STRAIGHT_RANK) return [];
+  const rendezvous = [b, a].find(({ node }) => node?.role === "rendezvous")?.node;
+  if (rendezvous) {
+    const from = rendezvous.name === a.name ? b.name : a.name;
+    return [mustDialFinding(from, rendezvous, isUp), ...[own, other].flatMap(triedFindings)];
+  }
   return whyFindings(own, other, { hasPath: isUp, isHole: rank === PUNCH_RANK });
 }
 

@@ -130,7 +130,7 @@ function sharedRendezvous(a: Explained, b: Explained): string[] | undefined {
 }
 
 /** What came of dialing the other from there. */
-function triedFindings({ name, report }: Explained): Finding[] {
+export function triedFindings({ name, report }: Explained): Finding[] {
   const check = `from ${name}`;
   if (report instanceof Error) return [{ check, state: "skipped", words: `could not be asked: ${report.message}` }];
   const { to } = report;
