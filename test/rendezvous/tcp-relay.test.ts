@@ -154,6 +154,27 @@ describe("relay by TCP (F24)", () => {
     expect(rendezvous.metrics.tcpRelay.bytes).toBe(1 << 20);
   });
 
+  test("at its quota a pair's heartbeats come through beside its bulk", async () => {
+    const clock = new ManualClock();
+    await using rendezvous = await TestRendezvous.start({ relayBytesPerSecond: 200_000 }, clock);
+    const { ofA, ofB } = await pairAt(rendezvous);
+    using a = new Connection(ofA);
+    using b = new Connection(ofB);
+    await until(() => rendezvous.metrics.tcpRelay.streams === 1, { what: "the first stream" });
+    using beats = new Connection(ofA);
+    using hears = new Connection(ofB);
+    await until(() => rendezvous.metrics.tcpRelay.streams === 2, { what: "the second stream" });
+    a.socket.write(randomBytes(1 << 20));
+    await until(() => b.chunks.length > 0, { what: "the beginning of the bulk" });
+    beats.socket.write("alive");
+    const isHeard = () => {
+      clock.advance(1);
+      return hears.text === "alive";
+    };
+    await until(isHeard, { what: "the heartbeat" });
+    expect(clock.now()).toBeLessThan(250); // a chunk of the bulk takes 320 ms and more
+  });
+
   test("without UDP it says so, tells of no echo port, and relays by TCP", async () => {
     await using rendezvous = await TestRendezvous.start({ usesUdp: false });
     const { a, b, ofA, ofB } = await pairAt(rendezvous);
