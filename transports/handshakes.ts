@@ -93,7 +93,8 @@ export class Handshakes {
   #watch(): void {
     const [oldest] = this.#open;
     if (this.#timer || !oldest) return;
-    this.#timer = this.#clock.after(oldest.since + this.#limits.timeoutMs - this.#clock.now(), () => {
+    const leftMs = oldest.since + this.#limits.timeoutMs - this.#clock.now();
+    this.#timer = this.#clock.after(Math.max(0, leftMs), () => {
       this.#timer = undefined;
       for (const handshake of this.#open) {
         if (this.#clock.now() - handshake.since < this.#limits.timeoutMs) break;

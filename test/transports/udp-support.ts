@@ -1,5 +1,6 @@
 // What the tests of UdpTransport share.
 import type { Credentials } from "../../core/identity/identity.ts";
+import { Endpoint } from "../../transports/udp/quic.ts";
 import type { UdpListener } from "../../transports/udp/udp-listener.ts";
 import { type UdpOptions, UdpTransport } from "../../transports/udp/udp-transport.ts";
 import { carries, End } from "./tcp-support.ts";
@@ -10,6 +11,37 @@ export async function freeUdpPort(): Promise<number> {
   const { port } = socket;
   socket.close();
   return port;
+}
+
+/** The first packets of so many connections, each of its own, as they come from who reaches nobody. */
+export async function firstPackets(count: number, { caPem }: Credentials): Promise<Uint8Array[]> {
+  const options = { alpn: "mesh/1", servername: "mesh", ca: [Buffer.from(caPem)] };
+  const { QuicEndpoint, connect } = bareQuic();
+  const first = new Map<string, Uint8Array>();
+  const sink = await Bun.udpSocket({
+    hostname: "127.0.0.1",
+    socket: { data: (_, bytes) => void first.set(Buffer.from(bytes.subarray(6, 14)).toString("hex"), bytes.slice()) },
+  });
+  while (first.size < count) {
+    const endpoint = new QuicEndpoint({ address: "127.0.0.1:0" });
+    endpoint.closed.catch(() => {});
+    for (let i = 0; i < 40; i++) {
+      const session = await connect(`127.0.0.1:${sink.port}`, { ...options, endpoint });
+      session.onerror = () => {};
+      session.opened.catch(() => {});
+      session.closed.catch(() => {});
+    }
+    await Bun.sleep(1);
+    endpoint.destroy();
+  }
+  sink.close();
+  return [...first.values()].slice(0, count);
+}
+
+/** The runtime's QUIC, without its warning. */
+function bareQuic(): typeof import("node:quic") {
+  new Endpoint({ host: "127.0.0.1", port: 0 });
+  return process.getBuiltinModule("node:quic") as typeof import("node:quic");
 }
 
 /** A listener on loopback, and what came to it. */

@@ -15,6 +15,7 @@
 // - A stream that is not read takes memory without bound. See flow.ts.
 // - What ICMP says of one packet stops all sending of an endpoint for a second. See port-options.ts.
 // - Without a `ca` each port and connection has a copy of all public CAs.
+// - A connection that is destroyed before its handshake has ended is sent on, and kept; nothing says no to one that begins. See door.ts.
 // - There is no `unref`: an endpoint that listens, or has sessions, keeps the process.
 // - An IPv4 address dialed from "[::]" has to be written as one of IPv6.
 import { isIP } from "node:net";
@@ -22,7 +23,7 @@ import type { QuicEndpoint, QuicSession, QuicStream, SessionOptions } from "node
 import { hostAndPort, unmapped } from "../../core/ip-address.ts";
 import type { IpAddress } from "../ip-address.ts";
 import type { ShownIdentity, Trust } from "./identity.ts";
-import { deafenToIcmp } from "./port-options.ts";
+import { admit, deafenToIcmp } from "./port-options.ts";
 
 /** Names the protocol on the streams; another number when that changes. */
 const PROTOCOL = "mesh/1";
@@ -113,10 +114,17 @@ export class Endpoint {
     return !this.#isRefusing && !this.#isClosing && !this.#endpoint.destroyed;
   }
 
-  /** `incoming` is called before anything of the connection is proven. Rejects with what the system said, `code` in it. */
-  async listen(identity: ShownIdentity, incoming: (connection: Connection) => void): Promise<void> {
-    const { ca } = identity;
-    const options = { ...this.#options(), alpn: [PROTOCOL], sni: { "*": identity }, ca, verifyClient: false };
+  /**
+   * `incoming` is called before anything of the connection is proven; it lives for `handshakeMs`, up to 16,000, until TLS has ended, also
+   * when it is cut. Rejects with what the system said, `code` in it.
+   */
+  async listen(
+    identity: ShownIdentity,
+    incoming: (connection: Connection) => void,
+    handshakeMs = 5_000,
+  ): Promise<void> {
+    const tls = { alpn: [PROTOCOL], sni: { "*": identity }, ca: identity.ca, verifyClient: false };
+    const options = { ...this.#options(), ...tls, handshakeTimeout: handshakeMs };
     await quic().listen((session) => {
       try {
         incoming(this.#take(session));
@@ -150,6 +158,12 @@ export class Endpoint {
     } finally {
       this.#connecting--;
     }
+  }
+
+  /** Lets in only a share, from 0 to 1, of the packets that may begin a connection; on Linux, elsewhere all. */
+  letIn(share: number): void {
+    const port = this.#endpoint.address?.port;
+    if (port !== undefined && !this.#isClosing) admit(port, share);
   }
 
   /** Takes no more connections, and dials none. */

@@ -6,6 +6,7 @@ import { unmapped } from "../../core/ip-address.ts";
 import type { Link, Listener } from "../../core/transport.ts";
 import { type AbortReason, type HandshakeLimits, Handshakes } from "../handshakes.ts";
 import { countedHost, formatIpAddress, type IpAddress } from "../ip-address.ts";
+import { Door } from "./door.ts";
 import { listenFailure } from "./failures.ts";
 import type { ShownIdentity, UdpIdentity } from "./identity.ts";
 import type { Connection, Endpoint } from "./quic.ts";
@@ -33,6 +34,7 @@ export class UdpListener implements Listener {
   /** Not counted by address: before TLS has ended that is what anybody may have written on a packet, to keep others out. */
   readonly #nameless: Handshakes;
   readonly #named: Handshakes;
+  readonly #door: Door;
   #shown: ShownIdentity;
   #renewal: Timer | undefined;
   #isClosed = false;
@@ -45,6 +47,7 @@ export class UdpListener implements Listener {
     this.address = "";
     this.#nameless = new Handshakes({ ...limits, perAddress: limits.total }, clock);
     this.#named = new Handshakes(limits, clock);
+    this.#door = new Door((share) => endpoint.letIn(share));
   }
 
   /** Throws UNREACHABLE when the port cannot be had, AUTHENTICATION without a certificate. */
@@ -54,7 +57,7 @@ export class UdpListener implements Listener {
     if (!shown) throw new MeshError("AUTHENTICATION", `cannot listen on ${address} without a certificate: join first`);
     const listener = new UdpListener(endpoint, shown, settings);
     try {
-      await endpoint.listen(shown, (connection) => listener.#incoming(connection));
+      await endpoint.listen(shown, (connection) => listener.#incoming(connection), settings.limits.timeoutMs);
     } catch (error) {
       throw listenFailure(address, error);
     }
@@ -88,14 +91,21 @@ export class UdpListener implements Listener {
       connection.cut("too many at once");
       return;
     }
+    this.#countNameless();
     this.#renew();
-    void connection.opened.then(
-      () => this.#nameless.end(place) && this.#opened(connection),
-      () => {
-        if (this.#nameless.end(place)) this.#refuse("LINK_CLOSED", "somebody went away before TLS had ended");
-      },
-    );
+    void connection.opened
+      .then(
+        () => this.#nameless.end(place) && this.#opened(connection),
+        () => {
+          if (this.#nameless.end(place)) this.#refuse("LINK_CLOSED", "somebody went away before TLS had ended");
+        },
+      )
+      .finally(() => this.#countNameless());
     this.#holdStreams(connection);
+  }
+
+  #countNameless(): void {
+    this.#door.counted(this.#nameless.count);
   }
 
   /** Streams may come in the packet that ends the handshake. */
@@ -135,6 +145,7 @@ export class UdpListener implements Listener {
 
   #abort(connection: Connection, label: string, reason: AbortReason): void {
     const who = label || "a connection";
+    this.#countNameless();
     const { timeoutMs } = this.#settings.limits;
     if (reason === "timeout") this.#refuse("TIMEOUT", `${who}: it was no link within ${timeoutMs} ms`);
     else this.#refuse("LINK_CLOSED", `${who}: closed to make room for others`);
