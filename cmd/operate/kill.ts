@@ -19,7 +19,7 @@ const EXAMPLES = `
 Examples:
   mesh kill 7              the job with that number
   mesh kill primes         the node, or the last running job, of that name
-  mesh kill --all --yes    all jobs, then all workers; the coordinator stays`;
+  mesh kill --all --yes    all jobs, then all workers; coordinator and rendezvous stay`;
 
 interface KillOptions {
   grace: number;

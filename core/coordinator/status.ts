@@ -39,7 +39,7 @@ function nodeStatusOf(info: NodeInfo, source: StatusSource): NodeStatus {
     memory: report?.memory ?? null,
     path: isSelf ? pathOf({ path: "self" }) : (path ?? null),
     peers: (report?.peers ?? []).map((peer) => peerStatusOf(peer, membership)),
-    rendezvous: rendezvousStatusOf(isSelf ? source.rendezvous : report?.rendezvous, membership),
+    rendezvous: rendezvousStatusOf(isSelf ? source.rendezvous : toldBy(info, report), membership),
   };
 }
 
@@ -49,6 +49,11 @@ function peerStatusOf(peer: ReportedPeer, membership: Membership): PeerStatus {
   const { kind, ...path } = pathOf(peer);
   const { node, state } = peer;
   return { node, name: membership.get(node)?.name ?? null, state, path: kind, ...path };
+}
+
+/** What others say of themselves as a rendezvous is not shown. */
+function toldBy({ role }: NodeInfo, report: Report | undefined): RendezvousReport | undefined {
+  return role === "rendezvous" ? report?.rendezvous : undefined;
 }
 
 function rendezvousStatusOf(report: RendezvousReport | undefined, membership: Membership): RendezvousStatus | null {

@@ -209,6 +209,28 @@ describe("Coordinator: status", () => {
     expect(JSON.parse(JSON.stringify(status))).toEqual(status);
   });
 
+  it("F24 what each rendezvous did, pairs by name: of the coordinator's own, of others, and of nobody that is none", async () => {
+    using folder = tempFolder();
+    const done = { introduced: 2, relays: 1, bytes: 9, packets: 3, dropped: 1, overQuota: 1, refused: 0 };
+    const rendezvous = () => ({ ...done, pairs: [] });
+    await using mesh = new TestCoordinator({ folder: folder.path, rendezvous });
+    const [meet, liar] = [await mesh.join("meet", "rendezvous"), await mesh.join("gpu1")];
+    const pairs = [{ nodes: [liar.id, 99] as [number, number], bytes: 7 }];
+    for (const node of [meet, liar]) {
+      node.tell(MessageType.report, { ...report, peers: [], rendezvous: { ...done, pairs } });
+    }
+    await settled();
+    expect(mesh.coordinator.status.nodes.map((node) => [node.name, node.rendezvous])).toEqual([
+      ["coordinator", { ...done, pairs: [] }],
+      ["gpu1", null],
+      ["meet", { ...done, pairs: [{ between: ["gpu1", "node 99"], bytes: 7 }] }],
+    ]);
+    meet.tell(MessageType.report, { ...report, peers: [], rendezvous: { ...done, introduced: -1, pairs } });
+    meet.tell(MessageType.report, { ...report, peers: [], rendezvous: { ...done, pairs: Array(65).fill(pairs[0]) } });
+    await settled();
+    expect(mesh.problems).toHaveLength(2);
+  });
+
   it("what is not known is null", async () => {
     using folder = tempFolder();
     await using mesh = new TestCoordinator({ folder: folder.path });

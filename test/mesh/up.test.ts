@@ -155,6 +155,7 @@ describe.skipIf(noSshd)(`mesh up${noSshd ? ` (skipped: ${noSshd})` : ""}`, () =>
     desk.folder.write({ "mesh.toml": `${config}${rendezvous}ports = "22000-22099"\n` });
     expect((await up()).map(([, outcome]) => outcome)).toEqual(["replaced", "unchanged", "unchanged"]);
     expect(await inMesh()).toEqual(["rendezvous up"]);
+    expect((await desk.mesh("logs", "rendezvous")).stdout).toMatch(/ ready .*echo=220\d\d,220\d\d/);
     expect(hosts[0].processes().filter(({ command }) => command[1] === "rendezvous")).toHaveLength(1);
 
     desk.folder.write({ "homes.ts": homes });
