@@ -27,11 +27,7 @@ export interface MeetingsOptions extends Omit<MeetingOptions, "holes" | "relays"
 }
 
 /** The last meeting with a node, `atMs` by the clock of MeetingsOptions. */
-export type LastMeeting = MeetingOutcome & {
-  atMs: number;
-  /** Why the rendezvous does not forward between the two. */
-  notRelayed?: string | undefined;
-};
+export type LastMeeting = MeetingOutcome & { atMs: number };
 
 export class Meetings {
   readonly places: Places;
@@ -77,9 +73,7 @@ export class Meetings {
 
   /** What came of the last meeting with that node; undefined when there was none. */
   last(node: number): LastMeeting | undefined {
-    const last = this.#last.get(node);
-    const session = this.#options.peers.get(node);
-    return last && { ...last, notRelayed: session && this.#relays.refusal(session) };
+    return this.#last.get(node);
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,7 @@
 // Several networks on this machine: bridges in a namespace of their own, nodes that stand in one or more of them, and
 // routers in between. 10.78.N.0/24 is network N; network 0 is the outside, where everybody can dial everybody.
+import type { WeatherSettings } from "../../bench/weather/fate.ts";
+import { Weather } from "../../bench/weather/weather.ts";
 import { labId, processesIn, removeLab, run, throughOf } from "./namespaces.ts";
 import { type NatKind, translate } from "./nat.ts";
 
@@ -25,6 +27,7 @@ export class Network implements Disposable {
   readonly id = labId();
   readonly #numbers = new Map<string, number>();
   readonly #addresses = new Map<string, string>();
+  readonly #weathers = new Map<string, Weather>();
   #nodes = 0;
 
   constructor() {
@@ -147,6 +150,20 @@ export class Network implements Disposable {
     this.inside(name, "iptables", "-w", "-A", "INPUT", "-p", "tcp", "--dport", "22", ...sent, "-j", "DROP");
   }
 
+  /** From now on this befalls what goes between a node and its first segment; of a router, the one it leads to. */
+  async weather(name: string, settings: WeatherSettings): Promise<void> {
+    const begun = this.#weathers.get(name);
+    if (begun) return await begun.set(settings);
+    const [, number, last] = /(\d+)\.(\d+)$/.exec(this.address(name))!;
+    const at = `${number}-${last}`;
+    this.#weathers.set(name, await Weather.start(this.#bridges, [`near${at}`, `far${at}`], settings));
+    this.#atBridges("link", "add", `b${at}`, "type", "bridge");
+    const bridged = { [`p${at}`]: `b${at}`, [`near${at}`]: `b${at}`, [`far${at}`]: `br${number}` };
+    for (const [device, bridge] of Object.entries(bridged))
+      this.#atBridges("link", "set", device, "txqueuelen", "10000", "master", bridge, "up");
+    this.#atBridges("link", "set", `b${at}`, "up");
+  }
+
   /** A node's own filters are gone. */
   heal(name: string): void {
     this.inside(name, "iptables", "-w", "-F");
@@ -162,6 +179,7 @@ export class Network implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    for (const weather of this.#weathers.values()) weather[Symbol.dispose]();
     removeLab(this.id);
   }
 

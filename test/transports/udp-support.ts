@@ -39,7 +39,7 @@ export async function firstPackets(count: number, { caPem }: Credentials): Promi
 }
 
 /** The runtime's QUIC, without its warning. */
-export function bareQuic(): typeof import("node:quic") {
+function bareQuic(): typeof import("node:quic") {
   new Endpoint({ host: "127.0.0.1", port: 0 });
   return process.getBuiltinModule("node:quic") as typeof import("node:quic");
 }
