@@ -3,6 +3,7 @@
 import { isMeshError } from "../errors.ts";
 import { nearest } from "../nearest.ts";
 import { RENDEZVOUS_NAME } from "./names.ts";
+import { parsePortRange, relayRoomOf } from "./port-range.ts";
 import type { Problem } from "./problems.ts";
 import { expandRanges, hasRange, RANGE_LIMIT } from "./ranges.ts";
 import { BUILTIN_PROVIDERS } from "./schema.ts";
@@ -22,6 +23,7 @@ export function crossCheck(file: unknown): Problem[] {
   const names = checkHosts(tableOf(top.hosts), problems);
   checkHostOf("coordinator", tableOf(top.coordinator), names, problems);
   checkRendezvous(tableOf(top.rendezvous), names, problems);
+  checkRelayPairs(top, problems);
   checkPluginNames(top, problems);
   checkSchemes(top, problems);
   checkTimes(tableOf(top.mesh), problems);
@@ -98,6 +100,22 @@ function checkRendezvous(rendezvous: Table, names: Set<string>, problems: Proble
   }
 }
 
+/** More pairs than there are ports for would be refused one day, without a word before. */
+function checkRelayPairs(top: Table, problems: Problem[]): void {
+  const { ports, relayPairs } = tableOf(top.rendezvous);
+  const range = orUndefined(() => (typeof ports === "string" ? parsePortRange(ports) : undefined));
+  if (!range || typeof relayPairs !== "number" || !transportsOf(top).includes("udp")) return;
+  const room = relayRoomOf(range);
+  if (relayPairs <= room) return;
+  const message = `is more than ports has room for, which is ${room}: two for echoes, and two for each pair`;
+  problems.push({ path: ["rendezvous", "relayPairs"], at: "value", message });
+}
+
+function transportsOf(top: Table): readonly unknown[] {
+  const used = tableOf(top.mesh).transports ?? BUILTIN_TRANSPORTS;
+  return Array.isArray(used) ? used : [];
+}
+
 /** Names of providers can be checked only while no plugin brings others. */
 function checkPluginNames(top: Table, problems: Problem[]): void {
   const plugins = tableOf(top.plugins);
@@ -123,8 +141,8 @@ function checkPluginNames(top: Table, problems: Problem[]): void {
 
 /** Addresses of a transport that may not be used would be left aside without a word. */
 function checkSchemes(top: Table, problems: Problem[]): void {
-  const used = tableOf(top.mesh).transports ?? BUILTIN_TRANSPORTS;
-  if (!Array.isArray(used)) return;
+  const used = transportsOf(top);
+  if (used.length === 0) return;
   const hosts = Object.entries(tableOf(top.hosts)).map(([name, host]): [string[], Table] => [
     ["hosts", name],
     tableOf(host),
@@ -181,8 +199,13 @@ function checkTimes(mesh: Table, problems: Problem[]): void {
 }
 
 function readDuration(value: unknown): number | undefined {
+  return orUndefined(() => (typeof value === "string" ? parseDuration(value) : undefined));
+}
+
+/** What is written wrongly is for the schema to say. */
+function orUndefined<Value>(read: () => Value | undefined): Value | undefined {
   try {
-    return typeof value === "string" ? parseDuration(value) : undefined;
+    return read();
   } catch {
     return undefined;
   }

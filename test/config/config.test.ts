@@ -122,6 +122,10 @@ describe("checkConfig tells place and reason (F88)", () => {
     ["[rendezvous]\nrelayRate = '1K'", '2:13: rendezvous.relayRate: expected a size such as "512M"'],
     ["[rendezvous]\nrelayRate = '1M/s'", "at least 128K, got"],
     ["[rendezvous]\nrelayRate = 10", "expected a size"],
+    [
+      "[rendezvous]\nports = '40000-40009'\nrelayPairs = 5",
+      "3:14: rendezvous.relayPairs: is more than ports has room for, which is 4",
+    ],
     ["[rendezvous]\nrelayPairs = 0", "2:14: rendezvous.relayPairs: expected a whole number of 1 to 30000, got 0"],
     ["[rendezvous]\nrelayPairs = '9'", "expected a whole number of 1 to 30000"],
     ["[rendezvous]\nports = '40000-40001'", "4 or more, from 1 to 65535, got"],
@@ -183,6 +187,12 @@ describe("checkConfig tells place and reason (F88)", () => {
 
   it("bytes that are no UTF-8", async () => {
     expect(await textOf(new Uint8Array([0x5b, 0xff, 0xfe]))).toContain("is not text in UTF-8");
+  });
+
+  it("relayPairs as far as ports goes, and any without UDP", async () => {
+    const rendezvous = (pairs: number) => `[rendezvous]\nports = "40000-40009"\nrelayPairs = ${pairs}\n`;
+    expect(await textOf(rendezvous(4))).toBe("right");
+    expect(await textOf(`[mesh]\ntransports = ["tcp"]\n${rendezvous(500)}`)).toBe("right");
   });
 
   it("a byte order mark and CRLF are fine", async () => {
