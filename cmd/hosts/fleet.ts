@@ -213,7 +213,8 @@ export class Fleet implements AsyncDisposable {
     const all = new Set([...this.hosts.flatMap(({ name }) => nodes.get(name) ?? []), ...nodesAlone]);
     const wanted = [...all].filter(({ state }) => state !== "down");
     if (isPair && wanted.length === 2) return await askPair(this.#client!, wanted[0]!, wanted[1]!);
-    const answers = wanted.map(async ({ name, node }) => [name, await askPath(this.#client!, { from: node })] as const);
+    const behind = wanted.filter(({ role }) => role !== "rendezvous"); // that is where nothing is between
+    const answers = behind.map(async ({ name, node }) => [name, await askPath(this.#client!, { from: node })] as const);
     return new Map(await Promise.all(answers));
   }
 

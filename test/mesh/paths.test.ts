@@ -59,6 +59,22 @@ describe("paths", () => {
     expect(lost.stdout).toMatch(/PROBLEM {2}path {2}w1 is down: it was lost\n +fix: `mesh up w1`/);
   }, 60_000);
 
+  test("F98 mesh doctor NODE that joined by itself: what the mesh says of it, and no login is tried", async () => {
+    await using mesh = await TestMesh.start({ workers: { w1: 1, w2: 1 } });
+    const { status, stdout } = await mesh.mesh(["doctor", "w1", "--json"]);
+    const { hosts, mesh: nodes } = JSON.parse(stdout) as {
+      hosts: unknown[];
+      mesh: { name: string; findings: Finding[] }[];
+    };
+    expect([status, hosts, nodes.map(({ name }) => name)]).toEqual([0, [], ["w1"]]);
+    expect(nodes[0]!.findings.map(({ check, state }) => [check, state])).toEqual([
+      ["mesh", "ok"],
+      ["NAT", "skipped"],
+    ]);
+    const all = JSON.parse((await mesh.mesh(["doctor", "--json"])).stdout) as { mesh: { name: string }[] };
+    expect(all.mesh.map(({ name }) => name)).toEqual(["w1", "w2"]);
+  }, 60_000);
+
   test("F25 F98 mesh doctor of this machine tells of the routers before it", async () => {
     await using mesh = await TestMesh.start({ workers: {} });
     const { stdout } = await mesh.mesh(["doctor", "--json"]);
