@@ -43,8 +43,8 @@ describe.skipIf(missing)(`rendezvous${missing ? ` (skipped: ${missing})` : ""}`,
     await mesh.nodeIs("coordinator", (node) => (node?.rendezvous?.bytes ?? 0) > 2 * bytes);
     const { nodes } = await mesh.status();
     const { introduced, relays, overQuota, pairs } = nodes.find(({ role }) => role === "coordinator")!.rendezvous!;
-    expect([introduced > 0, relays, overQuota > 0]).toEqual([true, 1, true]);
-    expect(pairs.map(({ between }) => between.toSorted())).toEqual([["symmetric1", "symmetric2"]]);
+    expect([introduced, relays, overQuota].map((count) => count > 0)).toEqual([true, true, true]);
+    expect(pairs.map(({ between }) => between.toSorted())).toContainEqual(["symmetric1", "symmetric2"]);
     const peer = nodes.find(({ name }) => name === "symmetric1")?.peers.find(({ name }) => name === "symmetric2");
     expect([peer?.state, peer?.path]).toEqual(["up", "relay"]);
     const shown = await mesh.succeed(DESK, ["status", "--peers", "symmetric1"]);
