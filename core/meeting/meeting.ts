@@ -1,10 +1,11 @@
 // One meeting of two nodes that cannot simply be dialed: what happens in which order.
 import type { Clock } from "../clock.ts";
+import { checkBody } from "../coordinator/checks.ts";
 import type { Node } from "../node/node.ts";
 import type { OwnPlace, PunchPort } from "../punch/hole.ts";
 import { prospectsOf } from "../punch/prospects.ts";
 import { openPunchPort } from "../punch/punch-port.ts";
-import type { Mapping, Meet, Met } from "../rendezvous/bodies.ts";
+import { type Mapping, type Meet, type Met, metAnswer } from "../rendezvous/bodies.ts";
 import type { PeerSession } from "../session/peer-session.ts";
 import { MessageType } from "../wire/message-types.ts";
 import type { Holes } from "./holes.ts";
@@ -42,7 +43,7 @@ export interface MeetingOutcome {
   isFinal: boolean;
 }
 
-/** Throws UNREACHABLE when the peer is not known at that rendezvous, TIMEOUT when it does not come, CANCELLED. */
+/** Throws UNREACHABLE when the peer is not known at that rendezvous, TIMEOUT when it does not come, CANCELLED, PROTOCOL. */
 export async function meetAt(
   { node: rendezvous, echoes, usesUdp }: ReachedRendezvous,
   session: PeerSession,
@@ -53,7 +54,8 @@ export async function meetAt(
   const own: OwnPlace = port?.place ?? { candidates: [], mapping: "blocked" };
   const body: Meet = { node: session.node, ...own };
   const options = { timeoutMs: MEET_LIMIT_MS, signal, keepsProcess: false };
-  const met = (await node.request({ node: rendezvous, slot: 0 }, MessageType.meet, body, options)) as Met;
+  const answer = await node.request({ node: rendezvous, slot: 0 }, MessageType.meet, body, options);
+  const met: Met = checkBody(metAnswer, "the answer to meet", answer);
   const mappings = { ownMapping: own.mapping, theirMapping: met.mapping };
   const by = usesUdp && !Object.values(mappings).includes("blocked") ? "udp" : "tcp";
   const relay = () => {

@@ -1,9 +1,10 @@
 // Finds ways to nodes that cannot simply be dialed: both learn at a rendezvous where the other's packets come from, and send at
 // each other; where no hole can be made, the rendezvous forwards. What becomes of a way is the session's business.
 import type { Clock, Timer } from "../clock.ts";
+import { checkBody } from "../coordinator/checks.ts";
 import { isMeshError, MeshError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import type { Invited, Relayed } from "../rendezvous/bodies.ts";
+import { invited, relayed } from "../rendezvous/bodies.ts";
 import type { PeerInfo, PeerSession } from "../session/peer-session.ts";
 import type { Peers } from "../session/peers.ts";
 import type { MeshTransport } from "../transport.ts";
@@ -15,6 +16,8 @@ import { RelayWays } from "./relay-ways.ts";
 
 /** Routers that cannot be got through are asked again after this. */
 const FINAL_FOR_MS = 600_000;
+/** Meetings from which on no invitation is followed: each has a port, and an inviter may be a liar. */
+const MOST_AT_ONCE = 256;
 /** How often it is looked whether a rendezvous is still there. */
 const LOOK_MS = 200;
 
@@ -47,13 +50,14 @@ export class Meetings {
     this.#holes = new Holes({ ...options, accept: (link) => peers.accept(link) });
     this.#relays = new RelayWays({ ...options, places: this.places });
     node.handle(MessageType.invited, ({ payload, fromNode }) => {
-      const { node: number, name, role } = node.codec.decode(payload) as Invited;
+      const { node: number, name, role } = checkBody(invited, "invited", node.codec.decode(payload));
+      if (this.#underWay.size >= MOST_AT_ONCE) return; // the other asks again
       this.#begin(peers.to({ node: number, name, role, addresses: [] }), fromNode);
     });
     node.handle(MessageType.relayed, ({ payload, fromNode }) => {
-      const relayed = node.codec.decode(payload) as Relayed;
-      const session = peers.get(relayed.node);
-      if (session) void this.#relays.use(session, relayed, fromNode);
+      const way = checkBody(relayed, "relayed", node.codec.decode(payload));
+      const session = peers.get(way.node);
+      if (session) void this.#relays.use(session, way, fromNode);
     });
   }
 

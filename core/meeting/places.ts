@@ -1,10 +1,11 @@
 // The rendezvous of the mesh, as far as this node reaches them, and where they answer echoes.
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
+import { checkBody } from "../coordinator/checks.ts";
 import { hostOf } from "../ip-address.ts";
 import type { Node } from "../node/node.ts";
 import type { EchoPlace } from "../punch/hole.ts";
-import type { MeetPlaces } from "../rendezvous/bodies.ts";
+import { type MeetPlaces, placesAnswer } from "../rendezvous/bodies.ts";
 import type { PeerInfo, PeerSession } from "../session/peer-session.ts";
 import type { Peers } from "../session/peers.ts";
 import { MessageType } from "../wire/message-types.ts";
@@ -64,7 +65,9 @@ export class Places {
     if (told !== undefined) return told;
     const to = { node: session.node, slot: 0 };
     const options = { timeoutMs: ASK_LIMIT_MS, keepsProcess: false };
-    const asked = this.#options.node.request(to, MessageType.meetPlaces, {}, options) as Promise<MeetPlaces>;
+    const asked = this.#options.node
+      .request(to, MessageType.meetPlaces, {}, options)
+      .then((answer) => checkBody(placesAnswer, "the answer to meet-places", answer));
     this.#told.set(session.epoch, asked);
     const forget = () => this.#told.delete(session.epoch);
     asked.catch(forget);

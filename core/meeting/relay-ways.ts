@@ -1,8 +1,10 @@
 // Ways through a rendezvous, for nodes between which there is no other: it forwards what it cannot read.
+
+import { checkBody } from "../coordinator/checks.ts";
 import { hostAndPort } from "../ip-address.ts";
 import type { Log } from "../log.ts";
 import type { Node } from "../node/node.ts";
-import type { Relay, Relayed } from "../rendezvous/bodies.ts";
+import { type Relay, type Relayed, relayed } from "../rendezvous/bodies.ts";
 import type { PeerSession } from "../session/peer-session.ts";
 import type { MeshTransport } from "../transport.ts";
 import { MessageType } from "../wire/message-types.ts";
@@ -33,7 +35,7 @@ export class RelayWays {
     const { node } = this.#options;
     try {
       const answer = await node.request({ node: rendezvous, slot: 0 }, MessageType.relay, body, options);
-      await this.use(session, answer as Relayed, rendezvous);
+      await this.use(session, checkBody(relayed, "the answer to relay", answer), rendezvous);
     } catch (error) {
       this.#options.log.warn("not relayed", { node: session.name, error: (error as Error).message });
     }

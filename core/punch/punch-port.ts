@@ -1,6 +1,8 @@
 // A UDP port that is to lead to one other node: real sockets for what echo-asker.ts and puncher.ts decide.
 import { systemClock } from "../clock.ts";
+import { RateLimit } from "../discovery/rate-limit.ts";
 import { MeshError } from "../errors.ts";
+import { hostOf } from "../ip-address.ts";
 import { kindOfPort, type PortKind } from "./echo-client.ts";
 import type { EchoPlace, Hole, Meeting, OwnPlace, PunchPort, TryOptions } from "./hole.ts";
 import { Sealer } from "./packet.ts";
@@ -15,6 +17,9 @@ const CROWD_AFTER_MS = 300;
 /** Attempts with many ports that this process makes at once; others try plain probes alone. Each has some hundred open files, or packets in a second. */
 const CROWDS_AT_ONCE = 4;
 let crowds = 0;
+
+/** Packets that this process sends to one host, and to all, in a second, to make holes: where to, others say, and may lie. Guessing ports takes 500. */
+const sending = new RateLimit({ each: 2_500, all: 10_000 });
 
 /** Opens a port and asks the places what it looks like from there; gives up asking after `limitMs`. */
 export async function openPunchPort(places: readonly EchoPlace[], options: TryOptions): Promise<PunchPort> {
@@ -118,11 +123,16 @@ class Attempt implements Disposable {
 
   #do(effects: readonly PunchEffect[]): void {
     for (const effect of effects) {
-      if (effect.kind === "send") this.#ports.get(effect.socket)?.send(effect.to, this.#sealer.seal(effect.packet));
+      if (effect.kind === "send") this.#send(effect);
       else if (effect.kind === "open") void this.#open(effect.socket);
       else if (effect.kind === "done") this.#end = this.#hole(effect.socket, effect.remote);
       else this.#end = this.#failure();
     }
+  }
+
+  #send({ socket, to, packet }: PunchEffect & { kind: "send" }): void {
+    if (!sending.take(hostOf(to), systemClock.now())) return; // as if it were lost
+    this.#ports.get(socket)?.send(to, this.#sealer.seal(packet));
   }
 
   async #open(socket: number): Promise<void> {

@@ -1,8 +1,11 @@
-// What nodes ask of a rendezvous, and what it answers: the bodies of its messages, as schemas where it reads them. A
-// rendezvous keeps none of it longer than it takes two nodes to meet.
+// What nodes ask of a rendezvous, and what it answers: the bodies of its messages, as schemas: neither side
+// believes the other. A rendezvous keeps none of it longer than it takes two nodes to meet.
 import * as z from "zod";
-import { nodeId, text } from "../coordinator/checks.ts";
-import type { Role } from "../identity/names.ts";
+import { bytes, name, nodeId, text, whole } from "../coordinator/checks.ts";
+import { ROLES } from "../identity/names.ts";
+
+const port = () => whole(1, 65_535);
+const exactly = (count: number) => bytes(count).refine(({ length }) => length === count, `expected ${count} bytes`);
 
 /** So many addresses of its own a node may name. */
 export const CANDIDATE_LIMIT = 32;
@@ -18,14 +21,15 @@ export type Mapping = (typeof MAPPINGS)[number];
 export const meetPlaces = z.object({});
 
 /** Answer to meetPlaces. */
-export interface MeetPlaces {
+export const placesAnswer = z.object({
   /** UDP ports that answer echoes (core/rendezvous/echo.ts); two, unless it has only one to give; none: it uses no UDP. */
-  echoPorts: number[];
-  /** 16 bytes: names the asker in its echoes. */
-  id: Uint8Array;
-  /** 32 bytes: signs the asker's echoes. Good as long as its session with the rendezvous. */
-  key: Uint8Array;
-}
+  echoPorts: z.array(port()).max(2),
+  /** Names the asker in its echoes. */
+  id: exactly(16),
+  /** Signs the asker's echoes. Good as long as its session with the rendezvous. */
+  key: exactly(32),
+});
+export type MeetPlaces = z.infer<typeof placesAnswer>;
 
 /** node -> rendezvous, request: I want to meet that node; answered with Met when it has asked for the same, TIMEOUT after 10 s. */
 export const meet = z.object({
@@ -37,24 +41,22 @@ export const meet = z.object({
 export type Meet = z.infer<typeof meet>;
 
 /** Answer to meet, to both at the same moment. */
-export interface Met {
-  /** 8 bytes, the same for both. */
-  meeting: Uint8Array;
-  /** 32 bytes, the same for both: signs the packets by which they find a way to each other. */
-  key: Uint8Array;
+export const metAnswer = z.object({
+  /** The same for both. */
+  meeting: exactly(8),
+  /** The same for both: signs the packets by which they find a way to each other. */
+  key: exactly(32),
   /** Whether the one who reads this dials once there is a way; else it listens. */
-  dials: boolean;
+  dials: z.boolean(),
   /** Of the other. */
-  candidates: string[];
-  mapping: Mapping;
-}
+  candidates: meet.shape.candidates,
+  mapping: meet.shape.mapping,
+});
+export type Met = z.infer<typeof metAnswer>;
 
 /** rendezvous -> node: that one wants to meet you; who it is stands in its certificate. */
-export interface Invited {
-  node: number;
-  name: string;
-  role: Role;
-}
+export const invited = z.object({ node: nodeId(), name: name(), role: z.enum(ROLES) });
+export type Invited = z.infer<typeof invited>;
 
 /**
  * node -> rendezvous, request: forward between that node and me; answered with Relayed, of which the other gets one too.
@@ -70,11 +72,11 @@ export type Relay = z.infer<typeof relay>;
  * By TCP it says its token first, in each connection; each is joined to one of the other side, which may come within 60 s. Who
  * does not dial is told again whenever a connection of the other waits, and then makes one more.
  */
-export interface Relayed {
-  node: number;
-  by: "udp" | "tcp";
-  port: number;
-  /** 16 bytes, by TCP only: the first that is sent there. The other side's is another one. */
-  token?: Uint8Array;
-  dials: boolean;
-}
+export const relayed = z.object({
+  ...relay.shape,
+  port: port(),
+  /** By TCP only: the first that is sent there. The other side's is another one. */
+  token: exactly(16).optional(),
+  dials: z.boolean(),
+});
+export type Relayed = z.infer<typeof relayed>;

@@ -119,6 +119,7 @@ describe.skipIf(missing)(`routers that change${missing ? ` (skipped: ${missing})
       await matrix.mesh.startCoordinator();
     });
     await areOn("punch", PUNCHED);
+    for (const name of RELAYED) await matrix.mesh.nodeIs(name, (node) => node?.state === "up");
     expect(await matrix.talk(1000, [RELAYED])).toEqual([]);
     await areOn("relay", RELAYED);
   }, 60_000);
