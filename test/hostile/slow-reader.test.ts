@@ -64,6 +64,7 @@ test.each([
   ["main", "tcp"],
   ["bulk", "tcp"],
   ["main", "udp"],
+  ["bulk", "udp"],
 ])(
   "X15 the reader stands still again and again while %s over %s carries much: neither side needs memory for it, all arrives",
   { timeout: 120_000 },
