@@ -87,10 +87,12 @@ out([...all, await rest]);`);
     ]);
   });
 
-  test("X15 a task on another host that stops reading: neither end nor the nodes between grow", async () => {
-    await using mesh = await TestMesh.start({ workers: { w1: 1 } });
-    await using run = mesh.start(
-      `import { pipe, pool } from "mesh";
+  test.each(["tcp", "udp"] as const)(
+    "X15 a task on another host, by %s, that stops reading: neither end nor the nodes between grow",
+    async (transport) => {
+      await using mesh = await TestMesh.start({ workers: { w1: 1 }, transport });
+      await using run = mesh.start(
+        `import { pipe, pool } from "mesh";
 const [funnel, spout] = pipe<Uint8Array>();
 const [go, goes] = pipe<void>();
 const reader = pool().submit(async () => { let got = 0; for await (const _ of spout) { if (++got === 1) await goes.receive(); } return got; });
@@ -107,15 +109,16 @@ await go.send();
 for (let sent = ahead; sent < 400; sent++) await funnel.send(bytes);
 await funnel.close();
 console.log("got " + await reader);`,
-    );
-    await run.prints("ready");
-    const before = new Map(run.processes.map(({ pid }) => [pid, peakBytes(pid)]));
-    await run.prints(/ahead \d+\n/);
-    expect(Number(/ahead (\d+)/.exec(run.stdout)![1])).toBeLessThanOrEqual(4);
-    for (const [pid, bytes] of before) expect(peakBytes(pid) - bytes).toBeLessThan(64 * MIB);
-    await run.prints("got 401");
-    expect((await run.ended()).status).toBe(0);
-  });
+      );
+      await run.prints("ready");
+      const before = new Map(run.processes.map(({ pid }) => [pid, peakBytes(pid)]));
+      await run.prints(/ahead \d+\n/);
+      expect(Number(/ahead (\d+)/.exec(run.stdout)![1])).toBeLessThanOrEqual(4);
+      for (const [pid, bytes] of before) expect(peakBytes(pid) - bytes).toBeLessThan(64 * MIB);
+      await run.prints("got 401");
+      expect((await run.ended()).status).toBe(0);
+    },
+  );
 
   test("F81 X13 values that were put leave a worker with their job", async () => {
     await using mesh = await TestMesh.start({ workers: { w1: 2 } });
