@@ -7,19 +7,16 @@ import type { MeshClient, MetNode } from "../coordinator/client.ts";
 import { MeshError } from "../errors.ts";
 import { Trust } from "../identity/trust.ts";
 import { silentLog } from "../log.ts";
-import { Meetings } from "../meeting/meetings.ts";
 import type { Node, RequestOptions } from "../node/node.ts";
 import type { Timing } from "../session/machine/liveness.ts";
 import type { PeerInfo, PeerSession } from "../session/peer-session.ts";
-import type { Peers } from "../session/peers.ts";
 import type { MeshTransport } from "../transport.ts";
 import type { Address } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
 import type { Access } from "./access.ts";
-import { advertisedAddresses, reachableAddresses } from "./addresses.ts";
-import { type Listened, type Listening, listenAll, listensBy } from "./listening.ts";
-import { PathReporter } from "./path-reporter.ts";
-import { sessionsOf } from "./sessions.ts";
+import { reachableAddresses } from "./addresses.ts";
+import { Connections } from "./connections.ts";
+import type { Listening } from "./listening.ts";
 
 export interface ClientOptions extends Access, Listening {
   node: Node;
@@ -38,11 +35,9 @@ export class Client implements MeshClient {
   readonly node: Node;
   readonly mesh: string;
   readonly #options: ClientOptions;
-  readonly #peers: Peers;
+  readonly #connections: Connections;
   #session: PeerSession | undefined;
-  readonly #meetings: Meetings;
   #listens: Promise<void> | undefined;
-  readonly #listening: Listened[] = [];
 
   constructor(options: ClientOptions) {
     const { node, meshName, identity } = options;
@@ -50,23 +45,13 @@ export class Client implements MeshClient {
     this.mesh = meshName;
     this.#options = options;
     const trust = new Trust(identity.credentials.caPem);
-    this.#peers = sessionsOf({
+    this.#connections = new Connections({
       ...options,
       identity: () => identity,
       trust,
-      addresses: () => this.#addresses,
-      introduce: (peer) => {
-        void this.#askIntroduction(peer.node);
-        this.#meetings.seek(peer.node);
-      },
-      pathChanged: (session) => this.#meetings.pathChanged(session),
-    });
-    this.#meetings = new Meetings({
-      ...options,
-      peers: this.#peers,
       known: () => this.#rendezvous(),
-      listener: (scheme) => listensBy(scheme, this.#listening),
       log: silentLog,
+      introduce: (node) => void this.#askIntroduction(node),
     });
   }
 
@@ -93,26 +78,16 @@ export class Client implements MeshClient {
 
   async meet(nodes: readonly MetNode[]): Promise<void> {
     // Where a peer listens it is missed at once when it is killed: nobody answers there any more.
-    this.#listens ??= listenAll(this.#options, {
-      transport: this.#options.transport,
-      accept: (link) => this.#peers.accept(link),
-      log: silentLog,
-      made: (listened) => this.#listening.push(listened),
-    });
+    this.#listens ??= this.#connections.listen();
     await this.#listens;
     const own = hostname();
     for (const { node, name, role, host, addresses } of nodes) {
-      this.#peers.to({ node, name, role, addresses: reachableAddresses(addresses, host === own) });
+      this.#connections.peers.to({ node, name, role, addresses: reachableAddresses(addresses, host === own) });
     }
   }
 
   natAndRendezvous(): ReturnType<MeshClient["natAndRendezvous"]> {
-    const { clock } = this.#options;
-    return new PathReporter({ peers: this.#peers, meetings: this.#meetings, clock, dial: () => {} }).natAndRendezvous();
-  }
-
-  get #addresses(): string[] {
-    return advertisedAddresses(this.#listening.map(({ listener }) => listener.address));
+    return this.#connections.paths.natAndRendezvous();
   }
 
   /** Those that are nothing else, then the coordinator, which is one too. */
@@ -124,7 +99,7 @@ export class Client implements MeshClient {
 
   async #askIntroduction(node: number): Promise<void> {
     if (node === this.#session?.node) return;
-    const body: Introduce = { node, addresses: this.#addresses };
+    const body: Introduce = { node, addresses: this.#connections.addresses };
     // Refused or lost: then the own dials decide, and say why.
     await this.ask(MessageType.introduce, body, { timeoutMs: CONNECT_LIMIT_MS }).catch(() => {});
   }
@@ -132,13 +107,11 @@ export class Client implements MeshClient {
   #connect(): Promise<PeerSession> {
     const { coordinators } = this.#options;
     const limit = { timeoutMs: CONNECT_LIMIT_MS, once: true };
-    return this.#peers.connect([...coordinators], { role: "coordinator" }, limit);
+    return this.#connections.peers.connect([...coordinators], { role: "coordinator" }, limit);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#meetings.close();
-    await Promise.all(this.#listening.map(({ listener }) => listener.close()));
-    await this.#peers.close();
+    await this.#connections.close();
     this.node.release();
   }
 }

@@ -20,22 +20,18 @@ import { TokenStore } from "../identity/token-store.ts";
 import { Trust } from "../identity/trust.ts";
 import { verifyCertificate } from "../identity/verify.ts";
 import type { Log } from "../log.ts";
-import { Meetings } from "../meeting/meetings.ts";
 import type { Node } from "../node/node.ts";
 import { Rendezvous, type RendezvousOptions } from "../rendezvous/rendezvous.ts";
 import type { RendezvousSettings } from "../rendezvous/settings.ts";
 import { reportOf } from "../rendezvous/tally.ts";
 import type { Phase, Timing } from "../session/machine/liveness.ts";
 import type { PeerSession } from "../session/peer-session.ts";
-import type { Peers } from "../session/peers.ts";
 import { SPOKEN } from "../session/refusal.ts";
 import type { Link, Listener, MeshTransport, Transport } from "../transport.ts";
-import { advertisedAddresses } from "./addresses.ts";
 import { CERTIFICATE_SOCKET, listenForCertificateRequests } from "./certificate-socket.ts";
+import { Connections } from "./connections.ts";
 import { answerJoin } from "./join.ts";
-import { type Listened, type Listening, listenAll, listensBy } from "./listening.ts";
-import { PathReporter } from "./path-reporter.ts";
-import { sessionsOf } from "./sessions.ts";
+import type { Listening } from "./listening.ts";
 
 export interface CoordinatorServerOptions extends Listening {
   node: Node;
@@ -74,16 +70,13 @@ export class CoordinatorServer {
   readonly #revocations: Revocations;
   readonly #trust: Trust;
   readonly #coordinator: Coordinator;
-  readonly #peers: Peers;
-  readonly #meetings: Meetings;
-  readonly #paths: PathReporter;
+  readonly #connections: Connections;
   #rendezvous: Rendezvous | undefined;
   readonly #renewal: Renewal;
   readonly #transport: MeshTransport;
   #identity: Identity;
   readonly #phases = new Map<number, Phase>();
   #watch: Timer | undefined;
-  readonly #listening: Listened[] = [];
   #socket: Listener | undefined;
   #beacon: RunningBeacon | undefined;
 
@@ -115,10 +108,7 @@ export class CoordinatorServer {
       audit: ({ event, ...fields }) => log.warn(event, fields),
     });
     this.#transport = options.transport(() => this.#identity.credentials);
-    this.#peers = this.#makePeers(clock);
-    this.#meetings = this.#makeMeetings(clock);
-    // Whoever is in the mesh has a session here: none is begun.
-    this.#paths = new PathReporter({ peers: this.#peers, meetings: this.#meetings, clock, dial: () => {} });
+    this.#connections = this.#connect(clock);
     this.#coordinator = this.#makeCoordinator(lock);
     this.#renewal = new Renewal({
       clock,
@@ -135,19 +125,13 @@ export class CoordinatorServer {
 
   /** Where it listens, as others are told. */
   get addresses(): string[] {
-    const listening = this.#listening.map(({ listener }) => listener.address);
-    return advertisedAddresses(listening, this.#options.advertise);
+    return this.#connections.addresses;
   }
 
   /** Listens. Throws UNREACHABLE when an address cannot be had. */
   async start(): Promise<void> {
-    const { unix, folder, log } = this.#options;
-    await listenAll(this.#options, {
-      transport: this.#transport,
-      log,
-      accept: (link) => this.#peers.accept(link),
-      made: (listened) => void this.#listening.push(listened),
-    });
+    const { unix, folder } = this.#options;
+    await this.#connections.listen();
     this.#coordinator.listening(this.addresses);
     this.#rendezvous = await this.#startRendezvous();
     const socket = join(folder, CERTIFICATE_SOCKET);
@@ -167,51 +151,34 @@ export class CoordinatorServer {
     this.#watch?.cancel();
     this.#beacon?.close();
     this.#renewal[Symbol.dispose]();
-    await this.#meetings.close();
     await this.#rendezvous?.close();
-    const listeners = [...this.#listening.map(({ listener }) => listener), this.#socket];
-    await Promise.all(listeners.map((listener) => listener?.close()));
-    await this.#peers.close();
+    await this.#socket?.close();
+    await this.#connections.close();
     await this.#coordinator.close();
   }
 
-  #makePeers(clock: Clock): Peers {
-    const { node, build, timing, log } = this.#options;
-    return sessionsOf({
-      node,
+  #connect(clock: Clock): Connections {
+    const { log } = this.#options;
+    const others = () => this.#connections.peers.all().filter(({ role }) => role === "rendezvous");
+    return new Connections({
+      ...this.#options,
+      clock,
       identity: () => this.#identity,
       trust: this.#trust,
       transport: this.#transport,
-      build,
-      timing,
-      clock,
-      addresses: () => this.addresses,
-      begun: ({ node: number, name, role }) => {
+      // Where nobody can dial the coordinator either, other rendezvous help.
+      known: () => others().map(({ info }) => info),
+      begun: ({ node, name, role }) => {
         this.#tellPhases(); // it may replace one of its name that was killed
-        this.#coordinator.peerUp({ node: number, name, role });
-        log.info("node connected", { name, role, node: number });
+        this.#coordinator.peerUp({ node, name, role });
+        log.info("node connected", { name, role, node });
       },
       ended: (session) => this.#sessionEnded(session),
-      introduce: (peer) => this.#meetings.seek(peer.node),
-      pathChanged: (session) => this.#meetings.pathChanged(session),
       refused: (error) => log.warn("link refused", { error: error.message }),
       strangers: {
         ca: () => this.#ca.certificatePem,
         joins: (link, frame) => void this.#stranger(link, frame.slice()),
       },
-    });
-  }
-
-  /** Where nobody can dial the coordinator either, other rendezvous help. */
-  #makeMeetings(clock: Clock): Meetings {
-    const others = () => this.#peers.all().filter(({ role }) => role === "rendezvous");
-    return new Meetings({
-      ...this.#options,
-      clock,
-      peers: this.#peers,
-      known: () => others().map(({ info }) => info),
-      transport: this.#transport,
-      listener: (scheme) => listensBy(scheme, this.#listening),
     });
   }
 
@@ -222,7 +189,7 @@ export class CoordinatorServer {
       return await Rendezvous.start({
         node,
         role: "coordinator",
-        peers: (other) => this.#peers.get(other),
+        peers: (other) => this.#connections.peers.get(other),
         clock,
         log,
         ...rendezvous,
@@ -262,9 +229,9 @@ export class CoordinatorServer {
       },
       startDetached,
       dropRevoked: () => this.#dropRevoked(),
-      pathTo: (other) => this.#paths.pathTo(other),
+      pathTo: (other) => this.#connections.paths.pathTo(other),
       rendezvous: () => this.#rendezvous && reportOf(this.#rendezvous.metrics),
-      explainPath: (body) => this.#paths.explain(body),
+      explainPath: (body) => this.#connections.paths.explain(body),
       stop,
       audit: (event, fields) => log.info(event, fields),
       onProblem: (error) => log.warn("problem", { error: (error as Error).message }),
@@ -300,13 +267,13 @@ export class CoordinatorServer {
 
   /** Tells the coordinator how its sessions are: a node between two links keeps nobody from its name. */
   #tellPhases(): void {
-    for (const { node, state } of this.#peers.all()) {
+    for (const { node, state } of this.#connections.peers.all()) {
       const { phase } = state;
       if (this.#phases.get(node) === phase) continue;
       this.#phases.set(node, phase);
       if (phase === "up" || phase === "suspect" || phase === "detached") this.#coordinator.peerState(node, phase);
     }
-    for (const node of this.#phases.keys()) if (!this.#peers.get(node)) this.#phases.delete(node);
+    for (const node of this.#phases.keys()) if (!this.#connections.peers.get(node)) this.#phases.delete(node);
   }
 
   /** Somebody without a certificate asks for one. */
@@ -351,7 +318,7 @@ export class CoordinatorServer {
 
   #dropRevoked(): void {
     this.#trust.replace(this.#ca.trust(Date.now()));
-    this.#peers.revoke((serial, name, notBefore) => this.#revocations.isRevoked(serial, name, notBefore));
+    this.#connections.peers.revoke((serial, name, notBefore) => this.#revocations.isRevoked(serial, name, notBefore));
   }
 
   async #renew(): Promise<{ notBefore: number; notAfter: number }> {

@@ -17,18 +17,15 @@ import { stateFolderPath } from "../identity/state-folder.ts";
 import { Trust } from "../identity/trust.ts";
 import { isOutdated } from "../identity/verify.ts";
 import type { Log } from "../log.ts";
-import { Meetings } from "../meeting/meetings.ts";
 import type { Node } from "../node/node.ts";
 import type { Timing } from "../session/machine/liveness.ts";
 import type { PeerInfo, PeerSession } from "../session/peer-session.ts";
-import type { Peers } from "../session/peers.ts";
-import type { Link, MeshTransport } from "../transport.ts";
+import type { MeshTransport } from "../transport.ts";
 import type { Address } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
-import { advertisedAddresses, reachableAddresses } from "./addresses.ts";
-import { atAnyPort, type Listened, type Listening, listenAll, listensBy } from "./listening.ts";
-import { PathReporter } from "./path-reporter.ts";
-import { sessionsOf } from "./sessions.ts";
+import { reachableAddresses } from "./addresses.ts";
+import { Connections } from "./connections.ts";
+import type { Listening } from "./listening.ts";
 
 export interface MemberOptions extends Listening {
   node: Node;
@@ -77,9 +74,7 @@ const RETRY_LAST_MS = 2_000;
 export class Member {
   readonly view = new MembershipView();
   readonly #options: MemberOptions;
-  readonly #peers: Peers;
-  readonly #meetings: Meetings;
-  readonly #paths: PathReporter;
+  readonly #connections: Connections;
   readonly #trust: Trust;
   readonly #revocations = new Revocations();
   readonly #renewal: Renewal;
@@ -87,7 +82,6 @@ export class Member {
   /** Nodes that the coordinator has lost, and this one has not: there is a session with them. */
   readonly #kept = new Map<number, NodeInfo>();
   #identity: Identity;
-  #listening: Listened[] = [];
   #coordinator: PeerSession | undefined;
   #isRegistered = false;
   #revokedVersion = 0;
@@ -100,25 +94,13 @@ export class Member {
     this.#options = options;
     this.#identity = options.identity;
     this.#trust = new Trust(options.identity.credentials.caPem, this.#revocations);
-    this.#peers = sessionsOf({
+    this.#connections = new Connections({
       ...options,
       identity: () => this.#identity,
       trust: this.#trust,
-      addresses: () => this.addresses,
-      refused: (error) => options.log.warn("link refused", { error: error.message }),
-      introduce: (peer) => this.#findWay(peer.node),
-      pathChanged: (session) => this.#meetings.pathChanged(session),
-    });
-    this.#meetings = new Meetings({
-      ...options,
-      peers: this.#peers,
       known: () => [...this.#rendezvous(), ...this.#coordinatorInfo()],
-      listener: (scheme) => listensBy(scheme, this.#listening),
-    });
-    this.#paths = new PathReporter({
-      peers: this.#peers,
-      meetings: this.#meetings,
-      clock: options.clock,
+      refused: (error) => options.log.warn("link refused", { error: error.message }),
+      introduce: (node) => this.#askIntroduction(node),
       dial: (node) => this.#dial(node),
     });
     this.#renewal = new Renewal({
@@ -145,10 +127,7 @@ export class Member {
 
   /** Where this node listens, as others are told. */
   get addresses(): string[] {
-    return advertisedAddresses(
-      this.#listening.map(({ listener }) => listener.address),
-      this.#options.advertise,
-    );
+    return this.#connections.addresses;
   }
 
   /** The credentials in use; others after a renewal. */
@@ -158,7 +137,7 @@ export class Member {
 
   /** The session with that node, if there is one. */
   sessionWith(node: number): PeerSession | undefined {
-    return this.#peers.get(node);
+    return this.#connections.peers.get(node);
   }
 
   /** Whether it has given up its name: what is saved under that is its successor's. */
@@ -176,9 +155,7 @@ export class Member {
    * `isPatient` it is then tried until it can be, or `close`.
    */
   async start({ isPatient = false }: { isPatient?: boolean } = {}): Promise<void> {
-    const { transport, log } = this.#options;
-    const made = (listened: Listened) => void this.#listening.push(listened);
-    await listenAll(this.#options, { transport, log, accept: this.#accept, made });
+    await this.#connections.listen();
     await this.#joinFirst(isPatient);
     await Promise.race([this.#viewed.promise, Bun.sleep(VIEW_LIMIT_MS)]);
     if (this.#options.report) this.#reportLater();
@@ -203,9 +180,9 @@ export class Member {
   async retire(): Promise<void> {
     if (!this.#isRetiring) {
       this.#isRetiring = true;
-      await this.#leavePorts();
+      await this.#connections.leavePorts();
     }
-    for (const { node, role } of this.#peers.all()) {
+    for (const { node, role } of this.#connections.peers.all()) {
       const body: Retiring = { addresses: this.addresses };
       if (role !== "coordinator") this.#options.node.notify({ node, slot: 0 }, MessageType.retiring, body);
     }
@@ -213,33 +190,12 @@ export class Member {
     await this.#register().catch((error) => this.#options.log.warn("coordinator not told", { error: wordsOf(error) }));
   }
 
-  /** Leaves ports that were chosen on purpose to whoever comes next, and listens on others. */
-  async #leavePorts(): Promise<void> {
-    const moved = await Promise.all(this.#listening.map((listened) => this.#moved(listened)));
-    this.#listening = moved.filter((listened) => listened !== undefined);
-  }
-
-  async #moved({ given, listener }: Listened): Promise<Listened | undefined> {
-    const anyPort = atAnyPort(given);
-    if (anyPort === given) return { given, listener };
-    const next = await this.#options.transport.listen(anyPort, this.#accept).catch((error) => {
-      this.#options.log.warn("not listening any more", { address: given, error: wordsOf(error) });
-      return undefined;
-    });
-    await listener.close();
-    return next && { given: anyPort, listener: next };
-  }
-
-  readonly #accept = (link: Link) => this.#peers.accept(link);
-
   /** Leaves the mesh: tells all peers and stops listening. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#report?.cancel();
     this.#renewal[Symbol.dispose]();
-    await this.#meetings.close();
-    await Promise.all(this.#listening.map(({ listener }) => listener.close()));
-    await this.#peers.close();
+    await this.#connections.close();
   }
 
   #handleMessages(): void {
@@ -251,15 +207,15 @@ export class Member {
     );
     node.handle(MessageType.introduce, ({ payload }) => {
       const { node: number, name, role, addresses } = node.codec.decode(payload) as Introduced;
-      if (!this.#peers.get(number)) this.#peers.to({ node: number, name, role, addresses });
+      if (!this.#connections.peers.get(number)) this.#connections.peers.to({ node: number, name, role, addresses });
     });
     node.handle(MessageType.retiring, ({ fromNode, payload }) => {
       const { addresses } = node.codec.decode(payload) as Retiring;
-      this.#peers.get(fromNode)?.addAddresses(addresses);
+      this.#connections.peers.get(fromNode)?.addAddresses(addresses);
       this.#tell(this.view.retire(fromNode));
     });
     node.handleRequest(MessageType.explainPath, (body) =>
-      this.#paths.explain(checkBody(explainPath, "explainPath", body)),
+      this.#connections.paths.explain(checkBody(explainPath, "explainPath", body)),
     );
     node.handle(MessageType.revoked, ({ payload }) => this.#revoked(node.codec.decode(payload) as Revoked));
   }
@@ -270,7 +226,7 @@ export class Member {
     if (!info || info.state === "down") return;
     const { node, name, role, addresses, host } = info;
     const reachable = reachableAddresses(addresses, host === this.#options.facts.host);
-    this.#peers.to({ node, name, role, addresses: reachable });
+    this.#connections.peers.to({ node, name, role, addresses: reachable });
   }
 
   async #joinFirst(isPatient: boolean): Promise<void> {
@@ -296,7 +252,7 @@ export class Member {
   async #join(): Promise<void> {
     const { log } = this.#options;
     const limit = { timeoutMs: CONNECT_LIMIT_MS, once: true };
-    const session = await this.#peers.connect(this.#coordinatorAddresses, { role: "coordinator" }, limit);
+    const session = await this.#connections.peers.connect(this.#coordinatorAddresses, { role: "coordinator" }, limit);
     this.#coordinator = session;
     await this.#register();
     log.info("joined", { mesh: this.#options.meshName, coordinator: session.path?.address });
@@ -341,7 +297,8 @@ export class Member {
     if (changes) {
       this.#tell(changes.flatMap((change) => this.#judge(change)));
       // Where others ask for this node: it has to be there.
-      for (const info of this.#rendezvous()) if (info.node !== this.#options.node.address.node) this.#peers.to(info);
+      for (const info of this.#rendezvous())
+        if (info.node !== this.#options.node.address.node) this.#connections.peers.to(info);
       this.#viewed.resolve();
     } else this.#options.node.notify({ node: from, slot: 0 }, MessageType.membership, {});
   }
@@ -349,7 +306,7 @@ export class Member {
   /** What the coordinator has lost is not gone as long as there is a session with it. */
   #judge(change: MembershipChange): MembershipChange[] {
     const { kind, node } = change;
-    if (kind === "offline" && this.#peers.get(node.node)?.main.isConfirmed) {
+    if (kind === "offline" && this.#connections.peers.get(node.node)?.main.isConfirmed) {
       this.#kept.set(node.node, node);
       return [];
     }
@@ -372,11 +329,6 @@ export class Member {
     return this.#coordinator ? [this.#coordinator.info] : [];
   }
 
-  #findWay(node: number): void {
-    this.#askIntroduction(node);
-    this.#meetings.seek(node);
-  }
-
   /** Asks by way of the coordinator that a node dials us, which we cannot dial. */
   #askIntroduction(node: number): void {
     const { coordinator } = this;
@@ -397,7 +349,7 @@ export class Member {
     this.#trust.replace(caPem);
     this.#identity = identityFrom({ ...this.#identity.credentials, caPem });
     this.#revocations.accept(checkRevocations(list));
-    this.#peers.revoke((serial, name, notBefore) => this.#revocations.isRevoked(serial, name, notBefore));
+    this.#connections.peers.revoke((serial, name, notBefore) => this.#revocations.isRevoked(serial, name, notBefore));
     // Who was away when the CA changed hears of it late, and only by its own certificate.
     if (renew || isOutdated(this.#identity.certificate, this.#trust)) this.#renewal.hurry(HURRY_MS);
   }
@@ -431,7 +383,10 @@ export class Member {
       const { coordinator } = this;
       const { node, report } = this.#options;
       if (coordinator && this.isConnected) {
-        node.notify(coordinator, MessageType.report, { ...report!(), peers: this.#paths.peers } satisfies Report);
+        node.notify(coordinator, MessageType.report, {
+          ...report!(),
+          peers: this.#connections.paths.peers,
+        } satisfies Report);
       }
       this.#reportLater();
     });
