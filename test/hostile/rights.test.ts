@@ -1,8 +1,11 @@
 // Members of the mesh that ask for what their role may not, speak in others' names, or were revoked.
 import { existsSync } from "node:fs";
 import { expect, test } from "vitest";
+import { type Identity, identityFrom } from "../../core/identity/identity.ts";
 import { FLAG_FIRST, FLAG_MORE } from "../../core/wire/message.ts";
 import { MessageType } from "../../core/wire/message-types.ts";
+import { UdpTransport } from "../../transports/udp/udp-transport.ts";
+import { TestCa } from "../support/certificates.ts";
 import { TestMesh } from "../support/test-mesh.ts";
 import { until } from "../support/until.ts";
 import { Attacker, identityIn, transportOf } from "./attacker.ts";
@@ -222,4 +225,27 @@ console.log(JSON.stringify(places));`);
     ),
   ).toEqual(["w2", "w2", "w2"]);
   await evil[Symbol.asyncDispose]();
+});
+
+test("X23 mesh revoke over UDP: the session of the revoked node ends, it gets no other one, and nobody meets it", async () => {
+  await using mesh = await TestMesh.start({ workers: { w1: 1 }, transport: "udp" });
+  const [identity, other] = [await identityIn(mesh, "worker", "evil"), await identityIn(mesh, "client", "good")];
+  const over = ({ credentials }: Identity) => new UdpTransport({ credentials: () => credentials });
+  await using evil = new Attacker({ identity, transport: over(identity) });
+  await using good = new Attacker({ identity: other, transport: over(other) });
+  await evil.connect(mesh.address);
+  const coordinator = { node: (await good.connect(mesh.address)).node, slot: 0 };
+  const { node } = evil.node.address;
+  expect(evil.links[0]!.label).toMatch(/^udp:/);
+  expect((await mesh.mesh(["revoke", "evil"])).status).toBe(0);
+  await until(() => evil.ended.length === 1, { what: "the end of its session" });
+  const refusal = { code: "AUTHENTICATION", message: expect.stringMatching(/revoked/) };
+  await expect(evil.connect(mesh.address)).rejects.toMatchObject(refusal);
+  const body = { node, candidates: [], mapping: "none" };
+  const meeting = good.node.request(coordinator, MessageType.meet, body, { timeoutMs: 5_000 });
+  await expect(meeting).rejects.toMatchObject({ code: "UNREACHABLE" });
+  expect(good.ended).toEqual([]);
+  const foreign = identityFrom(await (await TestCa.make()).issue("w9"));
+  await using stranger = new Attacker({ identity: foreign, transport: over(foreign) });
+  await expect(stranger.connect(mesh.address)).rejects.toThrow(/no trust in what answers/);
 });
