@@ -1,6 +1,7 @@
 // A mesh over the hosts of a Lan, each process started as its user would on that host: a coordinator, workers and a
 // machine for jobs that join by token. Each host has a home and state of its own.
 import type { NodeStatus, Status } from "../../core/coordinator/answers.ts";
+import { hostAndPort } from "../../core/ip-address.ts";
 import {
   type MeshOptions,
   MeshProcess,
@@ -84,8 +85,7 @@ export class LabMesh implements AsyncDisposable {
   }
 
   get address(): string {
-    const ip = this.#ground.ip(CENTRE);
-    return `${this.#options.transport ?? "tcp"}://${ip.includes(":") ? `[${ip}]` : ip}:${PORT}`;
+    return `${this.#options.transport ?? "tcp"}://${hostAndPort(this.#ground.ip(CENTRE), PORT)}`;
   }
 
   get coordinator(): MeshProcess {

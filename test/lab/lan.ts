@@ -1,5 +1,6 @@
 // A network of hosts on this machine: each a network namespace with an address of its own, all on one bridge, which is in
 // a namespace too, so that nothing of this machine's own network is touched. Only root may make them.
+import { hostAndPort } from "../../core/ip-address.ts";
 import { labId, removeLab, run, throughOf } from "./namespaces.ts";
 
 export interface LanHost {
@@ -45,7 +46,7 @@ export class Lan implements Disposable {
   /** "tcp://10.77.0.2:7450". */
   address(name: string, port: number, transport: "tcp" | "udp" = "tcp"): string {
     const { ip } = this.host(name);
-    return `${transport}://${ip.includes(":") ? `[${ip}]` : ip}:${port}`;
+    return `${transport}://${hostAndPort(ip, port)}`;
   }
 
   /** Nothing reaches `to` from `from` any more. */

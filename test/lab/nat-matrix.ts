@@ -14,7 +14,7 @@ export interface Stand {
 }
 
 const LIMIT_MS = 30_000;
-/** Straight to the peer: whichever of the two answered first. */
+/** Straight to the peer: by the one that answered first, until the better one was tried. */
 const DIRECT: Record<string, string> = { tcp: "direct", udp: "direct" };
 
 export interface NatMatrixOptions {

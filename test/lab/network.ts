@@ -73,34 +73,17 @@ export class Network implements Disposable {
    * segment by then.
    */
   addRouter(segment: string, options: RouterOptions): void {
-    const { letsOut, nat = "port", to = OUTSIDE, hairpin = false, answersStrangers = false } = options;
+    const { nat: kind = "port", to = OUTSIDE, hairpin = false, forwards = {} } = options;
     const router = `${segment}-router`;
     const [inner, outer] = [segment, to].map((name) => `net${this.#numbers.get(name)}`) as [string, string];
     const hosts = this.#hostsIn(segment);
-    run("ip", "netns", "add", this.namespace(router));
-    this.#attach(router, to, ++this.#nodes + 9);
-    this.#attach(router, segment, 1);
-    if (to !== OUTSIDE) this.inside(router, "ip", "route", "add", "default", "via", `10.78.${this.#numbers.get(to)}.1`);
-    this.inside(
-      router,
-      "sh",
-      "-c",
-      "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/netfilter/nf_conntrack_acct",
-    );
-    const rule = (...rest: string[]) => this.inside(router, "iptables", "-w", ...rest);
-    rule("-P", "FORWARD", "DROP");
-    // A stranger's packet that is answered is remembered, and takes the port from who sends to that stranger a moment later.
-    if (!answersStrangers) rule("-A", "INPUT", "-i", outer, "-m", "conntrack", "--ctstate", "NEW", "-j", "DROP");
-    rule("-A", "FORWARD", "-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED,DNAT", "-j", "ACCEPT");
-    if (letsOut) {
-      const protocol = letsOut === "tcp" ? ["-p", "tcp"] : [];
-      rule("-A", "FORWARD", "-i", inner, "-o", outer, ...protocol, "-j", "ACCEPT");
-    }
-    translate(this.namespace(router), { kind: nat, inner, outer, outerIp: this.address(router, to), hosts, hairpin });
-    for (const [port, target] of Object.entries(options.forwards ?? {})) {
-      const destination = `${this.address(target.node, segment)}:${target.port}`;
+    this.#standBetween(router, segment, to);
+    this.#letThrough(router, inner, outer, options);
+    translate(this.namespace(router), { kind, inner, outer, outerIp: this.address(router, to), hosts, hairpin });
+    for (const [port, { node, port: innerPort }] of Object.entries(forwards)) {
+      const destination = `${this.address(node, segment)}:${innerPort}`;
       const match = ["-i", outer, "-p", "tcp", "--dport", port];
-      rule("-t", "nat", "-A", "PREROUTING", ...match, "-j", "DNAT", "--to-destination", destination);
+      this.#rule(router, "-t", "nat", "-A", "PREROUTING", ...match, "-j", "DNAT", "--to-destination", destination);
     }
   }
 
@@ -185,6 +168,32 @@ export class Network implements Disposable {
 
   get #bridges(): string {
     return this.namespace("bridges");
+  }
+
+  /** A node that passes on what comes from one segment to the other, and counts it. */
+  #standBetween(router: string, segment: string, to: string): void {
+    run("ip", "netns", "add", this.namespace(router));
+    this.#attach(router, to, ++this.#nodes + 9);
+    this.#attach(router, segment, 1);
+    if (to !== OUTSIDE) this.inside(router, "ip", "route", "add", "default", "via", `10.78.${this.#numbers.get(to)}.1`);
+    for (const setting of ["ipv4/ip_forward", "netfilter/nf_conntrack_acct"]) {
+      this.inside(router, "sh", "-c", `echo 1 > /proc/sys/net/${setting}`);
+    }
+  }
+
+  #letThrough(router: string, inner: string, outer: string, { letsOut, answersStrangers }: RouterOptions): void {
+    this.#rule(router, "-P", "FORWARD", "DROP");
+    // A stranger's packet that is answered is remembered, and takes the port from who sends to that stranger a moment later.
+    const isNew = ["-m", "conntrack", "--ctstate", "NEW"];
+    if (!answersStrangers) this.#rule(router, "-A", "INPUT", "-i", outer, ...isNew, "-j", "DROP");
+    const isReply = ["-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED,DNAT"];
+    this.#rule(router, "-A", "FORWARD", ...isReply, "-j", "ACCEPT");
+    const protocol = letsOut === "tcp" ? ["-p", "tcp"] : [];
+    if (letsOut) this.#rule(router, "-A", "FORWARD", "-i", inner, "-o", outer, ...protocol, "-j", "ACCEPT");
+  }
+
+  #rule(name: string, ...rest: string[]): void {
+    this.inside(name, "iptables", "-w", ...rest);
   }
 
   /** Addresses of the nodes in a segment. */
