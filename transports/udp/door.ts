@@ -4,7 +4,7 @@
 // that no more goes out than comes in; in the end none. Who is turned away tries again by himself, after 150, 450 and 1,050 ms.
 
 /** Handshakes under way from which on only a share is let in. The nodes of a mesh that all dial at once are soon done. */
-const AJAR_AT = 32;
+const AJAR_AT = 128;
 const AJAR_SHARE = 0.4;
 /** And none at all: 18 MB. */
 const SHUT_AT = 512;
