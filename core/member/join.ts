@@ -75,27 +75,17 @@ async function converse(link: Link, options: JoinOptions, publicKey: Uint8Array)
   const codec = new Codec();
   const { token, role, name } = options;
   const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-  const late = new MeshError(
-    "TIMEOUT",
-    `${link.label}: the coordinator did not answer within ${JOIN_LIMIT_MS / 1000} s`,
-  );
-  const timer = setTimeout(() => link.destroy(late), JOIN_LIMIT_MS);
+  const timer = setTimeout(() => link.destroy(late(link)), JOIN_LIMIT_MS);
   let asked = false;
   const take = (frame: Uint8Array) => {
     const type = frame[0]!;
     if (type === MessageType.challenge && !asked) {
-      const challenge = readBody(codec, frame, 0, frame.length, "a challenge");
-      if (typeof challenge.ca !== "string")
-        throw new MeshError("AUTHENTICATION", `${link.label} is no coordinator: nobody joins there`);
-      const leaf = link.tls?.peerCertificate;
-      if (!leaf) throw new MeshError("AUTHENTICATION", `${link.label} shows no certificate`);
-      checkPinned(challenge.ca, leaf, token.pin, Date.now());
+      checkCoordinator(link, readBody(codec, frame, 0, frame.length, "a challenge").ca, token);
       asked = true;
       link.send(controlFrame(codec, MessageType.join, { ...joinRequest(token, role, name, publicKey) }));
     } else if (type === MessageType.joined && asked) resolve(codec.decodeControl(frame.subarray(1)));
     else if (type === MessageType.refused) throw refused(link, readRefused(codec, frame, 0, frame.length).reason);
-    else
-      throw new MeshError("PROTOCOL", `${link.label} sent ${messageTypeName(type)} where the answer to a join was due`);
+    else throw outOfTurn(link, type);
   };
   link.attach({
     frame: (frame) => {
@@ -114,6 +104,21 @@ async function converse(link: Link, options: JoinOptions, publicKey: Uint8Array)
     clearTimeout(timer);
     link.close();
   }
+}
+
+/** Before the token's secret is said: whoever answers is the coordinator of the token's mesh. */
+function checkCoordinator({ label, tls }: Link, ca: unknown, { pin }: Token): void {
+  if (typeof ca !== "string") throw new MeshError("AUTHENTICATION", `${label} is no coordinator: nobody joins there`);
+  if (!tls?.peerCertificate) throw new MeshError("AUTHENTICATION", `${label} shows no certificate`);
+  checkPinned(ca, tls.peerCertificate, pin, Date.now());
+}
+
+function late({ label }: Link): MeshError {
+  return new MeshError("TIMEOUT", `${label}: the coordinator did not answer within ${JOIN_LIMIT_MS / 1000} s`);
+}
+
+function outOfTurn({ label }: Link, type: number): MeshError {
+  return new MeshError("PROTOCOL", `${label} sent ${messageTypeName(type)} where the answer to a join was due`);
 }
 
 function refused(link: Link, reason: string): MeshError {
