@@ -2,7 +2,7 @@
 // types and loads nothing. What the coordinator answers is in answers.ts.
 import * as z from "zod";
 import { JOINING_ROLES, ROLES } from "../identity/names.ts";
-import { bytes, duration, measure, moment, name, nodeId, text, whole, words } from "./checks.ts";
+import { bytes, duration, measure, moment, name, nodeId, text, whole, words } from "../wire/body-checks.ts";
 import { ADDRESS_LIMIT_CHARS, WHY_LIMIT_CHARS } from "./path-report.ts";
 
 export type * from "./answers.ts";

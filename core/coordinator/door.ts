@@ -4,11 +4,11 @@ import type * as z from "zod";
 import { MeshError } from "../errors.ts";
 import type { Role } from "../identity/names.ts";
 import type { Node } from "../node/node.ts";
+import { checkBody } from "../wire/body-checks.ts";
 import { type Address, FLAG_REQUEST, type Message } from "../wire/message.ts";
 import { MessageType, messageTypeName } from "../wire/message-types.ts";
 import { maySend } from "../wire/permissions.ts";
 import { sizeLimitOf } from "../wire/size-limits.ts";
-import { checkBody } from "./checks.ts";
 
 /** What a door needs of a node. */
 export type DoorNode = Pick<Node, "codec" | "handle" | "send" | "notify">;

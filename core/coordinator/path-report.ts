@@ -2,7 +2,7 @@
 // passes through the coordinator, which trusts no node with more than these sizes.
 import * as z from "zod";
 import { MAPPINGS } from "../rendezvous/bodies.ts";
-import { duration, measure, name, nodeId, words } from "./checks.ts";
+import { duration, measure, name, nodeId, words } from "../wire/body-checks.ts";
 
 const HOUR_MS = 3_600_000;
 export const ADDRESS_LIMIT_CHARS = 255;

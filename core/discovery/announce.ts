@@ -5,9 +5,9 @@ import type { Identity } from "../identity/identity.ts";
 import { derOf } from "../identity/pem.ts";
 import { Trust } from "../identity/trust.ts";
 import { readCertificate } from "../identity/verify.ts";
+import { RateLimit } from "../rate-limit.ts";
 import { encodeBeacon, parseDatagram } from "./datagram.ts";
 import { Lan, type LanOptions } from "./lan.ts";
-import { RateLimit } from "./rate-limit.ts";
 
 /** Probes answered in a second. */
 const ANSWERS = { each: 5, all: 100 };

@@ -5,8 +5,8 @@ import { verifySignature } from "../identity/keys.ts";
 import { pinOf } from "../identity/pin.ts";
 import { Trust } from "../identity/trust.ts";
 import { type VerifiedPeer, verifyCertificate } from "../identity/verify.ts";
+import { RateLimit } from "../rate-limit.ts";
 import { BEACON_CONTEXT, type Beacon, parseDatagram } from "./datagram.ts";
-import { RateLimit } from "./rate-limit.ts";
 
 /** How far the clocks of coordinator and listener may be apart, and so how long a beacon can be repeated at most. */
 export const FRESH_MS = 5 * 60_000;

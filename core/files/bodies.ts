@@ -1,6 +1,6 @@
 // What a node is asked about its files: as schemas and as types. Who only asks imports the types and loads nothing.
 import * as z from "zod";
-import { bytes, measure, whole } from "../coordinator/checks.ts";
+import { bytes, measure, whole } from "../wire/body-checks.ts";
 
 const MIB = 1024 * 1024;
 const PATH_LIMIT = 4_096;

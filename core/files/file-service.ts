@@ -2,11 +2,10 @@
 //
 // Users' commands and heads may go wherever this process may, as they may run any command; tasks, on this node and others, reach
 // nothing but the folder that is kept for them.
-
 import type { Clock, Timer } from "../clock.ts";
-import { checkBody } from "../coordinator/checks.ts";
 import { MeshError } from "../errors.ts";
 import type { Role } from "../identity/names.ts";
+import { checkBody } from "../wire/body-checks.ts";
 import type { Address } from "../wire/message.ts";
 import type { BegunThere, Opened } from "./bodies.ts";
 import * as bodies from "./bodies.ts";

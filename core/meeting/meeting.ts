@@ -1,12 +1,12 @@
 // One meeting of two nodes that cannot simply be dialed: what happens in which order.
 import type { Clock } from "../clock.ts";
-import { checkBody } from "../coordinator/checks.ts";
 import type { Node } from "../node/node.ts";
 import type { OwnPlace, PunchPort } from "../punch/hole.ts";
 import { prospectsOf } from "../punch/prospects.ts";
 import { openPunchPort } from "../punch/punch-port.ts";
 import { type Mapping, type Meet, type Met, metAnswer } from "../rendezvous/bodies.ts";
 import type { PeerSession } from "../session/peer-session.ts";
+import { checkBody } from "../wire/body-checks.ts";
 import { MessageType } from "../wire/message-types.ts";
 import type { Holes } from "./holes.ts";
 import type { ReachedRendezvous } from "./places.ts";

@@ -1,13 +1,13 @@
 // Finds ways to nodes that cannot simply be dialed: both learn at a rendezvous where the other's packets come from, and send at
 // each other; where no hole can be made, the rendezvous forwards. What becomes of a way is the session's business.
 import type { Clock, Timer } from "../clock.ts";
-import { checkBody } from "../coordinator/checks.ts";
 import { isMeshError, MeshError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { invited, relayed } from "../rendezvous/bodies.ts";
 import type { PeerInfo, PeerSession } from "../session/peer-session.ts";
 import type { Peers } from "../session/peers.ts";
 import type { MeshTransport } from "../transport.ts";
+import { checkBody } from "../wire/body-checks.ts";
 import { MessageType } from "../wire/message-types.ts";
 import { Holes } from "./holes.ts";
 import { type MeetingOptions, type MeetingOutcome, meetAt } from "./meeting.ts";

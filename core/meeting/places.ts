@@ -1,13 +1,13 @@
 // The rendezvous of the mesh, as far as this node reaches them, and where they answer echoes.
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
-import { checkBody } from "../coordinator/checks.ts";
 import { hostOf } from "../ip-address.ts";
 import type { Node } from "../node/node.ts";
 import type { EchoPlace } from "../punch/hole.ts";
 import { type MeetPlaces, placesAnswer } from "../rendezvous/bodies.ts";
 import type { PeerInfo, PeerSession } from "../session/peer-session.ts";
 import type { Peers } from "../session/peers.ts";
+import { checkBody } from "../wire/body-checks.ts";
 import { MessageType } from "../wire/message-types.ts";
 
 /** How long a rendezvous may take to answer. */

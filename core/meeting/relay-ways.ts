@@ -1,12 +1,11 @@
 // Ways through a rendezvous, for nodes between which there is no other: it forwards what it cannot read.
-
-import { checkBody } from "../coordinator/checks.ts";
 import { hostAndPort } from "../ip-address.ts";
 import type { Log } from "../log.ts";
 import type { Node } from "../node/node.ts";
 import { type Relay, type Relayed, relayed } from "../rendezvous/bodies.ts";
 import type { PeerSession } from "../session/peer-session.ts";
 import type { MeshTransport } from "../transport.ts";
+import { checkBody } from "../wire/body-checks.ts";
 import { MessageType } from "../wire/message-types.ts";
 import { ASK_LIMIT_MS, type Places } from "./places.ts";
 

@@ -3,7 +3,6 @@
 import type { Clock, Timer } from "../clock.ts";
 import type { Certified, Introduced, MembershipUpdate, NodeInfo, Revoked } from "../coordinator/answers.ts";
 import type { Register, Report } from "../coordinator/bodies.ts";
-import { checkBody } from "../coordinator/checks.ts";
 import { readCoordinatorPlace } from "../coordinator/folder-lock.ts";
 import { type MembershipChange, MembershipView } from "../coordinator/membership-view.ts";
 import { explainPath } from "../coordinator/path-report.ts";
@@ -21,6 +20,7 @@ import type { Node } from "../node/node.ts";
 import type { Timing } from "../session/machine/liveness.ts";
 import type { PeerInfo, PeerSession } from "../session/peer-session.ts";
 import type { MeshTransport } from "../transport.ts";
+import { checkBody } from "../wire/body-checks.ts";
 import type { Address } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
 import { reachableAddresses } from "./addresses.ts";

@@ -1,8 +1,8 @@
 // A UDP port that is to lead to one other node: real sockets for what echo-asker.ts and puncher.ts decide.
 import { systemClock } from "../clock.ts";
-import { RateLimit } from "../discovery/rate-limit.ts";
 import { MeshError } from "../errors.ts";
 import { hostOf } from "../ip-address.ts";
+import { RateLimit } from "../rate-limit.ts";
 import { kindOfPort, type PortKind } from "./echo-client.ts";
 import type { EchoPlace, Hole, Meeting, OwnPlace, PunchPort, TryOptions } from "./hole.ts";
 import { Sealer } from "./packet.ts";

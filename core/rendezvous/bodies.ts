@@ -1,8 +1,8 @@
 // What nodes ask of a rendezvous, and what it answers: the bodies of its messages, as schemas: neither side
 // believes the other. A rendezvous keeps none of it longer than it takes two nodes to meet.
 import * as z from "zod";
-import { bytes, name, nodeId, text, whole } from "../coordinator/checks.ts";
 import { ROLES } from "../identity/names.ts";
+import { bytes, name, nodeId, text, whole } from "../wire/body-checks.ts";
 
 const port = () => whole(1, 65_535);
 const exactly = (count: number) => bytes(count).refine(({ length }) => length === count, `expected ${count} bytes`);

@@ -1,7 +1,7 @@
 // Which packets a rendezvous answers: echoes that a member signed, not too many of them, none twice from different places. All
 // else is dropped without a word. What costs least is asked first. Pure: the time is handed in.
-import { RateLimit } from "../discovery/rate-limit.ts";
 import { plainIp } from "../ip-address.ts";
+import { RateLimit } from "../rate-limit.ts";
 import { encodeEchoAnswer, isEchoRequest, isEchoSigned, readEchoRequest } from "./echo.ts";
 import type { Member, Members } from "./members.ts";
 

@@ -3,8 +3,8 @@
 import { randomBytes } from "node:crypto";
 import type { Clock, Timer } from "../clock.ts";
 import type { Peer } from "../coordinator/door.ts";
-import { RateLimit } from "../discovery/rate-limit.ts";
 import { MeshError } from "../errors.ts";
+import { RateLimit } from "../rate-limit.ts";
 import type { Meet, Met } from "./bodies.ts";
 
 export interface PairingLimits {

@@ -1,10 +1,9 @@
 // Who gets a relay: pairs of nodes that both have a session here, so many of each node and so many in all. A pair that asks
 // again gets the same. What forwards is behind an interface; this keeps the books.
-
 import type { Clock } from "../clock.ts";
 import type { Peer } from "../coordinator/door.ts";
-import { RateLimit } from "../discovery/rate-limit.ts";
 import { MeshError } from "../errors.ts";
+import { RateLimit } from "../rate-limit.ts";
 import type { Relay, Relayed } from "./bodies.ts";
 import { notHere } from "./pairings.ts";
 

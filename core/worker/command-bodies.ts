@@ -1,7 +1,7 @@
 // What a user's command and a worker tell each other about commands that run there: as schemas and as types. Who only sends
 // imports the types and loads nothing.
 import * as z from "zod";
-import { bytes, duration, whole } from "../coordinator/checks.ts";
+import { bytes, duration, whole } from "../wire/body-checks.ts";
 
 const MIB = 1024 * 1024;
 

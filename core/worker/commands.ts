@@ -2,11 +2,11 @@
 // latest. Loaded with the first one.
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { checkBody } from "../coordinator/checks.ts";
 import { MeshError } from "../errors.ts";
 import { homeFolder } from "../files/root.ts";
 import type { Log } from "../log.ts";
 import type { Node } from "../node/node.ts";
+import { checkBody } from "../wire/body-checks.ts";
 import type { Address } from "../wire/message.ts";
 import { MessageType } from "../wire/message-types.ts";
 import { type CommandEnd, type ExecOutput, exec, execInput, execStop } from "./command-bodies.ts";

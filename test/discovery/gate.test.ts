@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { encodeBeacon, encodeProbe } from "../../core/discovery/datagram.ts";
 import { BeaconGate, FRESH_MS } from "../../core/discovery/gate.ts";
-import { RateLimit } from "../../core/discovery/rate-limit.ts";
 import type { Identity } from "../../core/identity/identity.ts";
 import { Revocations } from "../../core/identity/revocations.ts";
 import { Trust } from "../../core/identity/trust.ts";
+import { RateLimit } from "../../core/rate-limit.ts";
 import { DAY, NOW, nodeOf, type TestMesh, testMesh } from "../identity/support.ts";
 import { randomOf } from "../support/random.ts";
 import { beaconOf, contentOf } from "./support.ts";
