@@ -1,4 +1,5 @@
 // Routers that forget a way, and a coordinator that is killed, while a job calls from one side to the other.
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../support/until.ts";
 import { CENTRE, DESK, jsonOf } from "./lab-mesh.ts";
@@ -122,5 +123,60 @@ describe.skipIf(missing)(`routers that change${missing ? ` (skipped: ${missing})
     for (const name of RELAYED) await matrix.mesh.nodeIs(name, (node) => node?.state === "up");
     expect(await matrix.talk(1000, [RELAYED])).toEqual([]);
     await areOn("relay", RELAYED);
+  }, 60_000);
+});
+
+/** Has the worker note down each call; prints how many there were. */
+const notedCalls = (host: string, { notes, gate }: { notes: string; gate: string }) => `import { pool } from "mesh";
+const { existsSync } = await import("node:fs");
+const there = pool({ hosts: "${host}" });
+let calls = 0;
+for (; !existsSync(${JSON.stringify(gate)}); calls++) {
+  await there.submit(async (n: number) => {
+    const { appendFileSync } = await import("node:fs");
+    appendFileSync(${JSON.stringify(notes)}, n + "\\n");
+  }, calls);
+  if (calls % 10 === 9) console.log("ten calls");
+}
+console.log(JSON.stringify(calls));`;
+
+describe.skipIf(missing)(`a worker that has UDP alone${missing ? ` (skipped: ${missing})` : ""}`, () => {
+  test("X7 F22 its router forgets, and names its port anew: both sessions go on, with the coordinator and with a job, each call done once", async () => {
+    await using matrix = await NatMatrix.start(
+      { w1: { nat: "port", router: { letsOut: true } } },
+      { transport: "udp" },
+    );
+    const router = (...command: string[]) => matrix.network.inside("w1-router", ...command);
+    router("iptables", "-w", "-I", "FORWARD", "-p", "tcp", "-j", "DROP");
+    const desk = matrix.mesh.folders.get(DESK)!;
+    const [notes, gate] = [desk.at("notes"), desk.at("gate")];
+    await using run = matrix.mesh.run(notedCalls("w1", { notes, gate }));
+    const goesOn = async () => {
+      const before = run.stdout.length;
+      await until(() => run.stdout.length > before + 200, { what: "calls to go on" });
+    };
+    /** Of the outside ports that the router gives to flows with packets both ways. */
+    const named = (host: string) => {
+      const lines = router("conntrack", "-L", "-p", "udp", "-s", matrix.network.address("w1")).split("\n");
+      const answered = lines.filter((line) => line.includes("[ASSURED]") && line.includes(`dst=${host} `));
+      return answered.flatMap((line) => /.*dport=(\d+)/.exec(line)?.[1] ?? []);
+    };
+    await goesOn();
+    const centre = matrix.network.address(CENTRE);
+    const others = [centre, matrix.network.address(DESK)];
+    for (const range of ["20000-20999", "30000-30999"]) {
+      const rename = ["-o", "net0", "-p", "udp", "-j", "MASQUERADE", "--to-ports", range];
+      router("iptables", "-w", "-t", "nat", "-I", "POSTROUTING", ...rename);
+      router("conntrack", "-D", "-p", "udp");
+      const isRenamed = (host: string) => named(host).some((port) => port.startsWith(range[0]!) && port.length === 5);
+      await until(() => others.every(isRenamed), { what: `both flows by ports ${range}` });
+      await goesOn();
+    }
+    desk.write({ gate: "" });
+    const calls = (await jsonOf(run)) as number;
+    const done = readFileSync(notes, "utf8").trim().split("\n").map(Number);
+    expect(done).toEqual(Array.from({ length: calls }, (_, i) => i));
+    expect(run.stderr).toBe("");
+    expect(matrix.mesh.worker("w1").stderr).not.toMatch(/coordinator lost|session lost/);
   }, 60_000);
 });

@@ -24,6 +24,8 @@ export interface NatMatrixOptions {
   desk?: Stand;
   /** The text of mesh.toml everywhere. Default: short limits. */
   config?: string;
+  /** What the coordinator listens on. Default "tcp". */
+  transport?: "tcp" | "udp";
 }
 
 export class NatMatrix implements AsyncDisposable {
@@ -40,7 +42,7 @@ export class NatMatrix implements AsyncDisposable {
   /** `stands`: of each worker, by its name. */
   static async start(
     stands: Record<string, Stand>,
-    { between = {}, desk = { nat: "none" }, config = QUICK }: NatMatrixOptions = {},
+    { between = {}, desk = { nat: "none" }, config = QUICK, transport = "tcp" }: NatMatrixOptions = {},
   ): Promise<NatMatrix> {
     const network = new Network();
     network.addNode(CENTRE);
@@ -55,7 +57,7 @@ export class NatMatrix implements AsyncDisposable {
     }
     for (const [name, { router }] of Object.entries(all)) if (router) network.addRouter(name, router);
     const workers = Object.fromEntries(Object.keys(stands).map((name) => [name, 2]));
-    return new NatMatrix(await LabMesh.start({ workers, ground: network, config }), network, stands);
+    return new NatMatrix(await LabMesh.start({ workers, ground: network, config, transport }), network, stands);
   }
 
   /** Each pair once. */
