@@ -4,12 +4,15 @@ import { afterEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../core/clock.ts";
 import { Meetings } from "../../core/meeting/meetings.ts";
 import { Node } from "../../core/node/node.ts";
+import { Sealer } from "../../core/punch/packet.ts";
 import { openPunchPort } from "../../core/punch/punch-port.ts";
 import { readRemote } from "../../core/punch/remote.ts";
 import type { PeerInfo, PeerSession } from "../../core/session/peer-session.ts";
 import { Codec } from "../../core/wire/codec.ts";
 import { MessageType } from "../../core/wire/message-types.ts";
 import { memoryPair } from "../../transports/memory/memory-transport.ts";
+import { TestPort } from "../rendezvous/support.ts";
+import { randomOf } from "../support/random.ts";
 import { until } from "../support/until.ts";
 
 describe("X17 packets to those who did not ask for them", () => {
@@ -50,6 +53,41 @@ describe("X17 packets to those who did not ask for them", () => {
     expect(sizes.length).toBeLessThanOrEqual(2_500 * seconds);
     expect(new Set(sizes)).toEqual(new Set([34]));
   });
+});
+
+it("X17 ports of a meeting under a flood of garbage and of its own packets with a bit changed: they find each other", async () => {
+  const next = randomOf(17);
+  const limits = { limitMs: 3_000 };
+  const [a, b] = await Promise.all([openPunchPort([], limits), openPunchPort([], limits)]);
+  const shared = { meeting: randomBytes(8), key: randomBytes(32) };
+  const said = new Uint8Array(new Sealer({ ...shared, dials: false }).seal({ type: "probe", number: 1 }));
+  using attacker = await TestPort.open();
+  const ports = [a, b].map(({ place }) => Number(place.candidates[0]!.split(":").at(-1)));
+  let isOver = false;
+  let sent = 0;
+  const send = () => {
+    const packet = sent % 3 === 0 ? randomBytes(34) : said.slice(0, sent % 3 === 1 ? 34 : 1 + Math.floor(next() * 33));
+    packet[Math.floor(next() * packet.length)]! ^= 1 << Math.floor(next() * 8);
+    attacker.send(packet, ports[sent++ % 2]!);
+  };
+  const flood = async () => {
+    while (!isOver) {
+      for (let i = 0; i < 50 && !isOver; i++) send();
+      await Bun.sleep(0);
+    }
+  };
+  for (let i = 0; i < 200; i++) send();
+  const flooding = flood().catch(() => {}); // a port is closed once it is a hole
+  const holes = await Promise.all([
+    a.punch({ ...shared, dials: true, ...b.place }, limits),
+    b.punch({ ...shared, dials: false, ...a.place }, limits),
+  ]);
+  isOver = true;
+  await flooding;
+  expect(sent).toBeGreaterThan(200);
+  expect(holes.map(({ remote }) => Number(remote.split(":").at(-1)))).toEqual([ports[1], ports[0]]);
+  attacker.send("the last", attacker.port);
+  expect(await attacker.received(1)).toEqual(["the last"]);
 });
 
 const RENDEZVOUS = { node: 16, slot: 0 };

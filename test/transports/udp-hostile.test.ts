@@ -33,7 +33,7 @@ it("X17 50,000 packets of garbage, cut short, changed and sent again: no link an
   using forwarder = await UdpForwarder.start(at.address);
   const seen: Uint8Array[] = [];
   forwarder.tap = (bytes) => {
-    if (seen.length < 200) seen.push(bytes.slice());
+    if (seen.length < 200) seen.push(new Uint8Array(bytes));
   };
   const near = new End(await new UdpTransport({ credentials: () => client }).dial(forwarder.address));
   await until(() => at.accepted.length === 1, { what: "the link" });

@@ -20,7 +20,9 @@ export async function firstPackets(count: number, { caPem }: Credentials): Promi
   const first = new Map<string, Uint8Array>();
   const sink = await Bun.udpSocket({
     hostname: "127.0.0.1",
-    socket: { data: (_, bytes) => void first.set(Buffer.from(bytes.subarray(6, 14)).toString("hex"), bytes.slice()) },
+    socket: {
+      data: (_, bytes) => void first.set(Buffer.from(bytes.subarray(6, 14)).toString("hex"), new Uint8Array(bytes)),
+    },
   });
   while (first.size < count) {
     const endpoint = new QuicEndpoint({ address: "127.0.0.1:0" });
