@@ -13,8 +13,9 @@ const ZMQ = "libzmq (pyzmq), no encryption";
 const PINNED = ["taskset", "-c", "0"];
 
 /** The same over UDP; without libzmq, which has no UDP. */
-function udpContenders(workload: NetWorkload): Contender[] {
-  const bun = (name: string, ...args: string[]) => program(name, [process.execPath, "--no-warnings", ...args]);
+function udpContenders(workload: NetWorkload, prefix: string[] = []): Contender[] {
+  const bun = (name: string, ...args: string[]) =>
+    program(name, [...prefix, process.execPath, "--no-warnings", ...args]);
   return [
     bun("mesh, node to node", bench("net-node.ts"), workload, "udp"),
     bun("mesh, links alone", bench("net-link.ts"), workload, "udp"),
@@ -115,6 +116,15 @@ async function udpRoundTrip(): Promise<Workload> {
   };
 }
 
+async function udpRoundTripPinned(): Promise<Workload> {
+  const workload = await udpRoundTrip();
+  return {
+    ...workload,
+    title: `${workload.title}, both processes on one core`,
+    contenders: Bun.which("taskset") ? udpContenders("round-trip", PINNED) : [],
+  };
+}
+
 async function udpOneWay(): Promise<Workload> {
   return {
     title: "one way, 1 KiB, UDP (bare: 64 KiB at a time)",
@@ -172,6 +182,7 @@ export const net = [
   oneWay,
   bulk,
   udpRoundTrip,
+  udpRoundTripPinned,
   udpOneWay,
   udpBulk,
   idle,

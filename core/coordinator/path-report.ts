@@ -74,6 +74,8 @@ const pairReport = z.object({
     z.object({
       agoMs: duration(Number.MAX_SAFE_INTEGER),
       words: why,
+      /** Why the rendezvous does not forward between the two; missing when it does, or was not asked from there. */
+      notRelayed: z.exactOptional(why),
       ownMapping: z.exactOptional(mapping),
       theirMapping: z.exactOptional(mapping),
     }),

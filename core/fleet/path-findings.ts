@@ -70,6 +70,7 @@ export function whyFindings(
   return [
     ...(isHole ? [] : [holeFinding(a, b, hasPath)]),
     sharedFinding(a, b),
+    ...(hasPath ? [] : refusedFindings(a, b)),
     ...[a, b].flatMap((side) => triedFindings(side)),
   ];
 }
@@ -119,6 +120,12 @@ function sharedFinding(a: Explained, b: Explained): Finding {
   if (!shared) return { check, state: "skipped", words: "not known: both would have to be asked" };
   if (shared.length > 0) return { check, state: "ok", words: `both reach ${shared.join(", ")}` };
   return { check, state: "warning", words: "none that both reach", fix: RENDEZVOUS_FIX };
+}
+
+/** Of the two, one asks for a relay. */
+function refusedFindings(a: Explained, b: Explained): Finding[] {
+  const words = meetingOf(a)?.notRelayed ?? meetingOf(b)?.notRelayed;
+  return words === undefined ? [] : [{ check: "relay", state: "problem", words, code: "UNREACHABLE" }];
 }
 
 /** Undefined when one could not be asked. A node that is a rendezvous is one for whoever reaches it. */

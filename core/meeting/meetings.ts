@@ -30,7 +30,11 @@ export interface MeetingsOptions extends Omit<MeetingOptions, "holes" | "relays"
 }
 
 /** The last meeting with a node, `atMs` by the clock of MeetingsOptions. */
-export type LastMeeting = MeetingOutcome & { atMs: number };
+export type LastMeeting = MeetingOutcome & {
+  atMs: number;
+  /** Why the rendezvous does not forward between the two. */
+  notRelayed?: string | undefined;
+};
 
 export class Meetings {
   readonly places: Places;
@@ -77,7 +81,9 @@ export class Meetings {
 
   /** What came of the last meeting with that node; undefined when there was none. */
   last(node: number): LastMeeting | undefined {
-    return this.#last.get(node);
+    const last = this.#last.get(node);
+    const session = this.#options.peers.get(node);
+    return last && { ...last, notRelayed: session && this.#relays.refusal(session) };
   }
 
   async close(): Promise<void> {

@@ -21,6 +21,7 @@ export interface RelayWaysOptions {
 export class RelayWays {
   readonly #options: RelayWaysOptions;
   readonly #ways = new WeakMap<PeerSession, readonly string[]>();
+  readonly #refusals = new WeakMap<PeerSession, string>();
   readonly #end = new AbortController();
 
   constructor(options: RelayWaysOptions) {
@@ -34,10 +35,18 @@ export class RelayWays {
     const { node } = this.#options;
     try {
       const answer = await node.request({ node: rendezvous, slot: 0 }, MessageType.relay, body, options);
+      this.#refusals.delete(session);
       await this.use(session, checkBody(relayed, "the answer to relay", answer), rendezvous);
     } catch (error) {
-      this.#options.log.warn("not relayed", { node: session.name, error: (error as Error).message });
+      const { message } = error as Error;
+      this.#refusals.set(session, message);
+      this.#options.log.warn("not relayed", { node: session.name, error: message });
     }
+  }
+
+  /** Why the last relay that was asked for is not to be had; undefined when it is. */
+  refusal(session: PeerSession): string | undefined {
+    return this.#refusals.get(session);
   }
 
   /** Goes there. By UDP both sides dial: only what was sent opens a router for what is to come. */

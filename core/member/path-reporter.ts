@@ -116,10 +116,11 @@ export class PathReporter {
   #meetingWith(node: number): PairReport["meeting"] {
     const last = this.#options.meetings.last(node);
     if (!last) return null;
-    const { atMs, words, ownMapping, theirMapping } = last;
+    const { atMs, words, notRelayed, ownMapping, theirMapping } = last;
     return {
       agoMs: this.#options.clock.now() - atMs,
       words: cut(words, WHY_LIMIT_CHARS),
+      ...(notRelayed !== undefined && { notRelayed: cut(notRelayed, WHY_LIMIT_CHARS) }),
       ...(ownMapping && { ownMapping }),
       ...(theirMapping && { theirMapping }),
     };

@@ -167,7 +167,8 @@ export class Relays {
     const busy = nodes.find(({ node }) => (this.#counts.get(node) ?? 0) >= each);
     if (busy) throw this.#full(`${busy.name} has ${each} relays here, and may have no more`);
     if (this.#entries.size < all) return;
-    throw this.#full(`this rendezvous relays ${all} pairs, and takes no more: raise relayPairs of [rendezvous]`);
+    const what = `this rendezvous relays as many pairs as it may (${all}), and takes no more`;
+    throw this.#full(`${what}: raise relayPairs of [rendezvous] in mesh.toml`);
   }
 
   #full(message: string): MeshError {

@@ -92,6 +92,14 @@ describe("nodePairFindings: F98 F93", () => {
     expect(rows["from b"]!.words).toBe("no address of other is known there");
   });
 
+  test("a relay that the rendezvous refuses is a problem of its own, unless there is a path", () => {
+    const notRelayed = "this rendezvous relays as many pairs as it may (1), and takes no more: raise relayPairs";
+    const asked = report("dependent", { state: "down", meeting: { agoMs: 1_000, words: "symmetric", notRelayed } });
+    const { relay } = found(report("dependent", { state: "down" }), asked);
+    expect(relay).toMatchObject({ state: "problem", code: "UNREACHABLE", words: notRelayed });
+    expect(found(report("dependent", { path: RELAY }), asked).relay).toBeUndefined();
+  });
+
   test("UDP blocked before one; one that is the rendezvous itself; an address that only the other side knows", () => {
     const spliced = { kind: "tcprelay", sinceMs: 1_000 };
     const dialed = { ...spliced, address: "tcprelay://198.51.100.1:9" };

@@ -16,6 +16,8 @@ export interface MeshNode {
   logs: { session: PeerSession; main: LaneLog; bulk: LaneLog }[];
   refused: Error[];
   listener: Listener;
+  /** It shows these from now on. */
+  renew(credentials: Credentials): void;
 }
 
 /** Makes nodes of a mesh that listen on loopback, and ends all of them. */
@@ -32,10 +34,14 @@ export class MeshNodes {
 
   /** `shown` stands in for what it shows of itself; it checks others as every node of the mesh does. */
   async make(name: string, node: number, more: Partial<PeersOptions> = {}, shown?: OwnIdentity): Promise<MeshNode> {
-    const credentials = await this.#ca.issue(name);
-    const identity = identityFrom(credentials);
+    let credentials = await this.#ca.issue(name);
+    let identity = identityFrom(credentials);
     const trust = new Trust(credentials.caPem);
     const transport = this.#transportOf(() => credentials);
+    const renew = (renewed: Credentials) => {
+      credentials = renewed;
+      identity = identityFrom(renewed);
+    };
     const logs: MeshNode["logs"] = [];
     const refused: Error[] = [];
     const verified = (der: Uint8Array) => verifyCertificate(der, trust, Date.now());
@@ -60,7 +66,7 @@ export class MeshNodes {
       for (const { session } of logs) session.main.destroy(new Error("test over"));
       await listener.close();
     });
-    return { peers, logs, refused, listener };
+    return { peers, logs, refused, listener, renew };
   }
 
   onEnd(cleanUp: () => unknown): void {

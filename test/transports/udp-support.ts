@@ -41,7 +41,7 @@ export async function firstPackets(count: number, { caPem }: Credentials): Promi
 }
 
 /** The runtime's QUIC, without its warning. */
-function bareQuic(): typeof import("node:quic") {
+export function bareQuic(): typeof import("node:quic") {
   new Endpoint({ host: "127.0.0.1", port: 0 });
   return process.getBuiltinModule("node:quic") as typeof import("node:quic");
 }
