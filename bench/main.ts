@@ -10,6 +10,7 @@ import { net } from "./net.ts";
 import { poolDefault, poolOne, tasks } from "./pool.ts";
 import { punched } from "./punched.ts";
 import { relay } from "./relay.ts";
+import { weather } from "./weather.ts";
 
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 5);
 const GROUPS: Record<string, (() => Promise<Workload>)[]> = {
@@ -18,6 +19,7 @@ const GROUPS: Record<string, (() => Promise<Workload>)[]> = {
   net,
   relay,
   punched,
+  weather,
   hosts: [coldUp, warmUp, exec, cp],
 };
 

@@ -13,6 +13,8 @@ export const NET_WORKLOADS = {
   "one-way-64": { bytes: 64, count: 500_000 },
   "one-way-1024": { bytes: 1024, count: 200_000 },
   bulk: { bytes: 1024 * 1024, count: 512 },
+  "weather-1024": { bytes: 1024, count: 16_384 },
+  "weather-bulk": { bytes: 1024 * 1024, count: 16 },
 } as const;
 
 export type NetWorkload = keyof typeof NET_WORKLOADS;
@@ -32,7 +34,7 @@ export async function printRounds(workload: NetWorkload, round: () => Promise<vo
     const ms = performance.now() - start;
     if (number < WARM_ROUNDS) continue;
     if (workload === "round-trip") values.push((1_000 * ms) / count);
-    else values.push(workload === "bulk" ? (bytes * count) / ms / 1_000 : (1_000 * count) / ms);
+    else values.push(workload.endsWith("bulk") ? (bytes * count) / ms / 1_000 : (1_000 * count) / ms);
   }
   console.log(median(values));
 }

@@ -1,9 +1,12 @@
 // Two machines, each behind a router that lets in replies only and leaves ports as they are, as network namespaces; for root alone.
 import { randomBytes } from "node:crypto";
 import type { Behind } from "./net-rounds.ts";
+import type { WeatherSettings } from "./weather/fate.ts";
+import { Weather } from "./weather/weather.ts";
 
 export class TwoRouters implements Disposable {
   readonly #id = `mesh-bench-${randomBytes(3).toString("hex")}`;
+  #weather: Weather | undefined;
 
   /** Undefined where there can be none. */
   static lay(): TwoRouters | undefined {
@@ -14,6 +17,20 @@ export class TwoRouters implements Disposable {
     return undefined;
   }
 
+  /** Puts weather between the two routers. To be called once. */
+  async weather(settings: WeatherSettings): Promise<void> {
+    this.#weather = await Weather.start(`${this.#id}-left-router`, ["near", "far"], settings);
+    const script = `
+left=${this.#id}-left-router; right=${this.#id}-right-router
+ip -n $left link del wan
+ip -n $left link set near name wan
+ip -n $left link set far netns $right name wan
+for name in $left $right; do ip -n $name link set wan txqueuelen 10000; done
+ip -n $left address add 10.79.0.1/24 dev wan; ip -n $left link set wan up
+ip -n $right address add 10.79.0.2/24 dev wan; ip -n $right link set wan up`;
+    if (!Bun.spawnSync(["sh", "-ec", script], { stderr: "inherit" }).success) throw new Error("no weather can be made");
+  }
+
   /** Wraps a command that is to measure. */
   measurer(command: string[]): string[] {
     const behind: Behind = { measurer: "10.79.0.1", answerer: "10.79.0.2", through: this.#at("right") };
@@ -21,6 +38,7 @@ export class TwoRouters implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#weather?.[Symbol.dispose]();
     for (const name of ["left", "right", "left-router", "right-router"])
       Bun.spawnSync(["ip", "netns", "del", `${this.#id}-${name}`], { stderr: "ignore" });
   }

@@ -1,5 +1,5 @@
 // The floor of UDP: a bare stream of node:quic, bytes without frames, as many bytes at a time as it is best with.
-// `net-quic.ts WORKLOAD` prints the figure.
+// `net-quic.ts WORKLOAD` prints the figure; with BENCH_CONGESTION=bbr that of another control of congestion than the runtime's own choice.
 import { createPrivateKey } from "node:crypto";
 import { connect, listen, QuicEndpoint, type QuicStream } from "node:quic";
 import type { Credentials } from "../../core/identity/identity.ts";
@@ -21,6 +21,17 @@ const { bytes, count } = NET_WORKLOADS[workload];
 const isRoundTrip = workload === "round-trip";
 const CHUNK_BYTES = 64 * 1024;
 const HIGH_WATER_BYTES = 128 * 1024;
+const WINDOW_BYTES = 8 * 1024 * 1024;
+const windows = { initialMaxStreamDataBidiLocal: WINDOW_BYTES, initialMaxStreamDataBidiRemote: WINDOW_BYTES };
+const congestion =
+  process.env.BENCH_CONGESTION === "bbr"
+    ? {
+        cc: "bbr" as const,
+        maxStreamWindow: WINDOW_BYTES,
+        maxWindow: 2 * WINDOW_BYTES,
+        transportParams: { ...windows, initialMaxData: 2 * WINDOW_BYTES },
+      }
+    : {};
 
 async function answer(): Promise<void> {
   const { certificatePem, keyPem } = await handed<Credentials>();
@@ -42,6 +53,7 @@ async function answer(): Promise<void> {
     },
     {
       endpoint,
+      ...congestion,
       alpn: ["bench"],
       sni: { "*": { keys: [createPrivateKey(keyPem)], certs: [Buffer.from(certificatePem)] } },
     },
@@ -65,6 +77,7 @@ async function measure(): Promise<void> {
   const endpoint = new QuicEndpoint({ address: behind ? `0.0.0.0:${PORTS.measurer}` : "127.0.0.1:0" });
   const session = await connect(`${behind?.answerer ?? "127.0.0.1"}:${answerer.told}`, {
     endpoint,
+    ...congestion,
     alpn: "bench",
     servername: "mesh",
     ca: [Buffer.from(own.caPem)],
