@@ -6,7 +6,8 @@ import { verifyCertificate } from "../../core/identity/verify.ts";
 import { UdpTransport } from "../../transports/udp/udp-transport.ts";
 import { TestCa } from "../support/certificates.ts";
 import { until } from "../support/until.ts";
-import { bareQuic, UdpServer } from "../transports/udp-support.ts";
+import { quic } from "../transports/bare-quic.ts";
+import { UdpServer } from "../transports/udp-support.ts";
 import { MeshNodes } from "./mesh-nodes.ts";
 import { UdpForwarder } from "./udp-forwarder.ts";
 
@@ -67,7 +68,7 @@ const server = await ca.issue("server");
 
 /** Dials as a client that keeps tickets and says all it has to say in its first packets, as a link would begin. */
 async function visit(address: string, sessionTicket?: Uint8Array) {
-  const { QuicEndpoint, connect } = bareQuic();
+  const { QuicEndpoint, connect } = quic;
   const endpoint = new QuicEndpoint({ address: "127.0.0.1:0" });
   const tickets: Uint8Array[] = [];
   const session = await connect(address.slice("udp://".length), {

@@ -2,10 +2,12 @@
 // that what was done about it may go, or must be done otherwise.
 import type { QuicSession, QuicStream } from "node:quic";
 import { afterEach, expect, it } from "vitest";
+import { TestPort } from "../rendezvous/support.ts";
 import { UdpForwarder } from "../session/udp-forwarder.ts";
 import { TestCa } from "../support/certificates.ts";
 import { until } from "../support/until.ts";
 import { bare, client, destroyAll, dial, portOf, quic, serve, server, shownBy } from "./bare-quic.ts";
+import { firstPackets } from "./udp-support.ts";
 
 const other = await (await TestCa.make()).issue("other");
 const MIB = 1024 * 1024;
@@ -203,4 +205,16 @@ it("node:quic: a port has a copy of all public CAs, 0.8 MB, unless it was given 
 
 it("node:quic: no endpoint lets its process end", () => {
   expect("unref" in quic.QuicEndpoint.prototype).toBe(false);
+});
+
+it("node:quic: nothing keeps a server from its two answers to a first packet: no cut, no limit, and no proof of the address is asked for", async () => {
+  const [packet] = await firstPackets(1, client);
+  const endpoint = bare("127.0.0.1:0", { validateAddress: true, maxConnectionsTotal: 1 });
+  const at = await serve((session) => session.destroy(), { alpn: ["mesh/1"] }, endpoint);
+  at.busy = true;
+  using victim = await TestPort.open("127.0.0.2");
+  victim.send(packet!, portOf(at));
+  await until(() => victim.got.length === 2, { what: "two answers" });
+  const isRetry = ({ bytes }: { bytes: Uint8Array }) => (bytes[0]! & 0xf0) === 0xf0;
+  expect(victim.got.map(isRetry)).toEqual([false, false]);
 });

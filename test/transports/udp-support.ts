@@ -1,8 +1,8 @@
 // What the tests of UdpTransport share.
 import type { Credentials } from "../../core/identity/identity.ts";
-import { Endpoint } from "../../transports/udp/quic.ts";
 import type { UdpListener } from "../../transports/udp/udp-listener.ts";
 import { type UdpOptions, UdpTransport } from "../../transports/udp/udp-transport.ts";
+import { quic } from "./bare-quic.ts";
 import { carries, End } from "./tcp-support.ts";
 
 /** A UDP port of loopback that nothing listens on. */
@@ -16,7 +16,7 @@ export async function freeUdpPort(): Promise<number> {
 /** The first packets of so many connections, each of its own, as they come from who reaches nobody. */
 export async function firstPackets(count: number, { caPem }: Credentials): Promise<Uint8Array[]> {
   const options = { alpn: "mesh/1", servername: "mesh", ca: [Buffer.from(caPem)] };
-  const { QuicEndpoint, connect } = bareQuic();
+  const { QuicEndpoint, connect } = quic;
   const first = new Map<string, Uint8Array>();
   const sink = await Bun.udpSocket({
     hostname: "127.0.0.1",
@@ -38,12 +38,6 @@ export async function firstPackets(count: number, { caPem }: Credentials): Promi
   }
   sink.close();
   return [...first.values()].slice(0, count);
-}
-
-/** The runtime's QUIC, without its warning. */
-export function bareQuic(): typeof import("node:quic") {
-  new Endpoint({ host: "127.0.0.1", port: 0 });
-  return process.getBuiltinModule("node:quic") as typeof import("node:quic");
 }
 
 /** A listener on loopback, and what came to it. */
