@@ -7,6 +7,7 @@ import { coldStart } from "./cold-start.ts";
 import { type Bar, type Contender, median, type Workload } from "./contender.ts";
 import { coldUp, cp, exec, warmUp } from "./hosts.ts";
 import { net } from "./net.ts";
+import { paths } from "./paths.ts";
 import { poolDefault, poolOne, tasks } from "./pool.ts";
 import { punched } from "./punched.ts";
 import { relay } from "./relay.ts";
@@ -20,6 +21,7 @@ const GROUPS: Record<string, (() => Promise<Workload>)[]> = {
   relay,
   punched,
   weather,
+  paths,
   hosts: [coldUp, warmUp, exec, cp],
 };
 

@@ -26,7 +26,6 @@ downAfter = "3s"
 lease = "3s"
 `;
 
-/** No process of a test lives longer. */
 const LIMIT_MS = 110_000;
 
 export interface LabMeshOptions {
@@ -40,6 +39,8 @@ export interface LabMeshOptions {
   coordinatorArgs?: string[];
   /** What the coordinator listens on. Default "tcp". */
   transport?: "tcp" | "udp";
+  /** No process lives longer. Default 110,000. */
+  limitMs?: number;
   /** Where the hosts stand. Default: on one Lan. */
   ground?: LabGround;
 }
@@ -201,7 +202,7 @@ export class LabMesh implements AsyncDisposable {
   }
 
   #daemon(host: string, args: string[], env: MeshOptions["env"] = {}): MeshProcess {
-    const daemon = this.start(host, args, { env, limitMs: LIMIT_MS });
+    const daemon = this.start(host, args, { env, limitMs: this.#options.limitMs ?? LIMIT_MS });
     this.#daemons.set(host, daemon);
     return daemon;
   }

@@ -26,6 +26,8 @@ export interface NatMatrixOptions {
   config?: string;
   /** What the coordinator listens on. Default "tcp". */
   transport?: "tcp" | "udp";
+  /** No process lives longer. */
+  limitMs?: number;
 }
 
 export class NatMatrix implements AsyncDisposable {
@@ -42,7 +44,7 @@ export class NatMatrix implements AsyncDisposable {
   /** `stands`: of each worker, by its name. */
   static async start(
     stands: Record<string, Stand>,
-    { between = {}, desk = { nat: "none" }, config = QUICK, transport = "tcp" }: NatMatrixOptions = {},
+    { between = {}, desk = { nat: "none" }, config = QUICK, ...rest }: NatMatrixOptions = {},
   ): Promise<NatMatrix> {
     const network = new Network();
     network.addNode(CENTRE);
@@ -57,7 +59,7 @@ export class NatMatrix implements AsyncDisposable {
     }
     for (const [name, { router }] of Object.entries(all)) if (router) network.addRouter(name, router);
     const workers = Object.fromEntries(Object.keys(stands).map((name) => [name, 2]));
-    return new NatMatrix(await LabMesh.start({ workers, ground: network, config, transport }), network, stands);
+    return new NatMatrix(await LabMesh.start({ ...rest, workers, ground: network, config }), network, stands);
   }
 
   /** Each pair once. */
