@@ -11,6 +11,8 @@ export interface Stand {
   router?: RouterOptions;
   /** Behind the router of that one, in the same network. */
   beside?: string;
+  /** Addresses of bridges that lead nowhere, as those of containers. */
+  bridges?: string[];
 }
 
 const LIMIT_MS = 30_000;
@@ -48,16 +50,16 @@ export class NatMatrix implements AsyncDisposable {
   ): Promise<NatMatrix> {
     const network = new Network();
     network.addNode(CENTRE);
-    for (const [name, options] of Object.entries(between)) {
-      network.addSegment(name);
-      network.addRouter(name, options);
-    }
+    for (const name of Object.keys(between)) network.addSegment(name);
     const all = { [DESK]: desk, ...stands };
-    for (const [name, { router, beside }] of Object.entries(all)) {
+    for (const [name, { router, beside, bridges = [] }] of Object.entries(all)) {
       if (router) network.addSegment(name);
       network.addNode(name, router || beside ? [beside ?? name] : undefined);
+      for (const address of bridges) network.addBridge(name, address);
     }
     for (const [name, { router }] of Object.entries(all)) if (router) network.addRouter(name, router);
+    // After those that lead to them, which are their hosts.
+    for (const [name, options] of Object.entries(between)) network.addRouter(name, options);
     const workers = Object.fromEntries(Object.keys(stands).map((name) => [name, 2]));
     return new NatMatrix(await LabMesh.start({ ...rest, workers, ground: network, config }), network, stands);
   }
@@ -117,6 +119,7 @@ console.log(JSON.stringify(failed.flat(2)));`;
   /** Bytes that went between two workers by way of the first one's router, straight to the other's address. */
   direct(a: string, b: string): number {
     const [behind, other] = this.stands[a]!.router ? [a, b] : [b, a];
+    if (this.stands[other]!.beside === behind) return this.#ledBack(behind) + this.#ledBack(behind, other);
     return bytesBetween(
       this.network.namespace(`${behind}-router`),
       this.network.address(behind),
@@ -131,6 +134,12 @@ console.log(JSON.stringify(failed.flat(2)));`;
       this.network.address(name),
       this.network.address(CENTRE),
     );
+  }
+
+  /** Bytes between a host and its own router's outside address, which leads to another host inside. */
+  #ledBack(behind: string, host = behind): number {
+    const router = this.network.namespace(`${behind}-router`);
+    return bytesBetween(router, this.network.address(host), this.outsideOf(behind));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -41,8 +41,10 @@ export function translate(namespace: string, options: NatOptions): void {
     nat("PREROUTING", "-i", outer, ...isOpen);
     if (options.hairpin) nat("PREROUTING", "-i", options.inner, "-d", options.outerIp, ...isOpen);
   }
+  // From the outside address (RFC 4787, REQ-9a): it is the one that the other's own router was sent to.
+  const isLedBack = ["-m", "conntrack", "--ctstate", "DNAT"];
   if (options.hairpin)
-    nat("POSTROUTING", "-o", options.inner, "-m", "conntrack", "--ctstate", "DNAT", "-j", "MASQUERADE");
+    nat("POSTROUTING", "-o", options.inner, ...isLedBack, "-j", "SNAT", "--to-source", options.outerIp);
 }
 
 /** Bytes that a router has passed on between two addresses, there and back, of connections that it still knows. */
@@ -50,8 +52,9 @@ export function bytesBetween(namespace: string, own: string, other: string): num
   const table = run("ip", "netns", "exec", namespace, "conntrack", "-L");
   let sum = 0;
   for (const flow of table.split("\n")) {
-    const addresses = [...flow.matchAll(/\b(?:src|dst)=(\S+)/g)].map(([, address]) => address);
-    if (!addresses.includes(own) || !addresses.includes(other)) continue;
+    const ways = [...flow.matchAll(/\bsrc=(\S+) dst=(\S+)/g)];
+    const isBetween = ways.some(([, from, to]) => (from === own && to === other) || (from === other && to === own));
+    if (!isBetween) continue;
     for (const [, bytes] of flow.matchAll(/\bbytes=(\d+)/g)) sum += Number(bytes);
   }
   return sum;

@@ -15,6 +15,8 @@ export interface RouterOptions {
   to?: string;
   /** Hosts inside reach each other by their outside addresses, too; with nat "full" or "address". */
   hairpin?: boolean;
+  /** Hosts inside do not reach each other by their own network, as guests of a Wi-Fi. */
+  isolates?: boolean;
   /** It takes what strangers send to its own ports, and answers that nobody is there. */
   answersStrangers?: boolean;
   /** Ports of the router, on the outside, that lead to a port of a node inside. */
@@ -79,12 +81,21 @@ export class Network implements Disposable {
     const hosts = this.#hostsIn(segment);
     this.#standBetween(router, segment, to);
     this.#letThrough(router, inner, outer, options);
+    if (options.isolates) this.#isolate(segment);
     translate(this.namespace(router), { kind, inner, outer, outerIp: this.address(router, to), hosts, hairpin });
     for (const [port, { node, port: innerPort }] of Object.entries(forwards)) {
       const destination = `${this.address(node, segment)}:${innerPort}`;
       const match = ["-i", outer, "-p", "tcp", "--dport", port];
       this.#rule(router, "-t", "nat", "-A", "PREROUTING", ...match, "-j", "DNAT", "--to-destination", destination);
     }
+  }
+
+  /** A node has an address more, on a bridge that nobody else is on. */
+  addBridge(name: string, address: string): void {
+    const device = `b${address}`;
+    this.inside(name, "ip", "link", "add", device, "type", "bridge");
+    this.inside(name, "ip", "address", "add", `${address}/24`, "dev", device);
+    this.inside(name, "ip", "link", "set", device, "up");
   }
 
   /** The command that runs another one on a node, with its name as the machine's name. */
@@ -190,6 +201,14 @@ export class Network implements Disposable {
     this.#rule(router, "-A", "FORWARD", ...isReply, "-j", "ACCEPT");
     const protocol = letsOut === "tcp" ? ["-p", "tcp"] : [];
     if (letsOut) this.#rule(router, "-A", "FORWARD", "-i", inner, "-o", outer, ...protocol, "-j", "ACCEPT");
+  }
+
+  #isolate(segment: string): void {
+    for (const host of this.#hostsIn(segment)) {
+      const [, number, last] = /(\d+)\.(\d+)$/.exec(host)!;
+      if (last === "1") continue;
+      this.#atBridges("link", "set", `p${number}-${last}`, "type", "bridge_slave", "isolated", "on");
+    }
   }
 
   #rule(name: string, ...rest: string[]): void {
