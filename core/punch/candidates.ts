@@ -14,8 +14,7 @@ export type Interfaces = Record<
 /** Addresses of this machine that mean something elsewhere, IPv6 first; those of loopback when there are no others. */
 export function ownHosts(interfaces: Interfaces = networkInterfaces()): string[] {
   const all = Object.values(interfaces).flatMap((each) => each ?? []);
-  // A link-local address of IPv6 means nothing without its interface.
-  const named = all.filter(({ scopeid, address }) => !scopeid && !/^fe[89ab]/i.test(address));
+  const named = all.filter(({ scopeid, address }) => !scopeid && !isLinkLocal(address));
   const outer = named.filter(({ internal }) => !internal);
   const usable = outer.length > 0 ? outer : named;
   return usable.map(({ address }) => address).sort((a, b) => Number(isV6(b)) - Number(isV6(a)));
@@ -39,12 +38,18 @@ export function outsideHost(candidates: readonly string[]): string | undefined {
 }
 
 function outsideSeen(own: readonly string[], seen: readonly string[]): string[] {
-  const useful = [...new Set(seen)].filter((remote) => !isLoopback(hostOf(remote)) || own.includes(remote));
+  const places = [...new Set(seen)].filter((remote) => !isLinkLocal(hostOf(remote)));
+  const useful = places.filter((remote) => !isLoopback(hostOf(remote)) || own.includes(remote));
   const translated = useful.filter((remote) => !own.includes(remote));
   const v4 = translated.filter((remote) => !isV6(remote));
   // Of an IPv6 address there is nothing to learn where it is the machine's own: it stays first.
   const plain = v4.length > 0 ? [] : useful.filter((remote) => own.includes(remote) && !isV6(remote));
   return [...translated.filter(isV6), ...v4, ...plain];
+}
+
+/** Such an address of IPv6 means nothing without its interface. */
+function isLinkLocal(host: string): boolean {
+  return /^fe[89ab]/i.test(host);
 }
 
 function isV6(address: string): boolean {

@@ -32,6 +32,7 @@ describe("F22 candidatesOf", () => {
       ["[2001:db8::5]:5", "10.0.0.5:5", "198.51.100.7:9"],
     ],
     ["a place on this machine", ["127.0.0.1:5"], ["[2001:db8::5]:5", "10.0.0.5:5"]],
+    ["a place that is link-local", ["[fe80::5]:5"], ["[2001:db8::5]:5", "10.0.0.5:5"]],
     ["no place", [], ["[2001:db8::5]:5", "10.0.0.5:5"]],
   ])("%s", (_name, seen, expected) => {
     expect(candidatesOf(5, ["2001:db8::5", "10.0.0.5"], seen)).toEqual(expected);
