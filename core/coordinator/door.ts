@@ -72,7 +72,7 @@ export class Door {
   #admit(type: number, from: Address): Asker {
     const peer = this.#peers.get(from.node);
     if (!peer) throw new MeshError("AUTHENTICATION", `node ${from.node} has no session here`);
-    if (maySend(peer.role, type, this.#role)) return { ...peer, from };
+    if (maySend(peer.role, type, this.#role)) return { node: peer.node, name: peer.name, role: peer.role, from }; // a session has these as getters
     const what = messageTypeName(type);
     throw new MeshError("AUTHENTICATION", `${peer.name} may not send ${what}: its role is ${peer.role}`);
   }
