@@ -72,9 +72,10 @@ export class Door {
   #admit(type: number, from: Address): Asker {
     const peer = this.#peers.get(from.node);
     if (!peer) throw new MeshError("AUTHENTICATION", `node ${from.node} has no session here`);
-    if (maySend(peer.role, type, this.#role)) return { node: peer.node, name: peer.name, role: peer.role, from }; // a session has these as getters
+    const { node, name, role } = peer; // a spread would leave out a session's: they are getters
+    if (maySend(role, type, this.#role)) return { node, name, role, from };
     const what = messageTypeName(type);
-    throw new MeshError("AUTHENTICATION", `${peer.name} may not send ${what}: its role is ${peer.role}`);
+    throw new MeshError("AUTHENTICATION", `${name} may not send ${what}: its role is ${role}`);
   }
 
   #read<Schema extends z.ZodType>({ type, payload }: Message, schema: Schema): z.infer<Schema> {

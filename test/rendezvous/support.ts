@@ -23,6 +23,27 @@ export type TestOptions = Partial<
   >
 >;
 
+/** Tells its name and role by getters, as sessions do. */
+class TestPeer implements Peer {
+  readonly node: number;
+  readonly #name: string;
+  readonly #role: Role;
+
+  constructor(node: number, name: string, role: Role) {
+    this.node = node;
+    this.#name = name;
+    this.#role = role;
+  }
+
+  get name(): string {
+    return this.#name;
+  }
+
+  get role(): Role {
+    return this.#role;
+  }
+}
+
 export class TestRendezvous {
   readonly warnings: string[] = [];
   readonly told: LogFields[] = [];
@@ -68,7 +89,7 @@ export class TestRendezvous {
   join(name: string, role: Role = "worker", id?: number): TestNode {
     const member = new TestNode(name, role, id);
     const [near, far] = memoryPair(name);
-    this.#peers.set(member.id, { node: member.id, name, role });
+    this.#peers.set(member.id, new TestPeer(member.id, name, role));
     this.#node.addNode({ node: member.id, role, link: far });
     member.node.addNode({ node: RENDEZVOUS_NODE, role: "rendezvous", link: near });
     member.link = near;
