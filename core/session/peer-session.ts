@@ -404,9 +404,10 @@ export class PeerSession {
   #seekBulk(): void {
     const { main } = this;
     if (!main.isConfirmed) return;
-    // Where the peer had to make a hole or a detour, it is the one that can again.
-    if (!main.wasOwnLink && rankOfAddress(main.address) > STRAIGHT_RANK) main.askForBulk();
-    this.#seekers.bulk.seek(false);
+    // Where the peer had to make a hole or a detour, it is the one that can again, and goes first: what this side knows may be worse.
+    const peerDials = !main.wasOwnLink && rankOfAddress(main.address) > STRAIGHT_RANK;
+    if (peerDials) main.askForBulk();
+    this.#seekers.bulk.seek(peerDials);
   }
 
   #confirmed(session: Session): void {

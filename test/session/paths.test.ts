@@ -117,6 +117,22 @@ describe("a better path", () => {
     expect(changes).toBeLessThan(25);
   });
 
+  it("F93 of the main lane is the bulk lane's from its first moment, also when the side that needs it knows a relay alone", async () => {
+    for (let seed = 1; seed <= 50; seed++) {
+      const { world, a, b, ba } = pairOf(seed, [PUNCH]);
+      world.network.listen("relay://a", a, (link) => a.peers.accept(link));
+      await world.run(600);
+      ba().session.addWays(["relay://a"]);
+      ba().bulk.send(2_000);
+      const seen = new Set<string>();
+      for (let ms = 0; ms < 900; ms += 10) {
+        await world.run(10);
+        for (const kind of kinds(a, b)) seen.add(kind);
+      }
+      expect([seed, [...seen], kinds(a, b), a.get(b)!.bulk.got]).toEqual([seed, ["punch"], ["punch", "punch"], 1]);
+    }
+  });
+
   it("F93 of the main lane is followed by the bulk lane", async () => {
     const { world, a, b, ab, ba } = pairOf(1, [RELAY], [PUNCH]);
     await world.run(1_000);
