@@ -117,7 +117,7 @@ class Paths {
       await until(() => this.#grows("symmetric1", other), { what: "another relay", timeoutMs: 20_000 });
     });
     if (isMeet) await this.#startMeet();
-    else await mesh.startCoordinator();
+    else await this.#startCoordinator();
     return ms;
   }
 
@@ -125,6 +125,13 @@ class Paths {
     this.#meet.signal("SIGTERM");
     await this.#meet.ended();
     await this.#matrix[Symbol.asyncDispose]();
+  }
+
+  /** It knows of all nodes at once, and can place a job on those alone that came back. */
+  async #startCoordinator(): Promise<void> {
+    const { mesh } = this.#matrix;
+    await mesh.startCoordinator();
+    for (const name of RELAYED) await mesh.coordinator.prints(new RegExp(`node connected .*name=${name}\\b`), "stderr");
   }
 
   async #startMeet(): Promise<void> {
