@@ -1,4 +1,5 @@
 // IP addresses as text: alone, with a port, and inside the address of a node ("tcp://[fd00::5]:7450"). Pure.
+import { isIP } from "node:net";
 
 const MAPPED = "::ffff:";
 const PLACE = /^(?:[a-z]+:\/\/)?(?:\[([^[\]]*)\]|([^[\]:]*)):(\d+)(?:\?.*)?$/;
@@ -32,4 +33,17 @@ export function portOf(address: string): number {
 /** Whether every machine means itself by that host: "localhost", "::1", "127.0.0.1". */
 export function isLoopback(host: string): boolean {
   return host === "::1" || host === "localhost" || host.startsWith("127.");
+}
+
+/**
+ * What connections are counted by: an IPv4 address, or the first 64 bits of an IPv6 one, because whoever has one of
+ * those has all addresses that begin so.
+ */
+export function countedHost(host: string): string {
+  const plain = plainIp(host);
+  if (isIP(plain) !== 6) return plain;
+  const [head = "", tail] = plain.split("::");
+  const groups = head === "" ? [] : head.split(":");
+  const missing = tail === undefined ? 0 : 8 - groups.length - (tail === "" ? 0 : tail.split(":").length);
+  return [...groups, ...new Array<string>(missing).fill("0"), ...(tail?.split(":") ?? [])].slice(0, 4).join(":");
 }

@@ -2,7 +2,7 @@
 import { isIP } from "node:net";
 import { networkInterfaces } from "node:os";
 import { MeshError } from "../core/errors.ts";
-import { hostAndPort, unmapped } from "../core/ip-address.ts";
+import { hostAndPort } from "../core/ip-address.ts";
 
 export interface IpAddress {
   /** A name or an IP address, without brackets. */
@@ -34,17 +34,4 @@ export function onThisMachine({ host, port }: IpAddress): IpAddress {
   const all = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
   const isMissing = host === "::" && !all.some(({ family }) => family === "IPv6");
   return { host: isMissing ? "0.0.0.0" : host, port };
-}
-
-/**
- * What connections are counted by: an IPv4 address, or the first 64 bits of an IPv6 one, because whoever has one of
- * those has all addresses that begin so.
- */
-export function countedHost(host: string): string {
-  const plain = unmapped(host);
-  if (isIP(plain) !== 6) return plain;
-  const [head = "", tail] = plain.split("%")[0]!.split("::");
-  const groups = head === "" ? [] : head.split(":");
-  const missing = tail === undefined ? 0 : 8 - groups.length - (tail === "" ? 0 : tail.split(":").length);
-  return [...groups, ...new Array<string>(missing).fill("0"), ...(tail?.split(":") ?? [])].slice(0, 4).join(":");
 }

@@ -2,7 +2,7 @@
 // many that have not, from one address and in all.
 import type { Socket } from "node:net";
 import type { Clock } from "../clock.ts";
-import { hostAndPort, plainIp } from "../ip-address.ts";
+import { countedHost, hostAndPort } from "../ip-address.ts";
 import { Admission } from "../session/admission.ts";
 
 export const TOKEN_BYTES = 16;
@@ -36,7 +36,7 @@ export class TcpDoor {
 
   enter(socket: Socket): void {
     socket.on("error", () => {}); // it closes, too
-    const label = hostAndPort(plainIp(socket.remoteAddress ?? ""), socket.remotePort ?? 0);
+    const label = hostAndPort(countedHost(socket.remoteAddress ?? ""), socket.remotePort ?? 0);
     const leave = this.#admission.enter(label, () => socket.destroy());
     if (!leave) {
       this.refused.full++;

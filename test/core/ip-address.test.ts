@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { hostAndPort, hostOf, isLoopback, plainIp, portOf, unmapped } from "../../core/ip-address.ts";
+import { countedHost, hostAndPort, hostOf, isLoopback, plainIp, portOf, unmapped } from "../../core/ip-address.ts";
 
 it("unmapped: IPv4 as IPv4, and IPv6 as it is", () => {
   expect(["::ffff:10.0.0.5", "::ffff:a00:5", "::1"].map(unmapped)).toEqual(["10.0.0.5", "::ffff:a00:5", "::1"]);
@@ -25,4 +25,18 @@ it.each(["", "gpu1", "tcp://gpu1", "memory://3", "::1:80"])("hostOf, portOf: %j 
 
 it("isLoopback: by name and by number", () => {
   expect(["localhost", "127.0.0.1", "::1", "10.0.0.1", "::"].map(isLoopback)).toEqual([true, true, true, false, false]);
+});
+
+it.each([
+  ["10.0.0.5", "10.0.0.5"],
+  ["::ffff:10.0.0.5", "10.0.0.5"],
+  ["2001:db8:1:2:3:4:5:6", "2001:db8:1:2"],
+  ["2001:db8:1:2::", "2001:db8:1:2"],
+  ["2001:db8::1", "2001:db8:0:0"],
+  ["::1", "0:0:0:0"],
+  ["1::2:3:4:5:6:7", "1:0:2:3"],
+  ["fe80::1%eth0", "fe80:0:0:0"],
+  ["", ""],
+])("countedHost: %s is counted as %s", (host, counted) => {
+  expect(countedHost(host)).toBe(counted);
 });

@@ -1,5 +1,4 @@
 import { expect, it } from "vitest";
-import { countedHost } from "../../transports/ip-address.ts";
 import { inTurns } from "../../transports/resolve.ts";
 import { formatTcpAddress, parseTcpAddress } from "../../transports/tcp/address.ts";
 
@@ -33,20 +32,6 @@ it.each([
 ])("parseTcpAddress: refuses %j and says how to write one", (text) => {
   const refusal = { code: "UNREACHABLE", message: expect.stringContaining("write tcp://HOST:PORT") };
   expect(() => parseTcpAddress(text)).toThrow(expect.objectContaining(refusal));
-});
-
-it.each([
-  ["10.0.0.5", "10.0.0.5"],
-  ["::ffff:10.0.0.5", "10.0.0.5"],
-  ["2001:db8:1:2:3:4:5:6", "2001:db8:1:2"],
-  ["2001:db8:1:2::", "2001:db8:1:2"],
-  ["2001:db8::1", "2001:db8:0:0"],
-  ["::1", "0:0:0:0"],
-  ["1::2:3:4:5:6:7", "1:0:2:3"],
-  ["fe80::1%eth0", "fe80:0:0:0"],
-  ["", ""],
-])("countedHost: %s is counted as %s", (host, counted) => {
-  expect(countedHost(host)).toBe(counted);
 });
 
 it.each([

@@ -2,10 +2,9 @@
 // limit costs no more than a socket, and each new connection gets the credentials of now.
 import type { Clock } from "../../core/clock.ts";
 import { MeshError } from "../../core/errors.ts";
-import { unmapped } from "../../core/ip-address.ts";
+import { countedHost, unmapped } from "../../core/ip-address.ts";
 import type { Link, Listener } from "../../core/transport.ts";
 import { type AbortReason, type Handshake, type HandshakeLimits, Handshakes } from "../handshakes.ts";
-import { countedHost } from "../ip-address.ts";
 import { StreamLink, streamHandlers } from "../stream-link.ts";
 import { formatTcpAddress, type TcpAddress } from "./address.ts";
 import { certificateRefusal, codeOf, failureWords, linkFailure, listenFailure } from "./failures.ts";

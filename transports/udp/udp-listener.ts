@@ -2,10 +2,10 @@
 // Here connections are counted until they have the streams of a link.
 import type { Clock, Timer } from "../../core/clock.ts";
 import { MeshError } from "../../core/errors.ts";
-import { unmapped } from "../../core/ip-address.ts";
+import { countedHost, unmapped } from "../../core/ip-address.ts";
 import type { Link, Listener } from "../../core/transport.ts";
 import { type AbortReason, type HandshakeLimits, Handshakes } from "../handshakes.ts";
-import { countedHost, formatIpAddress, type IpAddress } from "../ip-address.ts";
+import { formatIpAddress, type IpAddress } from "../ip-address.ts";
 import { Door } from "./door.ts";
 import { listenFailure } from "./failures.ts";
 import type { ShownIdentity, UdpIdentity } from "./identity.ts";
